@@ -1,0 +1,90 @@
+// The load process: does one operation after another for the benchmark that started it, pinned to its own core.
+import { CpuMeter, type CpuShares } from '../cpu.ts';
+import { sleep } from '../wait.ts';
+import { type AcceptsJob, type AcceptsResult, accepts } from './accepts.ts';
+import { type FanoutJob, type FanoutResult, fanout, type Window } from './fanout.ts';
+import {
+  type NdjsonJob,
+  type NdjsonResult,
+  ndjson,
+  type PipelineJob,
+  type PipelineResult,
+  pipeline,
+} from './ingest.ts';
+import { type BackfillJob, backfill, type ResumeJob, type ResumeResult, resume } from './resume.ts';
+import type { Subscription } from './subscriber.ts';
+import { Subscribers } from './subscribers.ts';
+
+export interface OpenJob {
+  port: number;
+  subscriptions: Subscription[];
+  count: number;
+}
+
+export interface ReceiveJob extends Window {
+  serverPids: number[];
+}
+
+export interface ReceiveResult {
+  deliveriesPerSecond: number;
+  bytesPerDelivery: number;
+  cpu: CpuShares;
+}
+
+/** What can be asked of the load process: name → job → result. */
+export interface Operations {
+  open(job: OpenJob): Promise<void>;
+  close(job: null): Promise<void>;
+  fanout(job: FanoutJob): Promise<FanoutResult>;
+  accepts(job: AcceptsJob): Promise<AcceptsResult>;
+  pipeline(job: PipelineJob): Promise<PipelineResult>;
+  ndjson(job: NdjsonJob): Promise<NdjsonResult>;
+  backfill(job: BackfillJob): Promise<void>;
+  resume(job: ResumeJob): Promise<ResumeResult>;
+  receive(job: ReceiveJob): Promise<ReceiveResult>;
+}
+
+export interface Request {
+  operation: keyof Operations;
+  job: unknown;
+}
+
+export type Reply = { result: unknown } | { error: string };
+
+const subscribers = new Subscribers();
+
+const operations: Operations = {
+  open: job => subscribers.open(job.port, job.subscriptions, job.count),
+  close: async () => subscribers.close(),
+  fanout: job => fanout(subscribers, job),
+  accepts: job => accepts(subscribers, job),
+  pipeline,
+  ndjson,
+  backfill,
+  resume: job => resume(subscribers, job),
+  receive,
+};
+
+/** Counts what the open streams bring by themselves. */
+async function receive(job: ReceiveJob): Promise<ReceiveResult> {
+  await sleep(job.warmUpMs);
+  const meter = new CpuMeter(job.serverPids);
+  const began = { at: performance.now(), deliveries: subscribers.deliveries(), bytes: subscribers.bytes() };
+  await sleep(job.windowMs);
+  const deliveries = subscribers.deliveries() - began.deliveries;
+  return {
+    deliveriesPerSecond: (deliveries * 1000) / (performance.now() - began.at),
+    bytesPerDelivery: (subscribers.bytes() - began.bytes) / deliveries,
+    cpu: meter.read(),
+  };
+}
+
+process.on('message', async ({ operation, job }: Request) => {
+  let reply: Reply;
+  try {
+    reply = { result: await (operations[operation] as (job: unknown) => Promise<unknown>)(job) };
+  } catch (error) {
+    reply = { error: error instanceof Error ? error.message : String(error) };
+  }
+  process.send?.(reply);
+});

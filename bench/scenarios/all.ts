@@ -1,0 +1,22 @@
+import type { Scenario } from '../scenario.ts';
+import { acceptScenarios } from './accepts.ts';
+import { ceilingScenarios } from './ceiling.ts';
+import { fanoutScenarios } from './fanout.ts';
+import { filterScenarios } from './filters.ts';
+import { ingestScenarios } from './ingest.ts';
+import { memoryScenarios } from './memory.ts';
+import { pacedScenarios } from './paced.ts';
+import { resumeScenarios } from './resume.ts';
+
+export function allScenarios(): Scenario[] {
+  return [
+    ...fanoutScenarios(),
+    ...filterScenarios(),
+    ...acceptScenarios(),
+    ...pacedScenarios(),
+    ...memoryScenarios(),
+    ...ingestScenarios(),
+    ...resumeScenarios(),
+    ...ceilingScenarios(),
+  ];
+}

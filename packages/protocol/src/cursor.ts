@@ -1,0 +1,63 @@
+import { TailraceError } from './errors.ts';
+
+/**
+ * The point up to which a log has been read (§3). `offset` is that of the last record read, 0 before the first;
+ * `time` (integer ms since 1970 UTC) is that record's, so that another log can be read from about the same point.
+ */
+export interface Cursor {
+  /** Id of the log: 4–16 characters of [a-z0-9]. */
+  readonly log: string;
+  readonly epoch: number;
+  readonly offset: number;
+  readonly time: number;
+}
+
+/**
+ * Token layout 1, for a log with one partition: `k<log>.<epoch base 36>.<offset>.<time base 36>`.
+ * Other first letters are kept for layouts with several partitions and lanes.
+ */
+const pattern = /^k([a-z0-9]{4,16})\.([0-9a-z]{1,10})\.([0-9]{1,16})\.([0-9a-z]{1,10})$/;
+
+/** Longest token a server sends or reads. */
+export const cursorTokenMaxBytes = 1024;
+
+export function formatCursor(cursor: Cursor): string {
+  return cursorPrefix(cursor.log, cursor.epoch) + cursorSuffix(cursor.offset, cursor.time);
+}
+
+/** First half of a token; constant for all records of an epoch, so encoders keep it. */
+export function cursorPrefix(log: string, epoch: number): string {
+  return `k${log}.${epoch.toString(36)}.`;
+}
+
+export function cursorSuffix(offset: number, time: number): string {
+  return `${offset}.${time.toString(36)}`;
+}
+
+/** Reads a token; throws `cursor_invalid` when no server can have made it. Whether it still fits is the log's word. */
+export function parseCursor(token: string): Cursor {
+  const match = token.length <= cursorTokenMaxBytes ? pattern.exec(token) : null;
+  if (match === null) {
+    throw new TailraceError(
+      'cursor_invalid',
+      `cursor ${JSON.stringify(token.slice(0, 80))} is not one that Tailrace sent; pass cursors back unchanged`,
+    );
+  }
+  const cursor = {
+    log: match[1]!,
+    epoch: Number.parseInt(match[2]!, 36),
+    offset: Number(match[3]),
+    time: Number.parseInt(match[4]!, 36),
+  };
+  if (
+    !Number.isSafeInteger(cursor.epoch) ||
+    !Number.isSafeInteger(cursor.offset) ||
+    !Number.isSafeInteger(cursor.time)
+  ) {
+    throw new TailraceError(
+      'cursor_invalid',
+      `cursor ${JSON.stringify(token.slice(0, 80))} holds a number beyond 2^53`,
+    );
+  }
+  return cursor;
+}

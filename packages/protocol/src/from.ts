@@ -1,0 +1,49 @@
+import { TailraceError } from './errors.ts';
+
+/** Where a subscription without a cursor begins (§3). Times are ms since 1970 UTC. */
+export type From =
+  | { readonly at: 'now' }
+  | { readonly at: 'earliest' }
+  /** The newest `count` records of each matching topic, then live. */
+  | { readonly at: 'last'; readonly count: number }
+  | { readonly at: 'time'; readonly time: number }
+  /** The first record read is the one with this offset. */
+  | { readonly at: 'offset'; readonly offset: number };
+
+const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+const rfc3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
+
+/** Most records of one topic that `last:N` may ask for. */
+export const lastMaxCount = 1000;
+
+/** Reads a `from` value; `now` (ms) is what `-5m` counts back from. Throws `cursor_invalid`. */
+export function parseFrom(text: string, now: number): From {
+  if (text === 'now') return { at: 'now' };
+  if (text === 'earliest') return { at: 'earliest' };
+  if (text === 'last') return { at: 'last', count: 1 };
+  const last = /^last:(\d{1,6})$/.exec(text);
+  if (last !== null) {
+    const count = Number(last[1]);
+    if (count >= 1 && count <= lastMaxCount) return { at: 'last', count };
+    throw invalid(text, `N of last:N is 1 to ${lastMaxCount}`);
+  }
+  const offset = /^@(\d{1,16})$/.exec(text);
+  if (offset !== null) {
+    const value = Number(offset[1]);
+    if (Number.isSafeInteger(value)) return { at: 'offset', offset: value };
+    throw invalid(text, 'the offset is beyond 2^53');
+  }
+  const ago = /^-(\d{1,12})(ms|s|m|h|d)$/.exec(text);
+  if (ago !== null) return { at: 'time', time: Math.max(0, now - Number(ago[1]) * units[ago[2]!]!) };
+  if (rfc3339.test(text)) {
+    const time = Date.parse(text);
+    if (!Number.isNaN(time)) return { at: 'time', time: Math.max(0, time) };
+  }
+  throw invalid(text, 'it takes now, earliest, last, last:N, an RFC 3339 time, -5m or @<offset>');
+}
+
+function invalid(text: string, why: string): TailraceError {
+  return new TailraceError('cursor_invalid', `from=${JSON.stringify(text.slice(0, 80))}: ${why}`, {
+    at: { field: 'from' },
+  });
+}

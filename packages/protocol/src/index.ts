@@ -1,0 +1,13 @@
+export * from './content-type.ts';
+export * from './cursor.ts';
+export * from './envelope.ts';
+export * from './errors.ts';
+export * from './filter-set.ts';
+export * from './frames.ts';
+export * from './from.ts';
+export { rawElements, rawMember, type Span } from './json-raw.ts';
+export * from './limits.ts';
+export * from './message.ts';
+export * from './nearest.ts';
+export * from './query.ts';
+export * from './topic.ts';

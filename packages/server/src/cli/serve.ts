@@ -1,0 +1,71 @@
+import { resolve } from 'node:path';
+import { type Config, formatSize } from '../config/index.ts';
+import { version } from '../version.ts';
+import { coloursFor } from './colour.ts';
+import { type Command, CommandError, type Input } from './command.ts';
+import { readSettings, settingOptions } from './settings.ts';
+import { stopRequested } from './stop-signals.ts';
+
+export const serve: Command = {
+  name: 'serve',
+  arguments: '',
+  summary: 'Run the server (the default command).',
+  details: [
+    'Every setting below may also stand in the environment (--lag.limit is TAILRACE_LAG_LIMIT) or nested in ./tailrace.yaml; flags win over variables, variables over the file. Durations are 30s, 5m or a number of ms; sizes are 64MiB or a number of bytes. docs/settings.md has the same list.',
+    'SIGTERM or SIGINT: clients are told when to reconnect, publishes in flight are answered, the log is closed, exit code 0. A second signal ends the process at once.',
+  ],
+  options: settingOptions(),
+  examples: [
+    { command: 'tailrace serve', does: 'on 127.0.0.1:4080, with the log in ./data' },
+    { command: 'tailrace serve --port 0 --engine memory', does: 'on any free port, nothing kept' },
+    { command: 'tailrace serve --retention.age 7d --limits.message 4MiB', does: 'keep a week, allow larger messages' },
+  ],
+  exitCodes: { 130: 'ended by a second SIGINT', 143: 'ended by a second SIGTERM' },
+  positionals: { least: 0, most: 0 },
+  run,
+};
+
+async function run(input: Input): Promise<number> {
+  // before the first file operation: catch-up reads must not stand in front of a commit (design §6)
+  process.env.UV_THREADPOOL_SIZE ??= '16';
+  const { config, warnings } = readSettings(input);
+  const { yellow } = coloursFor(process.stderr);
+  for (const warning of warnings) process.stderr.write(`${yellow('warning:')} ${warning.source}: ${warning.message}\n`);
+
+  const { startServer } = await import('../server.ts');
+  const server = await startServer(config).catch((error: unknown) => {
+    throw whyNotStarted(error, config);
+  });
+  process.stdout.write(banner(config, server.address));
+  if (config.insecure)
+    process.stderr.write(
+      `${yellow('warning:')} insecure is on: everyone who can reach ${config.host} may read and publish everything\n`,
+    );
+
+  const signal = await stopRequested();
+  process.stdout.write(`${signal}: stopping; once more to stop at once\n`);
+  await server.close();
+  process.stdout.write('stopped\n');
+  return 0;
+}
+
+/** What keeps a server from starting is mostly something to mend, and told without a stack; a fault of ours is not. */
+function whyNotStarted(error: unknown, { host, port }: Config): unknown {
+  if (!(error instanceof Error) || error instanceof TypeError || error instanceof RangeError) return error;
+  const { code } = error as NodeJS.ErrnoException;
+  if (code === 'EADDRINUSE')
+    return new CommandError(`port ${port} of ${host} is in use; stop what listens there or choose another with --port`);
+  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
+    return new CommandError(`host "${host}" is no address of this machine: ${error.message}`);
+  return new CommandError(error.message, { cause: error });
+}
+
+function banner(config: Config, { host, port }: { readonly host: string; readonly port: number }): string {
+  const { bold, dim } = coloursFor(process.stdout);
+  const shown = host.includes(':') ? `[${host}]` : host;
+  const kept =
+    config.engine === 'memory'
+      ? `in memory, ${formatSize(config.hot.bytes)}: lost when the server stops`
+      : `${resolve(config.data)} (an ack survives ${config.durability === 'fsync' ? 'power loss' : 'a crash of the server'}: durability ${config.durability})`;
+  return `${bold('tailrace')} ${version} at ${bold(`http://${shown}:${port}/`)}\n${dim('log')} ${kept}\n`;
+}

@@ -1,0 +1,69 @@
+import { isIP } from 'node:net';
+import type { Config } from './config.ts';
+import type { ConfigProblem } from './problem.ts';
+import { formatDuration, formatSize } from './units.ts';
+
+/** What no setting can know by itself: each message names both settings and both values. */
+export function checkTogether(config: Config, sourceOf: (path: string) => string): ConfigProblem[] {
+  const problems: ConfigProblem[] = [];
+  const refuse = (path: string, message: string): void => {
+    problems.push({ severity: 'error', path, source: sourceOf(path), message });
+  };
+  const warn = (path: string, message: string): void => {
+    problems.push({ severity: 'warning', path, source: sourceOf(path), message });
+  };
+
+  if (!isLoopback(config.host) && !config.insecure) {
+    refuse(
+      'host',
+      `host is "${config.host}": without authentication the server listens on loopback addresses only. ` +
+        'Set insecure: true (--insecure, TAILRACE_INSECURE=true) if everyone who can reach the port may read and publish everything',
+    );
+  }
+  if (config.heartbeat >= config.stall.max) {
+    refuse(
+      'heartbeat',
+      `heartbeat is ${formatDuration(config.heartbeat)} and must be shorter than stall.max, ${formatDuration(config.stall.max)}`,
+    );
+  }
+  if (config.lag.target >= config.lag.limit) {
+    refuse(
+      'lag.target',
+      `lag.target is ${formatDuration(config.lag.target)} and must be shorter than lag.limit, ${formatDuration(config.lag.limit)}`,
+    );
+  }
+  if (config.poll.wait > config.poll.max) {
+    refuse(
+      'poll.wait',
+      `poll.wait is ${formatDuration(config.poll.wait)} and must not exceed poll.max, ${formatDuration(config.poll.max)}`,
+    );
+  }
+  const { message } = config.limits;
+  for (const [name, room] of [
+    ['limits.body', config.limits.body],
+    ['pending.bytes', config.pending.bytes],
+    ['hot.bytes', config.hot.bytes],
+  ] as const) {
+    if (message > room) {
+      refuse(
+        'limits.message',
+        `limits.message is ${formatSize(message)} and must not exceed ${name}, ${formatSize(room)}`,
+      );
+    }
+  }
+  if (config.retention.bytes !== null && config.retention.bytes < config.segment.bytes) {
+    refuse(
+      'retention.bytes',
+      `retention.bytes is ${formatSize(config.retention.bytes)} and must be at least segment.bytes, ${formatSize(config.segment.bytes)}: whole segments are removed`,
+    );
+  }
+  config.rules.forEach((rule, index) => {
+    if (rule.durability === undefined && rule.lag === undefined)
+      warn(`rules[${index}]`, `rules[${index}] for "${rule.filter}" sets nothing: give it durability or lag`);
+  });
+  return problems;
+}
+
+function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || (isIP(host) === 4 && host.startsWith('127.'));
+}

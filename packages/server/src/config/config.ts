@@ -1,0 +1,78 @@
+import type { Durability } from '@tailrace/protocol';
+
+/**
+ * Every setting, checked and in base units: durations in integer ms, sizes in bytes. What each means, its default and
+ * its bounds stand in `schema.ts`, from which docs/settings.md and `--help` are made; a type test keeps both equal.
+ *
+ * Only `cli/`, `server.ts` and `index.ts` import this: rooms take plain option values, so that none depends on how
+ * settings are spelled.
+ */
+export interface Config {
+  readonly host: string;
+  readonly port: number;
+  readonly data: string;
+  readonly engine: 'disk' | 'memory';
+  readonly durability: 'fsync' | 'written';
+  readonly insecure: boolean;
+  readonly origins: readonly string[];
+  readonly hosts: readonly string[];
+  readonly heartbeat: number;
+  readonly log: { readonly level: LogLevel };
+  readonly segment: { readonly bytes: number };
+  readonly hot: { readonly bytes: number };
+  readonly retention: { readonly age: number | null; readonly bytes: number | null; readonly grace: number };
+  readonly dedupe: { readonly ids: number; readonly age: number };
+  readonly pending: { readonly bytes: number };
+  readonly lag: { readonly target: number; readonly limit: number };
+  readonly pinned: { readonly max: number };
+  readonly stall: { readonly max: number };
+  readonly connect: { readonly timeout: number };
+  readonly header: { readonly timeout: number };
+  readonly body: { readonly timeout: number };
+  readonly poll: { readonly wait: number; readonly max: number };
+  readonly publish: { readonly deadline: number };
+  readonly reconnect: { readonly rate: number };
+  readonly drain: { readonly window: number; readonly timeout: number };
+  readonly limits: Limits;
+  readonly rules: readonly TopicRule[];
+}
+
+export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+
+export interface Limits {
+  readonly connections: number;
+  readonly header: number;
+  readonly filters: number;
+  readonly subscriptions: number;
+  readonly frame: number;
+  readonly items: number;
+  readonly message: number;
+  readonly body: number;
+  readonly topic: number;
+  readonly levels: number;
+  readonly messageHeaders: number;
+}
+
+/** Settings for the topics that `filter` matches. For each setting the first rule that matches and has it decides. */
+export interface TopicRule {
+  readonly filter: string;
+  readonly durability?: Durability | undefined;
+  readonly lag?: LagRule | undefined;
+}
+
+/** What becomes of a subscription that has lagged for longer than `after` ms. */
+export interface LagRule {
+  readonly policy: 'replay' | 'last' | 'disconnect';
+  readonly after: number;
+}
+
+/** Settings as people write them: any part, with "30s" or "64MiB" wherever a number stands. */
+export type ConfigInput = Input<Config>;
+
+type Input<T> = T extends number
+  ? number | string
+  : T extends readonly (infer Item)[]
+    ? readonly Input<Item>[]
+    : T extends object
+      ? { readonly [Key in keyof T]?: Input<T[Key]> | undefined }
+      : T;

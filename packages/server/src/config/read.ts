@@ -1,0 +1,116 @@
+import { didYouMean, nearest } from '@tailrace/protocol';
+import type { z } from 'zod';
+import { checkTogether } from './checks.ts';
+import type { Config, ConfigInput } from './config.ts';
+import { ConfigError, type ConfigProblem } from './problem.ts';
+import { configSchema, ruleParts } from './schema.ts';
+import { settings, settingsByName } from './settings.ts';
+
+/** Settings after checking: no `config` when any problem is an error. */
+export interface ReadConfig {
+  readonly config: Config | undefined;
+  readonly problems: readonly ConfigProblem[];
+}
+
+/** Says where the value at a dotted path came from. */
+export type SourceOf = (path: string) => string;
+
+/** Checks a tree of settings (not flat names) and fills in defaults. */
+export function readConfig(input: unknown, sourceOf: SourceOf = () => 'settings'): ReadConfig {
+  const read = configSchema.safeParse(input);
+  if (!read.success) {
+    const problems = read.error.issues.flatMap(issue => explain(issue, input, sourceOf));
+    return { config: undefined, problems };
+  }
+  const problems = checkTogether(read.data, sourceOf);
+  return { config: problems.some(problem => problem.severity === 'error') ? undefined : read.data, problems };
+}
+
+/** Checked settings from parts of them, such as the options of an embedded server; throws ConfigError. */
+export function createConfig(input: ConfigInput = {}): Config {
+  const { config, problems } = readConfig(input);
+  if (config === undefined) throw new ConfigError(problems);
+  return config;
+}
+
+/** The settings of a server that was told nothing. */
+export function defaultConfig(): Config {
+  return createConfig();
+}
+
+function explain(issue: z.core.$ZodIssue, input: unknown, sourceOf: SourceOf): ConfigProblem[] {
+  const path = dotted(issue.path);
+  const source = sourceOf(path);
+  const problem = (at: string, message: string): ConfigProblem => ({
+    severity: 'error',
+    path: at,
+    source: sourceOf(at),
+    message,
+  });
+  if (issue.code === 'unrecognized_keys') {
+    return issue.keys.map(key => {
+      const name = path === '' ? key : `${path}.${key}`;
+      return problem(name, `there is no setting ${name}${hint(name, path)}`);
+    });
+  }
+  const value = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], input);
+  return [
+    { severity: 'error', path, source, message: `${path === '' ? 'the file' : path} ${fault(value, allowedAt(path))}` },
+  ];
+}
+
+function fault(value: unknown, allowed: string): string {
+  if (value === undefined) return `is missing: it must be ${allowed}`;
+  return `is ${show(value)}, not ${allowed}`;
+}
+
+/** What may stand at a path: a setting, an element of one, a part of a rule, or a group of settings. */
+function allowedAt(path: string): string {
+  const setting = settingsByName.get(path);
+  if (setting !== undefined) return setting.allowed;
+  const rule = /^rules\[\d+\]\.?(.*)$/.exec(path);
+  if (rule !== null) return ruleParts[rule[1]!] ?? 'an object with filter and durability or lag';
+  const list = settingsByName.get(path.replace(/\[\d+\]$/, ''));
+  if (list !== undefined) return `allowed in ${list.allowed}`;
+  return path === '' ? 'an object with settings' : `an object with ${childrenOf(path).join(', ')}`;
+}
+
+/** The name that was probably meant. */
+function hint(name: string, group: string): string {
+  if (settingsByName.has(name)) return ` under this spelling: write it nested, ${nested(name)}`;
+  const rule = /^rules\[\d+\](?:\.(.*))?$/.exec(group);
+  if (rule !== null) {
+    const prefix = rule[1] === undefined ? '' : `${rule[1]}.`;
+    const known = Object.keys(ruleParts).filter(part => part.startsWith(prefix));
+    return didYouMean(
+      name.slice(group.length + 1),
+      known.map(part => part.slice(prefix.length).split('.')[0]!),
+    );
+  }
+  const inGroup = settings.map(setting => setting.name).filter(known => group === '' || known.startsWith(`${group}.`));
+  const close = nearest(name, inGroup);
+  return close === undefined ? `; known are ${childrenOf(group).join(', ')}` : `; did you mean "${close}"?`;
+}
+
+/** The next part of every setting in a group; `''` is the whole tree. */
+function childrenOf(group: string): string[] {
+  const prefix = group === '' ? '' : `${group}.`;
+  const names = settings.filter(({ name }) => name.startsWith(prefix)).map(({ name }) => name.slice(prefix.length));
+  return [...new Set(names.map(name => name.split('.')[0]!))];
+}
+
+function nested(name: string): string {
+  return `"${name.split('.').join(': { ')}: …${' }'.repeat(name.split('.').length - 1)}"`;
+}
+
+function dotted(path: readonly PropertyKey[]): string {
+  return path.reduce<string>(
+    (text, key) => (typeof key === 'number' ? `${text}[${key}]` : text === '' ? String(key) : `${text}.${String(key)}`),
+    '',
+  );
+}
+
+function show(value: unknown): string {
+  const text = JSON.stringify(value) ?? String(value);
+  return text.length > 80 ? `${text.slice(0, 77)}…` : text;
+}

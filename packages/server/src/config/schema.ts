@@ -1,0 +1,272 @@
+import { checkFilter, durabilities } from '@tailrace/protocol';
+import { z } from 'zod';
+import type { Config, LagRule, TopicRule } from './config.ts';
+import {
+  choice,
+  count,
+  duration,
+  leaf,
+  onOff,
+  optionalDuration,
+  optionalSize,
+  quantity,
+  size,
+  text,
+  texts,
+} from './kinds.ts';
+import { parseDuration } from './units.ts';
+
+/**
+ * The one place where settings are written down: types, defaults, bounds, `--help`, docs/settings.md and the messages
+ * of `tailrace check` come from here.
+ */
+
+const lagRule: z.ZodType<LagRule> = z.strictObject({
+  policy: z.enum(['replay', 'last', 'disconnect']),
+  after: quantity(parseDuration, { min: 10, max: 86_400_000 }).default(10_000),
+});
+
+const topicRule: z.ZodType<TopicRule> = z.strictObject({
+  filter: z.string().refine(isFilter),
+  durability: z.enum(durabilities).optional(),
+  lag: lagRule.optional(),
+});
+
+/** What each part of a rule may be: for messages, since rules are no settings of their own. */
+export const ruleParts: Readonly<Record<string, string>> = {
+  filter: 'a filter, such as prices/# or iot/+/state',
+  durability: `one of ${durabilities.join(', ')}`,
+  lag: 'an object with policy and after',
+  'lag.policy': 'one of replay, last, disconnect',
+  'lag.after': 'a duration from 10ms to 1d, such as 10s, or a number of milliseconds',
+};
+
+const settings = {
+  host: text(
+    '127.0.0.1',
+    /^[A-Za-z0-9.:_-]{1,253}$/,
+    'an IP address or host name of this machine',
+    'Address to listen on. Anything but a loopback address needs `insecure` as long as no authentication is configured.',
+  ),
+  port: count(4080, { min: 0, max: 65_535 }, 'TCP port to listen on; 0 takes any free one.'),
+  data: text('./data', /^[^\0]+$/, 'a path', 'Directory that holds the log; made when missing. One server at a time.'),
+  engine: choice(
+    ['disk', 'memory'],
+    'disk',
+    'Where the log lives. `memory` keeps only `hot.bytes` of records and loses them with the process.',
+  ),
+  durability: choice(
+    ['fsync', 'written'],
+    'fsync',
+    'What an ack promises when neither the publish nor a rule says: `fsync` survives power loss, `written` a crash of the server.',
+  ),
+  insecure: onOff(
+    false,
+    'Allows a non-loopback `host` without authentication: whoever reaches the port may read and publish everything.',
+  ),
+  origins: texts(
+    /^(https?:\/\/[^/\s]+|\*)$/,
+    'a list of origins such as https://app.example.com, or *',
+    'Web origins that may talk to this server beside its own; `*` allows every page. Empty: the same origin, and on unauthenticated loopback any loopback origin.',
+  ),
+  hosts: texts(
+    /^[^/\s:@]+$|^\[[0-9a-fA-F:.]+\]$/,
+    'a list of host names without port, such as push.example.com',
+    'Names beside loopback ones under which an unauthenticated server answers (protection against DNS rebinding); with `insecure` it answers to any.',
+  ),
+  heartbeat: duration(
+    '25s',
+    { min: '50ms', max: '10m' },
+    'Time between heartbeats on an idle stream. Must be shorter than `stall.max`.',
+  ),
+  log: group({
+    level: choice(
+      ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
+      'info',
+      "Least serious level of the server's own log, which goes to standard error.",
+    ),
+  }),
+  segment: group({
+    bytes: size(
+      '64MiB',
+      { min: '64KiB', max: '1GiB' },
+      'Size of one segment file of the log. Retention removes whole segments.',
+    ),
+  }),
+  hot: group({
+    bytes: size(
+      '64MiB',
+      { min: '64KiB', max: '64GiB' },
+      'Memory for the newest records, from which live and resuming readers are served without the disk.',
+    ),
+  }),
+  retention: group({
+    age: optionalDuration(
+      { min: '1s', max: '36500d' },
+      'Records older than this are removed, a segment at a time; null keeps them whatever their age.',
+    ),
+    bytes: optionalSize(
+      { min: '64KiB', max: '1024TiB' },
+      'The oldest segments are removed while the log is larger than this; null sets no bound. At least `segment.bytes`.',
+    ),
+    grace: duration(
+      '1h',
+      { min: '0s', max: '30d' },
+      'How long a sweep by age that would remove more than a tenth of the log, at start or after the clock stepped, waits for the clock to be right; 0 does not wait.',
+    ),
+  }),
+  dedupe: group({
+    ids: count(
+      100_000,
+      { min: 0, max: 10_000_000 },
+      'How many of the newest message ids are remembered to recognise duplicates; 0 remembers by age alone.',
+    ),
+    age: duration(
+      '5m',
+      { min: '0s', max: '1d' },
+      'How long an id is remembered at least, even when more than `dedupe.ids` came since; 0 remembers by number alone.',
+    ),
+  }),
+  pending: group({
+    bytes: size(
+      '64MiB',
+      { min: '1MiB', max: '4GiB' },
+      'Bytes of publishes that may wait for their commit; beyond it publishes are refused with `overloaded`.',
+    ),
+  }),
+  lag: group({
+    target: duration(
+      '100ms',
+      { min: '1ms', max: '1m' },
+      'When live delivery falls behind by more than this, acks are held back until it has caught up.',
+    ),
+    limit: duration(
+      '200ms',
+      { min: '1ms', max: '10m' },
+      'When live delivery falls behind by more than this, publishes are refused with `overloaded`. Must be longer than `lag.target`.',
+    ),
+  }),
+  pinned: group({
+    max: size(
+      '16MiB',
+      { min: '1MiB', max: '4GiB' },
+      'Bytes of distinct blocks that unfinished writes may hold; over it the connections that hold the oldest are cut and resume by cursor.',
+    ),
+  }),
+  stall: group({
+    max: duration(
+      '60s',
+      { min: '100ms', max: '1h' },
+      'A connection whose unfinished write makes no progress for this long is cut with `stalled`.',
+    ),
+  }),
+  connect: group({
+    timeout: duration('10s', { min: '50ms', max: '10m' }, 'Time for the first frame of a WebSocket client.'),
+  }),
+  header: group({
+    timeout: duration('10s', { min: '50ms', max: '10m' }, 'Time for the head of a request, from the first byte on.'),
+  }),
+  body: group({
+    timeout: duration(
+      '30s',
+      { min: '50ms', max: '1h' },
+      'Longest pause in a request body; a body that keeps coming may take any time.',
+    ),
+  }),
+  poll: group({
+    wait: duration(
+      '25s',
+      { min: '0s', max: '10m' },
+      'How long a long-poll waits for a message when the request does not say; 0 answers at once.',
+    ),
+    max: duration('60s', { min: '0s', max: '10m' }, 'Longest wait that a long-poll may ask for.'),
+  }),
+  publish: group({
+    deadline: duration(
+      '3s',
+      { min: '10ms', max: '10m' },
+      'Time for a publish to be committed; after it the answer is `deadline_exceeded`, with unknown outcome.',
+    ),
+  }),
+  reconnect: group({
+    rate: count(
+      1000,
+      { min: 1, max: 1_000_000 },
+      'Connects per second that this server is to be met with after a drain or restart: reconnect hints are spread over connections ÷ rate.',
+    ),
+  }),
+  drain: group({
+    window: duration(
+      '30s',
+      { min: '0s', max: '1h' },
+      'Widest window over which clients are asked to spread their reconnects; 0 lets them come at once.',
+    ),
+    timeout: duration(
+      '10s',
+      { min: '0s', max: '1h' },
+      'How long a stopping server waits for requests in flight and last writes; 0 waits for none.',
+    ),
+  }),
+  limits: group({
+    connections: count(
+      19_000,
+      { min: 1, max: 1_000_000 },
+      'Connections at a time; lowered at start to what the limit on open files allows.',
+    ),
+    header: size('16KiB', { min: '1KiB', max: '1MiB' }, 'Request line and headers of one request.'),
+    filters: count(128, { min: 1, max: 10_000 }, 'Filters of one subscription.'),
+    subscriptions: count(256, { min: 1, max: 100_000 }, 'Subscriptions of one session.'),
+    frame: size('1MiB', { min: '1KiB', max: '64MiB' }, 'One WebSocket message from a client.'),
+    items: count(1000, { min: 1, max: 100_000 }, 'Messages or subscriptions in one frame, messages in one array body.'),
+    message: size(
+      '1MiB',
+      { min: '1B', max: '32MiB' },
+      'Data of one message. At most `limits.body`, `pending.bytes` and `hot.bytes`.',
+    ),
+    body: size(
+      '16MiB',
+      { min: '1KiB', max: '1GiB' },
+      'A request body that is read whole, such as an array of messages; NDJSON has no total limit.',
+    ),
+    topic: size('512B', { min: '1B', max: '8KiB' }, 'Bytes of one topic or filter.'),
+    levels: count(32, { min: 1, max: 256 }, 'Levels of one topic or filter.'),
+    messageHeaders: size('4KiB', { min: '0B', max: '64KiB' }, 'Names and values of the headers of one message.'),
+  }),
+  rules: leaf<readonly TopicRule[]>(z.array(topicRule), [], {
+    kind: 'rules',
+    help: 'Topic rules: settings for the topics a filter matches. For each setting the first rule that matches and has it decides.',
+    allowed: 'a list of rules, each an object with filter and durability or lag',
+    shown: '[]',
+    nullable: false,
+  }),
+};
+
+const schema = z.strictObject(settings);
+
+export const configSchema: z.ZodType<Config> = schema;
+
+/** The tree of settings by name: groups are objects, the rest are schemas that `settingFacts` knows. */
+export const settingTree: Readonly<Record<string, z.ZodType>> = settings;
+
+function group<Shape extends z.core.$ZodLooseShape>(shape: Shape): z.ZodPrefault<z.ZodObject<Shape, z.core.$strict>> {
+  return z.strictObject(shape).prefault({} as never);
+}
+
+function isFilter(filter: string): boolean {
+  try {
+    checkFilter(filter);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+// a setting that is in the schema and not in Config, or the other way round, fails here
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
+type Keys<T> = T extends readonly unknown[]
+  ? never
+  : T extends object
+    ? { -readonly [K in keyof T]-?: Keys<T[K]> }
+    : never;
+const sameNames: Same<Keys<z.output<typeof schema>>, Keys<Config>> = true;
+void sameNames;

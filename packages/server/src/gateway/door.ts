@@ -1,0 +1,290 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import {
+  type AddressInfo,
+  createServer as createSocketServer,
+  type Socket,
+  type Server as SocketServer,
+} from 'node:net';
+import { TailraceError } from '@tailrace/protocol';
+import { corsHeaders, type OriginPolicy } from '../admission/index.ts';
+import { Deadlines, type Expiring } from '../hub/index.ts';
+import type { Clock } from '../log/index.ts';
+import type { Gateway } from './gateway.ts';
+import { type BareHead, mayBeStream, readHead } from './request-head.ts';
+import { answerProblem, BareResponder } from './responder.ts';
+import { disown, own, type SocketOwner } from './socket-owner.ts';
+import { refuseSse, serveSse } from './sse.ts';
+import { upgradeToWebSocket } from './websocket/upgrade.ts';
+
+export interface DoorOptions {
+  readonly gateway: Gateway;
+  readonly origins: OriginPolicy;
+  readonly clock: Clock;
+  /** Everything that is not a streaming GET, and streaming GETs that node:http had to read. */
+  readonly handle: (req: IncomingMessage, res: ServerResponse) => void;
+  /** Bytes of a request head. */
+  readonly headerMax: number;
+  /** ms for a request head to arrive. */
+  readonly headerTimeout: number;
+  /** Sockets beyond the gateway's limit that are still read, to be refused in a form they understand. */
+  readonly spare: number;
+  readonly connectionsMax: number;
+}
+
+/** libuv accepts one connection per listener and turn: beside 0.5 ms slices of delivery that is 1,650/s with one, 7,000/s with eight. */
+const listenerCount = 8;
+
+/**
+ * The front door: looks at the first bytes of each connection. A strictly valid streaming GET is answered on the bare
+ * socket (3–4 KB a connection instead of 17–20 for a held response); everything else is node:http's, which never
+ * listens itself and is handed sockets.
+ */
+export class Door {
+  readonly http: Server;
+  /** Open sockets that are not the gateway's: not sorted yet, or node:http's. */
+  readonly sockets: Set<Socket> = new Set();
+  /** Requests that node:http is answering. */
+  inFlight = 0;
+  readonly #o: DoorOptions;
+  readonly #listeners: SocketServer[] = [];
+  readonly #headDeadlines: Deadlines;
+  readonly #stopSweep: () => void;
+
+  constructor(options: DoorOptions) {
+    this.#o = options;
+    this.#headDeadlines = new Deadlines(options.clock, options.headerTimeout);
+    this.#stopSweep = options.clock.every(Math.min(500, options.headerTimeout), () => this.#headDeadlines.sweep());
+    this.http = createServer({
+      maxHeaderSize: options.headerMax,
+      headersTimeout: options.headerTimeout,
+      connectionsCheckingInterval: Math.min(1000, options.headerTimeout),
+      requestTimeout: 0, // an NDJSON body may last for ever; slow ones are watched by the api
+      keepAliveTimeout: 65_000,
+      noDelay: true,
+      shouldUpgradeCallback: req => pathOf(req.url ?? '') === '/v1/ws',
+    });
+    const handle = (req: IncomingMessage, res: ServerResponse): void => {
+      this.inFlight++;
+      res.once('close', () => this.inFlight--);
+      options.handle(req, res);
+    };
+    this.http.on('request', handle);
+    this.http.on('checkContinue', handle);
+    this.http.on('clientError', (error: NodeJS.ErrnoException, socket) =>
+      refuseBroken(error, socket as Socket, options.headerMax),
+    );
+    this.http.on('upgrade', (req, socket, head) => this.upgrade(req, socket as Socket, head));
+    // a server that never listens begins to watch its header time-outs only when told that it does
+    this.http.emit('listening');
+  }
+
+  /** Opens the port; 0 takes a free one. Resolves with the address. */
+  async listen(host: string, port: number): Promise<AddressInfo> {
+    const first = await this.#listen(host, port);
+    const address = first.address() as AddressInfo;
+    try {
+      while (this.#listeners.length < listenerCount) await this.#listen(host, address.port);
+    } catch {
+      // no reusePort on this system: one listener, which slices make room for
+    }
+    return address;
+  }
+
+  #listen(host: string, port: number): Promise<SocketServer> {
+    const server = createSocketServer({ noDelay: true, allowHalfOpen: true }, socket => this.accept(socket));
+    return new Promise((resolve, reject) => {
+      const listening = (): void => {
+        server.off('error', failed);
+        this.#listeners.push(server);
+        resolve(server);
+      };
+      const failed = (error: NodeJS.ErrnoException): void => {
+        if (this.#listeners.length === 0 && error.code === 'ENOTSUP') server.listen({ host, port, backlog: 4096 });
+        else reject(error);
+      };
+      server.once('listening', listening);
+      server.on('error', failed);
+      server.listen({ host, port, backlog: 4096, reusePort: true });
+    });
+  }
+
+  /** Takes a fresh connection. */
+  accept(socket: Socket): void {
+    if (this.connectionCount >= this.#o.connectionsMax + this.#o.spare) {
+      this.#o.gateway.countRefused('too_many_connections');
+      socket.destroy();
+      return;
+    }
+    this.sockets.add(socket);
+    new HeadWatch(this, socket, this.#headDeadlines);
+  }
+
+  /** Open connections: those that stream, and those that do not (yet). */
+  get connectionCount(): number {
+    return this.sockets.size + this.#o.gateway.connections.size;
+  }
+
+  /** Decides what a connection is by what it sent so far; true when decided. */
+  sort(socket: Socket, bytes: Buffer): boolean {
+    if (!mayBeStream(bytes)) return this.#handOver(socket, bytes);
+    const result = readHead(bytes);
+    if (result === 'other' || (result !== 'more' && result.end > this.#o.headerMax))
+      return this.#handOver(socket, bytes);
+    if (result === 'more') return bytes.length > this.#o.headerMax ? this.#handOver(socket, bytes) : false;
+    const rest = bytes.subarray(result.end);
+    if (pathOf(result.head.target) === '/v1/ws') this.#upgradeBare(socket, result.head, rest);
+    // a second request behind a stream will never be answered here: node:http decides what to make of it
+    else if (rest.length > 0) return this.#handOver(socket, bytes);
+    else this.#streamBare(socket, result.head);
+    return true;
+  }
+
+  #handOver(socket: Socket, bytes: Buffer): true {
+    disown(socket);
+    socket.on('close', () => this.sockets.delete(socket));
+    this.http.emit('connection', socket);
+    socket.unshift(bytes);
+    return true;
+  }
+
+  #streamBare(socket: Socket, head: BareHead): void {
+    this.#letGo(socket);
+    const responder = new BareResponder(socket);
+    const verdict = this.#o.origins.check({
+      host: head.header('host'),
+      origin: head.header('origin'),
+      secFetchSite: head.header('sec-fetch-site'),
+    });
+    if ('error' in verdict) {
+      answerProblem(responder, verdict.error, []);
+      return;
+    }
+    const cors = corsHeaders(verdict.allowOrigin);
+    const path = pathOf(head.target);
+    if (path === '/v1/sse') serveSse(this.#o.gateway, head, responder, cors);
+    else refuseSse(this.#o.gateway, head, responder, cors, new TailraceError('not_found', `no path ${path}`));
+  }
+
+  #upgradeBare(socket: Socket, head: BareHead, rest: Buffer): void {
+    this.#letGo(socket);
+    const verdict = this.#o.origins.check({
+      host: head.header('host'),
+      origin: head.header('origin'),
+      secFetchSite: head.header('sec-fetch-site'),
+    });
+    const responder = new BareResponder(socket);
+    if ('error' in verdict) answerProblem(responder, verdict.error, []);
+    else upgradeToWebSocket(this.#o.gateway, 'GET', '1.1', head, responder, rest, corsHeaders(verdict.allowOrigin));
+  }
+
+  /** The gateway has it from here, or an answer is on its way and closes it. */
+  #letGo(socket: Socket): void {
+    this.sockets.delete(socket);
+    socket.allowHalfOpen = false;
+  }
+
+  /** An upgrade that node:http read, or that an embedding server passes on. */
+  upgrade(req: IncomingMessage, socket: Socket, rest: Buffer): void {
+    const head = {
+      target: req.url ?? '',
+      header: (name: string): string | undefined => {
+        const value = req.headers[name];
+        return Array.isArray(value) ? value.join(', ') : value;
+      },
+    };
+    const verdict = this.#o.origins.check({
+      host: head.header('host'),
+      origin: head.header('origin'),
+      secFetchSite: head.header('sec-fetch-site'),
+    });
+    const responder = new BareResponder(socket);
+    if ('error' in verdict) answerProblem(responder, verdict.error, []);
+    else
+      upgradeToWebSocket(
+        this.#o.gateway,
+        req.method ?? '',
+        req.httpVersion,
+        head,
+        responder,
+        rest,
+        corsHeaders(verdict.allowOrigin),
+      );
+  }
+
+  /** Takes no new connection; those queued in the kernel are reset unless tcp_migrate_req is set. */
+  stopListening(): Promise<void> {
+    return Promise.all(this.#listeners.map(server => new Promise<void>(resolve => server.close(() => resolve())))).then(
+      () => {},
+    );
+  }
+
+  /** Closes kept-alive connections that wait for a next request. */
+  closeIdle(): void {
+    this.http.closeIdleConnections();
+  }
+
+  /** Cuts what is left. */
+  destroy(): void {
+    this.#stopSweep();
+    for (const socket of this.sockets) socket.destroy();
+    this.http.close();
+  }
+}
+
+/** A connection that has not said yet what it wants: holds at most one head, for at most the header time-out. */
+class HeadWatch implements Expiring, SocketOwner {
+  settled = false;
+  #bytes: Buffer | undefined;
+  readonly #socket: Socket;
+  readonly #door: Door;
+
+  constructor(door: Door, socket: Socket, deadlines: Deadlines) {
+    this.#socket = socket;
+    this.#door = door;
+    own(socket, this);
+    deadlines.add(this);
+  }
+
+  received(chunk: Buffer): void {
+    if (this.settled) return; // answered already; the rest of what it sends is for nobody
+    const bytes = this.#bytes === undefined ? chunk : Buffer.concat([this.#bytes, chunk]);
+    this.#bytes = undefined;
+    this.settled = true; // what it becomes has time-outs of its own
+    if (!this.#door.sort(this.#socket, bytes)) {
+      this.settled = false;
+      this.#bytes = bytes;
+    }
+  }
+
+  gone(): void {
+    this.settled = true;
+    this.#door.sockets.delete(this.#socket);
+  }
+
+  expire(): void {
+    this.settled = true;
+    if (this.#bytes === undefined) this.#socket.destroy();
+    else refuseBroken(Object.assign(new Error('head too slow'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), this.#socket, 0);
+  }
+}
+
+/** Answers bytes that are no HTTP request. */
+function refuseBroken(error: NodeJS.ErrnoException, socket: Socket, headerMax: number): void {
+  if (!socket.writable || socket.destroyed) {
+    socket.destroy();
+    return;
+  }
+  const refusal =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? new TailraceError('headers_too_large', `the request head exceeds limits.header (${headerMax} bytes)`)
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? new TailraceError('request_timeout', 'the request head did not arrive within header.timeout')
+        : new TailraceError('bad_request', `not a valid HTTP/1.1 request: ${error.message}`);
+  answerProblem(new BareResponder(socket), refusal, []);
+  socket.destroySoon();
+}
+
+function pathOf(target: string): string {
+  const question = target.indexOf('?');
+  return question === -1 ? target : target.slice(0, question);
+}

@@ -1,0 +1,142 @@
+import type { FrameLimits, Ref, ServerFrame } from '@tailrace/protocol';
+import { TailraceError } from '@tailrace/protocol';
+import type { Encoding, Hub } from '../hub/index.ts';
+import type { Clock, Random } from '../log/index.ts';
+import { webSocketJson } from './frame-encoding.ts';
+import { sseEncoding } from './sse-encoding.ts';
+import { encodePing } from './websocket/frame.ts';
+import { defaultReceiverLimits, type ReceiverLimits } from './websocket/receiver.ts';
+import { Wheel } from './wheel.ts';
+
+export interface GatewayOptions {
+  readonly hub: Hub;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly limits: FrameLimits;
+  /** Bytes of a WebSocket message from a client. */
+  readonly frameMax: number;
+  /** Streaming connections. */
+  readonly connectionsMax: number;
+  /** ms between heartbeats. */
+  readonly heartbeat: number;
+  /** ms a WebSocket client has for its first frame. */
+  readonly connectTimeout: number;
+  /** Connects per second that are fine when all come back: gives the reconnect window. */
+  readonly reconnectRate: number;
+  /** Longest reconnect window told at a drain, ms. */
+  readonly drainWindow: number;
+  /** Name and version for `welcome`. */
+  readonly server: string;
+  readonly features: readonly string[];
+  /** Told in `welcome`. */
+  readonly limitsTold: Readonly<Record<string, number>>;
+  /** A fault of the server under a connection: for its log. */
+  readonly onFault: (error: unknown) => void;
+}
+
+/** A streaming connection as the gateway sees it. */
+export interface Connection {
+  readonly transport: string;
+  /** Tells the client to come back later and elsewhere, and ends. `within`: its own reconnect window, ms. */
+  drain(within: number): void;
+  destroy(): void;
+}
+
+/** The connection layer: all streaming connections of this process and what they share. */
+export class Gateway {
+  readonly o: GatewayOptions;
+  readonly hub: Hub;
+  readonly clock: Clock;
+  readonly wheel: Wheel;
+  readonly connections: Set<Connection> = new Set();
+  readonly sse: Encoding;
+  readonly sseRaw: Encoding;
+  readonly receiverLimits: ReceiverLimits;
+  draining = false;
+  /** Streams refused, by error code. */
+  readonly refused: Map<string, number> = new Map();
+  /** Connections cut by the server, by reason. */
+  readonly cut: Map<string, number> = new Map();
+  #heartbeatAt = 0;
+  #heartbeatBytes: Buffer = Buffer.alloc(0);
+
+  constructor(options: GatewayOptions) {
+    this.o = options;
+    this.hub = options.hub;
+    this.clock = options.clock;
+    this.receiverLimits = { ...defaultReceiverLimits, maxMessageBytes: options.frameMax };
+    this.wheel = new Wheel(options.clock, Math.max(options.heartbeat, options.connectTimeout, 10_000));
+    this.sse = sseEncoding(false, options.hub.tokens);
+    this.sseRaw = sseEncoding(true, options.hub.tokens);
+  }
+
+  /** Throws the refusal that holds for any new stream. */
+  admit(): void {
+    if (this.draining)
+      throw new TailraceError('draining', 'the server is shutting down', { retryAfter: this.reconnectIn() });
+    if (this.connections.size >= this.o.connectionsMax) {
+      throw new TailraceError(
+        'too_many_connections',
+        `the server holds ${this.connections.size} connections, the most that limits.connections allows`,
+        { retryAfter: this.reconnectIn() },
+      );
+    }
+  }
+
+  /** A time drawn from the window in which all clients can come back at an acceptable rate, ms. */
+  reconnectIn(): number {
+    const window = Math.min(this.o.drainWindow, Math.max(1000, (this.connections.size / this.o.reconnectRate) * 1000));
+    return Math.round(500 + this.o.random.next() * window);
+  }
+
+  countCut(reason: string): void {
+    this.cut.set(reason, (this.cut.get(reason) ?? 0) + 1);
+  }
+
+  /** The first frame of a session (§7). */
+  welcome(session: string, ref: Ref | undefined): ServerFrame {
+    const { server, heartbeat, features, limitsTold } = this.o;
+    return {
+      type: 'welcome',
+      ...(ref === undefined ? {} : { ref }),
+      session,
+      server,
+      protocol: 'tailrace.v1.json',
+      heartbeat,
+      features,
+      limits: limitsTold,
+    };
+  }
+
+  countRefused(code: string): void {
+    this.refused.set(code, (this.refused.get(code) ?? 0) + 1);
+  }
+
+  countByTransport(): Map<string, number> {
+    const counts = new Map<string, number>();
+    for (const { transport } of this.connections) counts.set(transport, (counts.get(transport) ?? 0) + 1);
+    return counts;
+  }
+
+  /** Protocol ping and `heartbeat` frame in one buffer, shared by all that beat in the same second. */
+  heartbeat(): Buffer {
+    const now = this.clock.now();
+    if (now - this.#heartbeatAt >= 1000 || now < this.#heartbeatAt) {
+      this.#heartbeatAt = now;
+      this.#heartbeatBytes = Buffer.concat([encodePing(), webSocketJson.notice({ type: 'heartbeat', time: now })]);
+    }
+    return this.#heartbeatBytes;
+  }
+
+  /** Sends every streaming client away, each with a reconnect time of its own. */
+  drain(): void {
+    this.draining = true;
+    for (const connection of [...this.connections]) connection.drain(this.reconnectIn());
+  }
+
+  /** Cuts what is left. */
+  close(): void {
+    this.wheel.stop();
+    for (const connection of this.connections) connection.destroy();
+  }
+}

@@ -1,0 +1,38 @@
+import type { Socket } from 'node:net';
+import type { FinishWaiter, Outlet } from '../hub/index.ts';
+
+const nothing = Buffer.alloc(0);
+
+/** An outlet over a TCP socket, or over the socket under a response whose body has no framing of its own. */
+export class SocketOutlet implements Outlet {
+  readonly #socket: Socket;
+
+  constructor(socket: Socket) {
+    this.#socket = socket;
+  }
+
+  get unfinished(): number {
+    return this.#socket.writableLength;
+  }
+
+  write(buffer: Buffer): void {
+    if (!this.#socket.destroyed && !this.#socket.writableEnded) this.#socket.write(buffer);
+  }
+
+  whenFinished(waiter: FinishWaiter): void {
+    // the callback of an empty write comes when all before it has been taken; `drain` does not come at all below 64 KiB
+    this.#socket.write(nothing, error => {
+      if (error === null || error === undefined) waiter.finished();
+    });
+  }
+
+  end(last?: Buffer): void {
+    if (this.#socket.destroyed || this.#socket.writableEnded) return;
+    if (last === undefined) this.#socket.end();
+    else this.#socket.end(last);
+  }
+
+  destroy(): void {
+    this.#socket.destroy();
+  }
+}

@@ -1,0 +1,242 @@
+import type { IncomingMessage } from 'node:http';
+import {
+  checkFilters,
+  type FilterSet,
+  filterSet,
+  isTailraceError,
+  parseQuery,
+  parseStreamRequest,
+  type Query,
+  single,
+  toTailraceError,
+  urlFilter,
+} from '@tailrace/protocol';
+import type { CutReason, Encoding, Outlet, Session, SessionOwner, Start, Subscription } from '../hub/index.ts';
+import { sseFrames } from './frame-encoding.ts';
+import type { Connection, Gateway } from './gateway.ts';
+import type { RequestHead } from './request-head.ts';
+import { answerProblem, type Responder } from './responder.ts';
+import { own, type SocketOwner } from './socket-owner.ts';
+import { sseNotice } from './sse-encoding.ts';
+import { subscribeAll } from './subscribe.ts';
+import type { Beating } from './wheel.ts';
+
+/** Ordinary time after which an EventSource tries again, ms; drawn anew for each connection so that none march in step. */
+const retryMin = 1000;
+const retrySpread = 2000;
+
+const streamHeaders: readonly string[] = [
+  'Content-Type',
+  'text/event-stream; charset=utf-8',
+  'Cache-Control',
+  'no-store, no-transform',
+  'X-Accel-Buffering',
+  'no',
+  'Vary',
+  'Origin, Accept',
+];
+
+/** GET /v1/sse (§5): all filters are one subscription. */
+export function serveSse(
+  gateway: Gateway,
+  head: RequestHead,
+  responder: Responder,
+  corsHeaders: readonly string[],
+): void {
+  try {
+    gateway.admit();
+    const query = parseQuery(queryOf(head.target), ['filter', 'cursor', 'from', 'raw']);
+    const filters = filterSet(checkFilters(query.get('filter')?.map(urlFilter), gateway.o.limits));
+    const encoding = rawWanted(query) ? gateway.sseRaw : gateway.sse;
+    const cursor = head.header('last-event-id') || single(query, 'cursor');
+    const start = gateway.hub.resolveStart(filters, { cursor, from: fromParameter(query) });
+    const open = (start: Start): void => {
+      if (responder.socket.destroyed) return;
+      new SseConnection(gateway, encoding, responder.outlet).openOne(filters, start, responder, corsHeaders);
+    };
+    if (cursor === undefined || filters.exact === null)
+      whenReady(start, open, error => refuseSse(gateway, head, responder, corsHeaders, error));
+    else {
+      whenReady(
+        Promise.resolve(start).then(async at => ((await hasEnded(gateway, filters, at)) ? undefined : at)),
+        at => (at === undefined ? responder.answer(204, corsHeaders, '') : open(at)),
+        error => refuseSse(gateway, head, responder, corsHeaders, error),
+      );
+    }
+  } catch (error) {
+    refuseSse(gateway, head, responder, corsHeaders, error);
+  }
+}
+
+/** POST /v1/sse (§6): each event's data is one frame of §7. `body` is the whole body. */
+export function serveSseFrames(
+  gateway: Gateway,
+  req: IncomingMessage,
+  responder: Responder,
+  corsHeaders: readonly string[],
+  body: string,
+): void {
+  const head = { target: req.url ?? '', header: (name: string) => headerOf(req, name) };
+  try {
+    gateway.admit();
+    const items = parseStreamRequest(body, gateway.o.limits);
+    new SseConnection(gateway, sseFrames, responder.outlet).openMany(items, responder, corsHeaders);
+  } catch (error) {
+    refuseSse(gateway, head, responder, corsHeaders, error);
+  }
+}
+
+export function headerOf(req: IncomingMessage, name: string): string | undefined {
+  const value = req.headers[name];
+  return Array.isArray(value) ? value.join(', ') : value;
+}
+
+function whenReady<T>(value: T | Promise<T>, go: (value: T) => void, fail: (error: unknown) => void): void {
+  if (value instanceof Promise) value.then(go).catch(fail);
+  else go(value);
+}
+
+/** Every topic it names ended at or before its cursor: 204 tells an EventSource not to come back. */
+async function hasEnded(gateway: Gateway, filters: FilterSet, start: Start): Promise<boolean> {
+  const { log } = gateway.hub;
+  for (const topic of filters.exact!) {
+    const newest =
+      log.hot.newestOf(topic) ??
+      (log.hot.base === 0 ? undefined : (await log.last(filterSet([topic]), 1, log.head.offset))[0]);
+    if (newest === undefined || !newest.end || newest.offset > start.at.offset) return false;
+  }
+  return true;
+}
+
+function rawWanted(query: Query): boolean {
+  const raw = single(query, 'raw');
+  return raw !== undefined && raw !== '0' && raw !== 'false';
+}
+
+// a "+" of a time zone arrives as a space, as in every query
+function fromParameter(query: Query): string | undefined {
+  return single(query, 'from')?.replace(' ', '+');
+}
+
+export function queryOf(target: string): string {
+  const question = target.indexOf('?');
+  return question === -1 ? '' : target.slice(question + 1);
+}
+
+/**
+ * An EventSource dies for ever on 503, 429 and 204. So one that asks for nothing but an event stream gets a retryable
+ * refusal as a stream that ends, with a time to come back; whoever accepts more gets the true status.
+ */
+export function refuseSse(
+  gateway: Gateway,
+  head: RequestHead,
+  responder: Responder,
+  corsHeaders: readonly string[],
+  thrown: unknown,
+): void {
+  if (!isTailraceError(thrown)) gateway.o.onFault(thrown);
+  const error = toTailraceError(thrown);
+  gateway.countRefused(error.code);
+  const problem = error.toProblem();
+  if (head.header('accept') !== 'text/event-stream' || problem.retry !== 'later') {
+    answerProblem(responder, error, corsHeaders);
+    return;
+  }
+  const notice = sseNotice({ type: 'error', ...problem }).toString();
+  responder.answer(
+    200,
+    [...streamHeaders, ...corsHeaders],
+    `retry: ${error.retryAfter ?? gateway.reconnectIn()}\n${notice}`,
+  );
+}
+
+/** One event stream. */
+class SseConnection implements Connection, SocketOwner, SessionOwner, Beating {
+  readonly transport = 'sse';
+  wheelSlot = -1;
+  wheelIndex = 0;
+  readonly session: Session;
+  readonly #gateway: Gateway;
+
+  constructor(gateway: Gateway, encoding: Encoding, outlet: Outlet) {
+    this.#gateway = gateway;
+    this.session = gateway.hub.openSession(this.transport, outlet, encoding, this);
+  }
+
+  openOne(filters: FilterSet, start: Start, responder: Responder, corsHeaders: readonly string[]): void {
+    const { session } = this;
+    this.#gateway.hub.subscribe(session, '', filters, start, (cursor, live) => {
+      const subscribed = JSON.stringify({
+        type: 'subscribed',
+        session: session.id,
+        ...(start.recovered === undefined ? {} : { recovered: start.recovered }),
+      });
+      const told = live ? sseNotice({ type: 'live', sub: '', cursor }).toString() : '';
+      this.#open(
+        responder,
+        corsHeaders,
+        `retry: ${this.#retry()}\nevent: tailrace\nid: ${cursor}\ndata: ${subscribed}\n\n${told}`,
+      );
+    });
+  }
+
+  openMany(items: ReturnType<typeof parseStreamRequest>, responder: Responder, corsHeaders: readonly string[]): void {
+    const welcome = sseFrames.notice(this.#gateway.welcome(this.session.id, undefined)).toString();
+    this.#open(responder, corsHeaders, `retry: ${this.#retry()}\n${welcome}`);
+    void subscribeAll(this.#gateway, this.session, items, undefined);
+  }
+
+  #retry(): number {
+    return Math.round(retryMin + this.#gateway.o.random.next() * retrySpread);
+  }
+
+  #open(responder: Responder, corsHeaders: readonly string[], first: string): void {
+    const { socket } = responder;
+    own(socket, this);
+    // only node:http needs half-open sockets; here the end of the client's side means that it is gone
+    socket.allowHalfOpen = false;
+    responder.stream([...streamHeaders, ...corsHeaders], Buffer.from(first));
+    this.session.wrote = true;
+    this.#gateway.connections.add(this);
+    this.#gateway.wheel.add(this, this.#gateway.o.heartbeat);
+  }
+
+  // what a client sends on a stream is for nobody; it is read to see when the client leaves
+  received(): void {}
+
+  gone(): void {
+    this.#gateway.hub.closeSession(this.session);
+    this.#gateway.connections.delete(this);
+    this.#gateway.wheel.remove(this);
+  }
+
+  beat(): number {
+    const { session } = this;
+    // no ping to one that lags: it would only queue behind what it does not take
+    if (!session.wrote && !session.lagging) session.write(commentBeat, null);
+    session.wrote = false;
+    return this.#gateway.o.heartbeat;
+  }
+
+  onCut(session: Session, reason: CutReason): void {
+    this.#gateway.countCut(reason);
+    this.#gateway.hub.closeSession(session);
+    session.outlet.destroy();
+  }
+
+  onEnded(session: Session, subscription: Subscription): void {
+    this.#gateway.hub.unsubscribe(subscription);
+    if (session.subscriptions.length === 0) session.outlet.end();
+  }
+
+  destroy(): void {
+    this.session.outlet.destroy();
+  }
+
+  drain(within: number): void {
+    const notice = this.session.encoding.notice({ type: 'drain', within }).toString();
+    this.session.outlet.end(Buffer.from(`retry: ${within}\n${notice}`));
+  }
+}
+
+const commentBeat = Buffer.from(':\n\n');

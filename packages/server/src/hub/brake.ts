@@ -1,0 +1,47 @@
+import { TailraceError } from '@tailrace/protocol';
+
+/**
+ * Holds publishers back when delivery cannot follow (design §7). Behind by more than `target` acks wait and streaming
+ * publishers are not read on; beyond `limit` publishes are refused. The lag is looked at after each slice of delivery,
+ * never on the way in: a process that was merely paused must not refuse what waited in its sockets meanwhile.
+ */
+export class Brake {
+  readonly target: number;
+  readonly limit: number;
+  /** How long the oldest record that live cohorts still have to deliver has been committed, ms. */
+  lag = 0;
+  refused = 0;
+  #held: (() => void)[] = [];
+
+  constructor(target: number, limit: number) {
+    this.target = target;
+    this.limit = limit;
+  }
+
+  get heldCount(): number {
+    return this.#held.length;
+  }
+
+  /** Throws `overloaded` while delivery is beyond the limit. */
+  admit(): void {
+    if (this.lag <= this.limit) return;
+    this.refused++;
+    const lag = Math.round(this.lag);
+    throw new TailraceError('overloaded', `delivery is ${lag} ms behind, more than lag.limit = ${this.limit} ms`, {
+      retryAfter: Math.max(100, lag),
+    });
+  }
+
+  /** Undefined: go on. Otherwise resolves when the lag is back at the target. */
+  release(): Promise<void> | undefined {
+    return this.lag <= this.target ? undefined : new Promise(resolve => this.#held.push(resolve));
+  }
+
+  update(lag: number): void {
+    this.lag = lag;
+    if (lag > this.target || this.#held.length === 0) return;
+    const held = this.#held;
+    this.#held = [];
+    for (const resolve of held) resolve();
+  }
+}

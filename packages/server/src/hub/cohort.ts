@@ -1,0 +1,271 @@
+import type { FilterSet } from '@tailrace/protocol';
+import type { Clock } from '../log/index.ts';
+import { Block, type Blocks } from './blocks.ts';
+import type { CatchUp } from './catch-up.ts';
+import type { Encoding } from './encoding.ts';
+import type { Deliveries } from './session.ts';
+import type { Job, Slices } from './slices.ts';
+import type { Subscription } from './subscription.ts';
+import type { IndexTarget } from './topic-index.ts';
+import type { VolatileTail } from './volatile.ts';
+
+/** What a cohort needs from its hub. */
+export interface CohortHost {
+  readonly clock: Clock;
+  readonly blocks: Blocks;
+  readonly volatile: VolatileTail;
+  readonly slices: Slices;
+  readonly catchUp: CatchUp;
+  readonly deliveries: Deliveries;
+  /** Monotonic ms at which the record at `offset` was committed. */
+  committedAt(offset: number): number;
+  headOffset(): number;
+  headTime(): number;
+  token(offset: number, time: number): string;
+}
+
+/**
+ * The live subscriptions with the same filters, label and encoding: one shared cursor, no list of messages.
+ *
+ *        offset (what members were told)      scanned (no match up to here)          head
+ *  ────────┼───────────────────────────────────────┼──────────────────────────────────┼──▶ log
+ *          └── members stand here                  └── the next block is looked for from here
+ *
+ * A pass takes the next block and writes that one buffer to each member. It can stop after any member and go on in the
+ * next slice; `offset` moves only when it is complete, so whoever joins meanwhile stands where the pass began and is
+ * appended behind, where the pass still comes by.
+ */
+export class Cohort implements IndexTarget, Job {
+  readonly key: string;
+  readonly sub: string;
+  readonly filters: FilterSet;
+  readonly encoding: Encoding;
+  readonly members: Subscription[] = [];
+  /** Its subscriptions that are not members now: lagging, catching up, or ahead of it. */
+  readonly apart: Set<Subscription> = new Set();
+  offset: number;
+  time: number;
+  scanned: number;
+  /** A record that matches was committed beyond `scanned`. */
+  dirty = false;
+  /** Announced its cursor (by block, or by heartbeat) since the last beat. */
+  moved = false;
+  volatileSeen: number;
+  volatileDirty = false;
+  /** Monotonic ms of the commit that made it dirty, or that its next block begins with: what the brake looks at. */
+  dirtySince = 0;
+  #queued = false;
+  #block: Block | null = null;
+  #volatile = false;
+  #at = 0;
+  readonly #host: CohortHost;
+
+  constructor(key: string, sub: string, filters: FilterSet, encoding: Encoding, host: CohortHost) {
+    this.key = key;
+    this.sub = sub;
+    this.filters = filters;
+    this.encoding = encoding;
+    this.#host = host;
+    this.offset = host.headOffset();
+    this.time = host.headTime();
+    this.scanned = this.offset;
+    this.volatileSeen = host.volatile.head;
+  }
+
+  /** Whether records wait for its live members: a pass under way, or one to come. */
+  get behind(): boolean {
+    return this.members.length > 0 && (this.dirty || this.#block !== null);
+  }
+
+  /** A block is being written; its members stand partly before and partly behind it. */
+  get passing(): boolean {
+    return this.#block !== null;
+  }
+
+  get size(): number {
+    return this.members.length + this.apart.size;
+  }
+
+  /** A record it reads was committed at `offset`. Hot. */
+  mark(offset: number): void {
+    if (!this.dirty) {
+      this.dirty = true;
+      if (this.#block === null) this.dirtySince = this.#host.committedAt(offset);
+      // all between scanned and this record did not match, so the next pass need not look at it
+      if (offset - 1 > this.scanned) this.scanned = offset - 1;
+    }
+    this.#enqueue();
+  }
+
+  markVolatile(): void {
+    this.volatileDirty = true;
+    this.#enqueue();
+  }
+
+  #enqueue(): void {
+    if (this.#queued || this.members.length === 0) return;
+    this.#queued = true;
+    this.#host.slices.add(this);
+  }
+
+  /** Moves its cursor to the head when nothing matched in between, telling members by a `cursor` frame. */
+  beat(): void {
+    if (!this.moved && !this.dirty && this.#block === null && this.members.length > 0) {
+      const offset = this.#host.headOffset();
+      if (offset > this.offset) {
+        const time = this.#host.headTime();
+        const frame = {
+          type: 'cursor',
+          sub: this.sub,
+          after: this.#host.token(this.offset, this.time),
+          cursor: this.#host.token(offset, time),
+        } as const;
+        const bytes = this.encoding.notice(frame);
+        this.scanned = offset;
+        this.#start(new Block(bytes, 0, offset, time, undefined));
+        this.#enqueue();
+      }
+    }
+    this.moved = false;
+  }
+
+  /** Puts a cohort without members at the cursor of the one that is about to join. */
+  moveTo(offset: number, time: number): void {
+    this.offset = offset;
+    this.time = time;
+    if (this.scanned < offset) this.scanned = offset;
+  }
+
+  /** Takes a subscription whose cursor equals this one's. */
+  join(subscription: Subscription): void {
+    this.apart.delete(subscription);
+    subscription.index = this.members.length;
+    this.members.push(subscription);
+    if (this.dirty || this.#block !== null || this.volatileDirty) this.#enqueue();
+  }
+
+  /** Takes a subscription out of the passes; it goes on from where the last complete write to it ended. */
+  leave(subscription: Subscription): void {
+    const { index } = subscription;
+    if (index < 0) return;
+    // while a pass runs, members before #at already have its block
+    const served = this.#block !== null && !this.#volatile && index < this.#at;
+    subscription.offset = served ? this.#block!.next : this.offset;
+    subscription.time = served ? this.#block!.nextTime : this.time;
+    const last = this.members.length - 1;
+    let hole = index;
+    if (this.#block !== null && index < this.#at) {
+      // keep the served ones before #at, or the one swapped in would miss the block
+      const lastServed = --this.#at;
+      this.#place(this.members[lastServed]!, hole);
+      hole = lastServed;
+    }
+    if (hole !== last) this.#place(this.members[last]!, hole);
+    this.members.pop();
+    subscription.index = -1;
+  }
+
+  #place(subscription: Subscription, index: number): void {
+    this.members[index] = subscription;
+    subscription.index = index;
+  }
+
+  #start(block: Block, volatile = false): void {
+    this.#block = block;
+    this.#volatile = volatile;
+    this.#at = 0;
+    // a pass without stored records is as old as itself, not as the last one that had some
+    if (!this.dirty && (volatile || block.count === 0)) this.dirtySince = this.#host.clock.monotonic();
+  }
+
+  step(slice: Slices): boolean {
+    if (this.#block === null && !this.#nextBlock()) {
+      this.#queued = false;
+      return false;
+    }
+    const block = this.#block!;
+    const { bytes } = block;
+    const { members } = this;
+    const { deliveries } = this.#host;
+    while (this.#at < members.length) {
+      const member = members[this.#at]!;
+      const { session } = member;
+      if (session.lagging) {
+        if (this.#volatile) {
+          deliveries.dropped += block.count;
+          this.#at++;
+        } else {
+          this.leave(member);
+          this.#host.catchUp.fellBehind(member);
+        }
+        continue;
+      }
+      this.#at++;
+      session.write(bytes, block);
+      deliveries.writes++;
+      deliveries.records += block.count;
+      deliveries.bytes += bytes.length;
+      if (slice.spent(bytes.length) && this.#at < members.length) return true;
+    }
+    this.#finish(block);
+    if (this.members.length > 0 && (this.dirty || this.volatileDirty)) return true;
+    this.#queued = false;
+    return false;
+  }
+
+  /** False when there is nothing to write. */
+  #nextBlock(): boolean {
+    while (this.dirty && this.members.length > 0) {
+      const head = this.#host.headOffset();
+      const block = this.#host.blocks.hot(this.encoding, this.sub, this.filters, this, this.scanned, head);
+      if (block === undefined) {
+        this.#scatter(head);
+        break;
+      }
+      if (block.next >= head) this.dirty = false;
+      this.scanned = block.next;
+      if (block.count > 0) {
+        this.#start(block);
+        return true;
+      }
+    }
+    if (this.volatileDirty && this.members.length > 0) {
+      const head = this.#host.volatile.head;
+      this.volatileDirty = false;
+      const block = this.#host.volatile.block(this.encoding, this.sub, this.filters, this.volatileSeen);
+      this.volatileSeen = block.next;
+      if (this.volatileSeen < head) this.volatileDirty = true;
+      if (block.count > 0) {
+        this.#start(block, true);
+        return true;
+      }
+    }
+    return false;
+  }
+
+  #finish(block: Block): void {
+    this.#block = null;
+    if (this.#volatile) return;
+    this.offset = block.next;
+    this.time = block.nextTime;
+    this.moved = true;
+    if (this.dirty) this.dirtySince = this.#host.committedAt(this.scanned + 1);
+    if (block.ended !== undefined)
+      for (const member of [...this.members]) this.#host.catchUp.checkEnded(member, block.ended);
+    // those who were ahead read on by themselves from here: their cursor may lie inside the block
+    if (this.apart.size > 0) this.#host.catchUp.cohortMoved(this);
+  }
+
+  /** The cohort itself fell below the hot tail: each member reads on by its own cursor, sharing what is read. */
+  #scatter(head: number): void {
+    while (this.members.length > 0) {
+      const member = this.members[this.members.length - 1]!;
+      this.leave(member);
+      this.#host.catchUp.fellBehind(member);
+    }
+    this.offset = head;
+    this.time = this.#host.headTime();
+    this.scanned = head;
+    this.dirty = false;
+  }
+}

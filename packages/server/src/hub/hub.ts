@@ -1,0 +1,324 @@
+import { type FilterSet, type Message, TailraceError } from '@tailrace/protocol';
+import type { Clock, Log, LogRecord, Random } from '../log/index.ts';
+import { Blocks } from './blocks.ts';
+import { Brake } from './brake.ts';
+import { CatchUp, type LagRule } from './catch-up.ts';
+import { Cohort, type CohortHost } from './cohort.ts';
+import type { Encoding } from './encoding.ts';
+import type { Outlet } from './outlet.ts';
+import { type DurabilityRule, Publisher } from './publisher.ts';
+import { Reader } from './reader.ts';
+import { type Deliveries, Session, type SessionOwner } from './session.ts';
+import { Slices } from './slices.ts';
+import { resolveStart, type Start, type StartRequest } from './start.ts';
+import { Subscription } from './subscription.ts';
+import { Tokens } from './tokens.ts';
+import { type IndexTarget, TopicIndex } from './topic-index.ts';
+import { VolatileTail } from './volatile.ts';
+
+export interface HubOptions {
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Default durability class. */
+  readonly durability: 'fsync' | 'written' | 'none';
+  readonly durabilityRules: readonly DurabilityRule[];
+  readonly lagRules: readonly LagRule[];
+  /** ms; see Brake. */
+  readonly lagTarget: number;
+  readonly lagLimit: number;
+  /** Bytes of distinct blocks held by unfinished writes. */
+  readonly pinnedMax: number;
+  /** ms without progress after which an outlet is cut. */
+  readonly stallMax: number;
+  /** ms a publish may wait for its commit. */
+  readonly publishDeadline: number;
+  /** ms between cursor heartbeats of a quiet cohort. */
+  readonly heartbeat: number;
+  /** Subscriptions of one session. */
+  readonly subscriptionsMax: number;
+  /** A read of the log failed under a subscriber: for the server's log. */
+  readonly onReadError: (error: unknown) => void;
+}
+
+/** Bytes of encoded blocks kept for sharing. */
+const blockCacheBytes = 4 * 1024 * 1024;
+/** Bytes of class `none` messages kept for cohorts whose turn has not come. */
+const volatileBytes = 1024 * 1024;
+
+const beatMs = 250;
+
+/** The logic layer: who reads what, and how far. Knows sessions and outlets, no transport and no socket. */
+export class Hub implements CohortHost {
+  readonly log: Log;
+  readonly clock: Clock;
+  readonly tokens: Tokens;
+  readonly blocks: Blocks;
+  readonly slices: Slices;
+  readonly catchUp: CatchUp;
+  readonly brake: Brake;
+  readonly publisher: Publisher;
+  readonly volatile: VolatileTail;
+  readonly index: TopicIndex<IndexTarget> = new TopicIndex();
+  readonly deliveries: Deliveries = { records: 0, writes: 0, bytes: 0, dropped: 0 };
+  readonly sessions: Map<string, Session> = new Map();
+  readonly cohorts: Map<string, Cohort> = new Map();
+  readonly #o: HubOptions;
+  readonly #untail: () => void;
+  readonly #unbeat: () => void;
+  #beats = 0;
+  #cohortOrder: Cohort[] = [];
+  #roundStarted = 0;
+  // commit times for the brake: the newest commits, [last offset, monotonic ms] in turn
+  #commits: number[] = [];
+
+  constructor(options: HubOptions) {
+    const { log, clock } = options;
+    this.#o = options;
+    this.log = log;
+    this.clock = clock;
+    this.tokens = new Tokens(log);
+    this.blocks = new Blocks(log, this.tokens, blockCacheBytes);
+    this.slices = new Slices(clock, () => this.#afterSlice());
+    this.volatile = new VolatileTail(volatileBytes, clock);
+    this.brake = new Brake(options.lagTarget, options.lagLimit);
+    this.catchUp = new CatchUp({
+      log,
+      clock,
+      blocks: this.blocks,
+      tokens: this.tokens,
+      slices: this.slices,
+      lagRules: options.lagRules,
+      pinnedMax: options.pinnedMax,
+      stallMax: options.stallMax,
+      onReadError: (subscription, error) => this.#readFailed(subscription, error),
+    });
+    this.publisher = new Publisher({
+      log,
+      clock,
+      brake: this.brake,
+      durability: options.durability,
+      rules: options.durabilityRules,
+      deadline: options.publishDeadline,
+      passOn: message => this.#passOn(message),
+    });
+    this.#untail = log.tail({ onCommit: records => this.#dispatch(records) });
+    this.#unbeat = clock.every(beatMs, () => this.#beat());
+  }
+
+  /** Opens a session over an outlet. It lasts until `closeSession`. */
+  openSession(transport: string, outlet: Outlet, encoding: Encoding, owner: SessionOwner): Session {
+    const session = new Session(
+      this.#o.random.id(12),
+      transport,
+      outlet,
+      encoding,
+      owner,
+      this.catchUp,
+      this.deliveries,
+    );
+    this.sessions.set(session.id, session);
+    return session;
+  }
+
+  closeSession(session: Session): void {
+    if (session.closed) return;
+    session.closed = true;
+    this.sessions.delete(session.id);
+    while (session.subscriptions.length > 0) this.unsubscribe(session.subscriptions[session.subscriptions.length - 1]!);
+    this.catchUp.forget(session);
+  }
+
+  /** Decides where a subscription begins; at once where it can. Throws or rejects with `cursor_invalid`. */
+  resolveStart(filters: FilterSet, request: StartRequest): Start | Promise<Start> {
+    return resolveStart(this.log, this.clock, request, (count, to) => this.log.last(filters, count, to.offset));
+  }
+
+  /**
+   * Adds a subscription to an open session. `announce` is called with its cursor before any of its records: it writes
+   * `subscribed`, and `live` in the same buffer when the subscription stands at the head already. Throws `already_subscribed` and `too_many_subscriptions`.
+   */
+  subscribe(
+    session: Session,
+    sub: string,
+    filters: FilterSet,
+    start: Start,
+    announce: (cursor: string, live: boolean) => void,
+  ): Subscription {
+    if (session.find(sub) !== undefined)
+      throw new TailraceError(
+        'already_subscribed',
+        `this session has a subscription labelled ${JSON.stringify(sub)} already`,
+        { at: { sub } },
+      );
+    if (session.subscriptions.length >= this.#o.subscriptionsMax) {
+      throw new TailraceError(
+        'too_many_subscriptions',
+        `this session holds ${session.subscriptions.length} subscriptions, the most that limits.subscriptions allows`,
+        { at: { sub } },
+      );
+    }
+    const cohort = this.#cohort(session.encoding, sub, filters);
+    const at = start.now ? cohort : start.at;
+    const subscription = new Subscription(session, cohort, at.offset, at.time);
+    session.add(subscription);
+    const live = start.jump === undefined && start.snapshot === undefined && at.offset === cohort.offset;
+    announce(this.tokens.of(at.offset, at.time), live);
+    if (live) {
+      subscription.owesLive = false;
+      cohort.join(subscription);
+      return subscription;
+    }
+    this.#jump(subscription, start);
+    if (start.snapshot !== undefined) {
+      const { records, to } = start.snapshot;
+      subscription.snapshot = { records, at: 0, to: to.offset, toTime: to.time };
+    }
+    this.catchUp.begin(subscription);
+    return subscription;
+  }
+
+  #jump(subscription: Subscription, start: Start): void {
+    const { jump } = start;
+    if (jump === undefined) return;
+    const { session, sub } = subscription;
+    const cursor = this.tokens.of(jump.to.offset, jump.to.time);
+    if (jump.type === 'reset') session.notice({ type: 'reset', sub, cursor, reason: jump.reason });
+    else
+      session.notice({
+        type: 'gap',
+        sub,
+        after: this.tokens.of(subscription.offset, subscription.time),
+        cursor,
+        reason: 'trimmed',
+      });
+    subscription.offset = jump.to.offset;
+    subscription.time = jump.to.time;
+  }
+
+  unsubscribe(subscription: Subscription): void {
+    if (subscription.closed) return;
+    subscription.closed = true;
+    const { session, cohort } = subscription;
+    cohort.leave(subscription);
+    cohort.apart.delete(subscription);
+    session.remove(subscription);
+    if (cohort.size === 0) {
+      this.cohorts.delete(cohort.key);
+      this.index.remove(cohort.filters, cohort);
+    }
+  }
+
+  /** A cursor that is pulled (poll, replay, embedded use). */
+  reader(filters: FilterSet, at: { readonly offset: number; readonly time: number }): Reader {
+    return new Reader(this.log, this.index, filters, at);
+  }
+
+  /** Who listens to `topic` (C2): sessions with the subscriptions that match. */
+  listeners(topic: string): { readonly session: Session; readonly subscription: Subscription }[] {
+    const found: { session: Session; subscription: Subscription }[] = [];
+    for (const target of this.index.match(topic)) {
+      if (!(target instanceof Cohort)) continue;
+      for (const subscription of target.members) found.push({ session: subscription.session, subscription });
+      for (const subscription of target.apart) found.push({ session: subscription.session, subscription });
+    }
+    return found;
+  }
+
+  /** Stops delivery and the beat. The log stays open. */
+  close(): void {
+    this.#untail();
+    this.#unbeat();
+    this.brake.update(0);
+  }
+
+  // CohortHost
+  headOffset(): number {
+    return this.log.head.offset;
+  }
+
+  headTime(): number {
+    return this.log.head.time;
+  }
+
+  token(offset: number, time: number): string {
+    return this.tokens.of(offset, time);
+  }
+
+  committedAt(offset: number): number {
+    const commits = this.#commits;
+    for (let i = commits.length - 2; i >= 2; i -= 2) if (commits[i - 2]! < offset) return commits[i + 1]!;
+    return commits[1] ?? this.clock.monotonic();
+  }
+
+  #cohort(encoding: Encoding, sub: string, filters: FilterSet): Cohort {
+    // a body without label is the same for all with these filters
+    const key = `${encoding.name} ${encoding.wrap === null ? '' : sub}\n${filters.key}`;
+    let cohort = this.cohorts.get(key);
+    if (cohort === undefined) {
+      cohort = new Cohort(key, sub, filters, encoding, this);
+      this.cohorts.set(key, cohort);
+      this.index.add(filters, cohort);
+    }
+    return cohort;
+  }
+
+  /** Marks the cohorts that a committed batch concerns. Hot. */
+  #dispatch(records: readonly LogRecord[]): void {
+    const last = records[records.length - 1]!.offset;
+    this.#commits.push(last, this.clock.monotonic());
+    if (this.#commits.length > 4096) this.#commits = this.#commits.slice(2048);
+    let previous = '';
+    for (const record of records) {
+      if (record.topic === previous) continue;
+      previous = record.topic;
+      this.index.mark(record.topic, record.offset);
+    }
+  }
+
+  #passOn(message: Message): void {
+    this.volatile.push(message);
+    for (const target of this.index.match(message.topic)) if (target instanceof Cohort) target.markVolatile();
+  }
+
+  #afterSlice(): void {
+    this.brake.update(this.#lag());
+  }
+
+  /** Age of the oldest commit that a live cohort still has to deliver; the job queue is nearly sorted by it. */
+  #lag(): number {
+    const now = this.clock.monotonic();
+    let since = now;
+    for (const job of this.slices.sample())
+      if (job instanceof Cohort && job.behind && job.dirtySince < since) since = job.dirtySince;
+    return now - since;
+  }
+
+  #beat(): void {
+    this.publisher.sweep();
+    if (++this.#beats % 4 === 0) this.catchUp.sweep();
+    this.#beatCohorts();
+  }
+
+  /** Each cohort once a heartbeat, a share of them each beat, so that they do not all come at once. */
+  #beatCohorts(): void {
+    const now = this.clock.monotonic();
+    if (this.#cohortOrder.length === 0 && now - this.#roundStarted >= this.#o.heartbeat) {
+      this.#roundStarted = now;
+      this.#cohortOrder = [...this.cohorts.values()];
+    }
+    const share = Math.ceil((this.cohorts.size * beatMs) / this.#o.heartbeat);
+    for (let i = 0; i < share && this.#cohortOrder.length > 0; i++) this.#cohortOrder.pop()!.beat();
+  }
+
+  #readFailed(subscription: Subscription, error: unknown): void {
+    this.#o.onReadError(error);
+    const problem = new TailraceError(
+      'internal',
+      'the log could not be read at this cursor; the server log names the damage',
+    ).toProblem();
+    const { session, sub } = subscription;
+    session.notice({ type: 'error', sub, ...problem });
+    session.owner.onEnded(session, subscription);
+  }
+}

@@ -1,0 +1,15 @@
+export { Block } from './blocks.ts';
+export { Brake } from './brake.ts';
+export type { LagPolicy, LagRule } from './catch-up.ts';
+export { Cohort } from './cohort.ts';
+export { Deadlines, type Expiring } from './deadlines.ts';
+export type { Encoding } from './encoding.ts';
+export { envelopeMaxBytes, envelopeText, writeEnvelope } from './envelope-bytes.ts';
+export { Hub, type HubOptions } from './hub.ts';
+export type { FinishWaiter, Outlet } from './outlet.ts';
+export { type DurabilityRule, type Published, Publisher, passedOn } from './publisher.ts';
+export { type Read, Reader } from './reader.ts';
+export { type CutReason, type Deliveries, Session, type SessionOwner } from './session.ts';
+export type { Place, Start, StartRequest } from './start.ts';
+export { Subscription } from './subscription.ts';
+export { Tokens } from './tokens.ts';

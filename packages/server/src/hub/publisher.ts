@@ -1,0 +1,149 @@
+import { type Durability, type Message, matchFilter, TailraceError, toTailraceError } from '@tailrace/protocol';
+import type { Clock, Log, StoredDurability } from '../log/index.ts';
+import type { Brake } from './brake.ts';
+import { Deadlines, type Expiring } from './deadlines.ts';
+
+/** What became of one message: in the log, passed on live (class `none`), or refused. */
+export type Published =
+  | { readonly offset: number; readonly time: number; readonly duplicate: boolean }
+  | typeof passedOn
+  | { readonly error: TailraceError };
+
+/** Class `none`: accepted and passed on; there is no offset and no promise. */
+export const passedOn: unique symbol = Symbol('passed on');
+
+export interface DurabilityRule {
+  readonly filter: string;
+  readonly durability: Durability;
+}
+
+export interface PublisherOptions {
+  readonly log: Log;
+  readonly brake: Brake;
+  readonly clock: Clock;
+  /** Class of messages that name none and match no rule. */
+  readonly durability: Durability;
+  readonly rules: readonly DurabilityRule[];
+  /** How long a publish may wait for its commit and its ack, ms. */
+  readonly deadline: number;
+  /** Takes a message of class `none`. */
+  readonly passOn: (message: Message) => void;
+}
+
+/** The way in: admission by the brake, durability class, append, and the ack held back while delivery lags. */
+export class Publisher {
+  readonly #o: PublisherOptions;
+  readonly #deadlines: Deadlines;
+  /** Set while the server drains: nothing new is taken. */
+  draining = false;
+  /** Publishes handed to the log and not answered yet. */
+  inFlight = 0;
+
+  constructor(options: PublisherOptions) {
+    this.#o = options;
+    this.#deadlines = new Deadlines(options.clock, options.deadline);
+  }
+
+  /** Expires publishes past their deadline. Called by the beat. */
+  sweep(): void {
+    this.#deadlines.sweep();
+  }
+
+  /**
+   * Publishes in order and stops at the first failure: the result ends with `error` then, and is shorter than the input.
+   * Resolves after the commit (I1), later still while the brake holds acks. Rejects with a TailraceError when nothing of
+   * the batch was appended, or (`outcome_unknown`, `deadline_exceeded`) when that cannot be known.
+   */
+  async publish(messages: readonly Message[]): Promise<readonly Published[]> {
+    if (this.draining)
+      throw new TailraceError(
+        'draining',
+        'the server is shutting down; publish to it again after its restart, or to another node',
+      );
+    this.#o.brake.admit();
+    this.inFlight += messages.length;
+    try {
+      const results = await this.#inTime(this.#append(messages));
+      await this.#o.brake.release();
+      return results;
+    } finally {
+      this.inFlight -= messages.length;
+    }
+  }
+
+  /** The class a message gets: its own, else that of the first rule that matches its topic, else the default. */
+  durabilityOf(message: Message): Durability {
+    if (message.durability !== undefined) return message.durability;
+    for (const rule of this.#o.rules) if (matchFilter(rule.filter, message.topic)) return rule.durability;
+    return this.#o.durability;
+  }
+
+  async #append(messages: readonly Message[]): Promise<readonly Published[]> {
+    let strongest: StoredDurability = 'written';
+    let anyLive = false;
+    for (const message of messages) {
+      const durability = this.durabilityOf(message);
+      if (durability === 'fsync') strongest = 'fsync';
+      else if (durability === 'none') anyLive = true;
+    }
+    if (!anyLive) return (await this.#o.log.append(messages, strongest)).map(toPublished);
+    return this.#appendMixed(messages, strongest);
+  }
+
+  /** Live messages go out as those before them are committed, so that a failure still stops what follows it. */
+  async #appendMixed(messages: readonly Message[], durability: StoredDurability): Promise<readonly Published[]> {
+    const results: Published[] = [];
+    for (let i = 0; i < messages.length; ) {
+      if (this.durabilityOf(messages[i]!) === 'none') {
+        this.#o.passOn(messages[i++]!);
+        results.push(passedOn);
+        continue;
+      }
+      const start = i;
+      while (i < messages.length && this.durabilityOf(messages[i]!) !== 'none') i++;
+      try {
+        results.push(...(await this.#o.log.append(messages.slice(start, i), durability)).map(toPublished));
+      } catch (error) {
+        if (start === 0) throw error;
+        results.push({ error: toTailraceError(error) });
+      }
+      if (results.length < i || 'error' in Object(results[results.length - 1])) break;
+    }
+    return results;
+  }
+
+  #inTime<T>(work: Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      const waiting: Expiring & { settled: boolean } = {
+        settled: false,
+        expire: () => {
+          waiting.settled = true;
+          reject(
+            new TailraceError(
+              'deadline_exceeded',
+              'not committed within publish.deadline; it may still commit, so publish again with the same id',
+              { retryAfter: 1000 },
+            ),
+          );
+        },
+      };
+      this.#deadlines.add(waiting);
+      work.then(
+        value => {
+          waiting.settled = true;
+          resolve(value);
+        },
+        (error: unknown) => {
+          waiting.settled = true;
+          reject(toTailraceError(error));
+        },
+      );
+    });
+  }
+}
+
+function toPublished(
+  result: { readonly offset: number; readonly time: number; readonly duplicate: boolean } | { readonly error: Error },
+): Published {
+  return 'error' in result ? { error: toTailraceError(result.error) } : result;
+}

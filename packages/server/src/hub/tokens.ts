@@ -1,0 +1,30 @@
+import { cursorPrefix, cursorSuffix } from '@tailrace/protocol';
+import type { Log } from '../log/index.ts';
+
+/** Cursor tokens of one log. The half that names log and epoch is kept, since nearly all tokens share it. */
+export class Tokens {
+  readonly #log: Log;
+  #prefix = '';
+  // offsets in [#from, #to) belong to the epoch of #prefix
+  #from = 1;
+  #to = 0;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  /** The token of the position `offset`, whose newest record has the time `time` (ms). */
+  of(offset: number, time: number): string {
+    if (offset < this.#from || offset >= this.#to) this.#aim(offset);
+    return this.#prefix + cursorSuffix(offset, time);
+  }
+
+  #aim(offset: number): void {
+    const epoch = this.#log.epochOf(offset);
+    this.#prefix = cursorPrefix(this.#log.id, epoch);
+    this.#from = offset;
+    const end = this.#log.endOf(epoch);
+    const running = this.#log.head.epoch === epoch;
+    this.#to = running ? Number.POSITIVE_INFINITY : (end ?? offset) + 1;
+  }
+}

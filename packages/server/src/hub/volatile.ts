@@ -1,0 +1,48 @@
+import type { FilterSet, Message } from '@tailrace/protocol';
+import { type Clock, HotTail, LogRecord } from '../log/index.ts';
+import { Block, blockBytes } from './blocks.ts';
+import type { Encoding } from './encoding.ts';
+
+const noBytes = Buffer.alloc(0);
+
+/**
+ * Messages of class `none`: live only, at most once, never in the log. They pass through a short tail of their own, so
+ * that they too are read by cursor: who is too slow for its length loses the oldest, and nobody else notices.
+ */
+export class VolatileTail {
+  readonly #tail: HotTail;
+  readonly #clock: Clock;
+  readonly #blocks = new Map<string, Block>();
+  /** Number of the newest message; these are not offsets of the log and never reach a client. */
+  head = 0;
+
+  constructor(maxBytes: number, clock: Clock) {
+    this.#tail = new HotTail(maxBytes, 0);
+    this.#clock = clock;
+  }
+
+  push(message: Message): LogRecord {
+    const record = new LogRecord(++this.head, this.#clock.now(), message);
+    this.#tail.push([record]);
+    this.#blocks.clear();
+    return record;
+  }
+
+  /** The next block after `seen` for a cohort; what was evicted before is skipped. */
+  block(encoding: Encoding, sub: string, filters: FilterSet, seen: number): Block {
+    const from = Math.max(seen, this.#tail.base);
+    const topics = this.#tail.matchedTopics(from, this.head, filters);
+    if (topics.length === 0) return new Block(noBytes, 0, this.head, 0, undefined);
+    const key = `${encoding.name} ${from} ${encoding.wrap === null ? '' : sub}\n${topics.join('\n')}`;
+    let block = this.#blocks.get(key);
+    if (block === undefined) {
+      const records: LogRecord[] = [];
+      const next = this.#tail.read(from, this.head, filters, blockBytes, records);
+      const body = encoding.body(records, false);
+      const bytes = encoding.wrap === null ? body : encoding.wrap(body, sub, undefined, undefined);
+      block = new Block(bytes, records.length, next, 0, undefined);
+      this.#blocks.set(key, block);
+    }
+    return block;
+  }
+}

@@ -1,0 +1,30 @@
+import type { FilePlace, OffsetRange } from '../report.ts';
+
+/** Something in the files that cannot be what was written. */
+export interface Damage extends FilePlace {
+  readonly what: string;
+  /** Offsets that cannot be read because of it, as far as that can be told. */
+  readonly lost?: OffsetRange;
+}
+
+/** Damage among data that was durable: the log does not start, and reads do not go past it (I10). */
+export class LogDamaged extends Error {
+  readonly damages: readonly Damage[];
+
+  constructor(directory: string, damages: readonly Damage[], hint: string) {
+    super(`the log in ${directory} is damaged: ${damages.map(describeDamage).join('; ')}. ${hint}`);
+    this.name = 'LogDamaged';
+    this.damages = damages;
+  }
+}
+
+export function describeDamage(damage: Damage): string {
+  const place = [
+    `segment ${damage.segment}`,
+    ...(damage.frame === undefined ? [] : [`frame ${damage.frame}`]),
+    ...(damage.position === undefined ? [] : [`position ${damage.position}`]),
+    ...(damage.offset === undefined ? [] : [`offset ${damage.offset}`]),
+  ];
+  const lost = damage.lost === undefined ? '' : ` (offsets ${damage.lost.from} to ${damage.lost.to})`;
+  return `${place.join(', ')}: ${damage.what}${lost}`;
+}

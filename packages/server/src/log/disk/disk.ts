@@ -1,0 +1,51 @@
+/**
+ * The disk as the log sees it: the seam through which faults, full disks and power cuts are simulated. All paths are
+ * inside the data directory. Errors are those of node:fs, with their `code`.
+ */
+export interface Disk {
+  /** `create` makes a new file and fails when there is one (O_EXCL); `write` opens an existing one for both. */
+  open(path: string, mode: 'read' | 'write' | 'create'): Promise<DiskFile>;
+  /** A second name for a file; fails when there is a file of that name. */
+  link(from: string, to: string): Promise<void>;
+  rename(from: string, to: string): Promise<void>;
+  unlink(path: string): Promise<void>;
+  /** Names in the directory, in no order. */
+  list(directory: string): Promise<string[]>;
+  makeDirectory(path: string): Promise<void>;
+  /** Makes creations, renames and removals in it durable. */
+  syncDirectory(path: string): Promise<void>;
+  /** Bytes that can still be written to the file system of `path`. */
+  free(path: string): Promise<number>;
+  /** Makes this process the only owner of a data directory, or fails naming the one that is. */
+  own(directory: string): Promise<Ownership>;
+}
+
+export interface DiskFile {
+  /** Reads until `length` bytes or the end of the file; returns how many. */
+  read(buffer: Uint8Array, start: number, length: number, position: number): Promise<number>;
+  /** Writes all of it or fails. */
+  write(buffer: Uint8Array, start: number, length: number, position: number): Promise<void>;
+  /** fdatasync. */
+  sync(): Promise<void>;
+  truncate(length: number): Promise<void>;
+  size(): Promise<number>;
+  close(): Promise<void>;
+}
+
+export interface Ownership {
+  /** True when an owner that died was replaced. */
+  readonly tookOver: boolean;
+  /** Whether another process has taken the directory over since. Synchronous and cheap: asked before every ack. */
+  lost(): boolean;
+  release(): Promise<void>;
+}
+
+/** Whether an error means that there is no room: the log then refuses publishes and goes on. */
+export function isNoSpace(error: unknown): boolean {
+  const code = errorCode(error);
+  return code === 'ENOSPC' || code === 'EDQUOT';
+}
+
+export function errorCode(error: unknown): string | undefined {
+  return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+}

@@ -1,0 +1,124 @@
+import { type Damage, LogDamaged } from './damage.ts';
+import { FrameHeader, frameHeaderBytes } from './frame.ts';
+import type { Gate } from './gate.ts';
+import { decodeRecord, recordHeaderBytes, recordIsWhole, recordLength } from './record-codec.ts';
+import type { LogRecord } from '../record.ts';
+import type { Segment } from './segment.ts';
+
+/** Bytes read at once on a scan. */
+const chunkBytes = 128 * 1024;
+
+/**
+ * Walks over the frames of a segment from a frame's position to the committed end, checking each. `buffer` and `at` are
+ * the frame that `next` found: its records begin at `at + frameHeaderBytes`.
+ */
+export class FrameReader {
+  readonly header: FrameHeader = new FrameHeader();
+  buffer: Buffer = Buffer.alloc(0);
+  at = 0;
+  readonly #segment: Segment;
+  readonly #gate: Gate;
+  readonly #end: number;
+  /** Position in the file of the first byte of `buffer`. */
+  #base: number;
+
+  constructor(segment: Segment, gate: Gate, position: number) {
+    this.#segment = segment;
+    this.#gate = gate;
+    // what is committed later is not asked for: the caller's `to` lies below it
+    this.#end = segment.end;
+    this.#base = position;
+  }
+
+  /** Position of the frame in the file. */
+  get position(): number {
+    return this.#base + this.at;
+  }
+
+  /** Moves to the next frame; false at the end. Throws LogDamaged when what is there is no whole frame. */
+  async next(): Promise<boolean> {
+    const position = this.buffer.length === 0 ? this.#base : this.position + this.header.length;
+    if (position >= this.#end) return false;
+    await this.#need(position, frameHeaderBytes);
+    const { seed } = this.#segment;
+    if (!this.header.read(this.buffer, this.at, seed)) throw this.#damage('no valid frame header');
+    if (position + this.header.length > this.#end) throw this.#damage('the frame reaches beyond the end of the segment');
+    await this.#need(position, this.header.length);
+    if (!this.header.bodyIsWhole(this.buffer, this.at, seed)) throw this.#damage('the frame fails its checksum');
+    return true;
+  }
+
+  /** Makes `at` stand at `position` with `length` bytes behind it in the buffer. */
+  async #need(position: number, length: number): Promise<void> {
+    this.at = position - this.#base;
+    if (this.at + length <= this.buffer.length) return;
+    const size = Math.min(Math.max(length, chunkBytes), this.#end - position);
+    // a new buffer each time: records given out are views into the old one
+    const buffer = Buffer.allocUnsafeSlow(size);
+    const got = await this.#gate.run(() => this.#segment.use(file => file.read(buffer, 0, size, position)));
+    this.buffer = got < size ? buffer.subarray(0, got) : buffer;
+    this.#base = position;
+    this.at = 0;
+    if (got < length) throw this.#damage('the file ends in the middle of a frame');
+  }
+
+  #damage(what: string): LogDamaged {
+    return readDamage(this.#segment, { segment: this.#segment.name, position: this.position, what });
+  }
+}
+
+/** Reads single records by their positions, each checked by its own crc. */
+export async function readRecordsAt(
+  segment: Segment,
+  gate: Gate,
+  positions: readonly number[],
+): Promise<LogRecord[]> {
+  const records: LogRecord[] = [];
+  let buffer = Buffer.alloc(0);
+  let base = 0;
+  for (const position of positions) {
+    let at = position - base;
+    const held = at >= 0 && at + recordHeaderBytes <= buffer.length && at + recordLength(buffer, at) <= buffer.length;
+    if (!held) {
+      // neighbours often lie close together: read on as far as the next positions are near
+      buffer = await readAt(segment, gate, position, nearBytes(positions, position));
+      base = position;
+      at = 0;
+      const length = buffer.length < recordHeaderBytes ? 0 : recordLength(buffer, 0);
+      if (length > buffer.length && position + length <= segment.end)
+        buffer = await readAt(segment, gate, position, length);
+    }
+    if (!recordIsWhole(buffer, at, segment.seed))
+      throw readDamage(segment, { segment: segment.name, position, what: 'the record fails its checksum' });
+    records.push(decodeRecord(buffer, at, segment.firstOffset));
+  }
+  return records;
+}
+
+/** Bytes to read at a record whose length is not known yet. */
+const recordGuess = 4096;
+
+function nearBytes(positions: readonly number[], from: number): number {
+  let end = from + recordGuess;
+  for (const position of positions) {
+    if (position <= from) continue;
+    if (position > end || position - from > chunkBytes) break;
+    end = position + recordGuess;
+  }
+  return end - from;
+}
+
+async function readAt(segment: Segment, gate: Gate, position: number, length: number): Promise<Buffer<ArrayBuffer>> {
+  const size = Math.max(0, Math.min(length, segment.end - position));
+  const buffer = Buffer.allocUnsafeSlow(size);
+  const got = await gate.run(() => segment.use(file => file.read(buffer, 0, size, position)));
+  return buffer.subarray(0, got);
+}
+
+function readDamage(segment: Segment, damage: Damage): LogDamaged {
+  return new LogDamaged(
+    segment.path,
+    [damage],
+    'Run `tailrace log verify` on the data directory to see all of it, and `tailrace log repair` to save the rest.',
+  );
+}

@@ -1,0 +1,83 @@
+import * as fs from 'node:fs';
+import { type Disk, type DiskFile, errorCode } from './disk.ts';
+import { own } from './ownership.ts';
+
+/** The real disk. A commit takes one of libuv's threads, log reads at most two, filling ahead one: a process that does
+ * other file or DNS work beside should be started with a larger UV_THREADPOOL_SIZE than the default of 4. */
+export const nodeDisk: Disk = {
+  async open(path, mode) {
+    const flags = mode === 'create' ? 'wx+' : mode === 'write' ? 'r+' : 'r';
+    return new NodeFile(await call<number>(done => fs.open(path, flags, 0o600, done)));
+  },
+  link: (from, to) => call(done => fs.link(from, to, done)),
+  rename: (from, to) => call(done => fs.rename(from, to, done)),
+  unlink: path => call(done => fs.unlink(path, done)),
+  list: directory => call<string[]>(done => fs.readdir(directory, (error, names) => done(error, names))),
+  async makeDirectory(path) {
+    await call(done => fs.mkdir(path, { recursive: true, mode: 0o700 }, error => done(error)));
+  },
+  async syncDirectory(path) {
+    const fd = await call<number>(done => fs.open(path, 'r', done));
+    try {
+      await call(done => fs.fsync(fd, done));
+    } catch (error) {
+      // Windows cannot sync directories; there a rename is durable with the file
+      if (errorCode(error) !== 'EPERM') throw error;
+    } finally {
+      await call(done => fs.close(fd, done));
+    }
+  },
+  async free(path) {
+    const { bavail, bsize } = await call<fs.StatsFs>(done => fs.statfs(path, (error, stats) => done(error, stats)));
+    return bavail * bsize;
+  },
+  own,
+};
+
+class NodeFile implements DiskFile {
+  readonly #fd: number;
+
+  constructor(fd: number) {
+    this.#fd = fd;
+  }
+
+  async read(buffer: Uint8Array, start: number, length: number, position: number): Promise<number> {
+    let done = 0;
+    while (done < length) {
+      const got = await call<number>(cb => fs.read(this.#fd, buffer, start + done, length - done, position + done, cb));
+      if (got === 0) break;
+      done += got;
+    }
+    return done;
+  }
+
+  async write(buffer: Uint8Array, start: number, length: number, position: number): Promise<void> {
+    let done = 0;
+    // a short write is no error yet: the rest tells why
+    while (done < length)
+      done += await call<number>(cb => fs.write(this.#fd, buffer, start + done, length - done, position + done, cb));
+  }
+
+  sync(): Promise<void> {
+    return call(done => fs.fdatasync(this.#fd, done));
+  }
+
+  truncate(length: number): Promise<void> {
+    return call(done => fs.ftruncate(this.#fd, length, done));
+  }
+
+  async size(): Promise<number> {
+    return (await call<fs.Stats>(done => fs.fstat(this.#fd, done))).size;
+  }
+
+  close(): Promise<void> {
+    return call(done => fs.close(this.#fd, done));
+  }
+}
+
+/** node:fs/promises costs several times a callback per call, and commits are many. */
+function call<T = void>(start: (done: (error: Error | null, value?: T) => void) => void): Promise<T> {
+  return new Promise((resolve, reject) => {
+    start((error, value) => (error ? reject(error) : resolve(value as T)));
+  });
+}

@@ -1,0 +1,229 @@
+import type { FilterSet } from '@tailrace/protocol';
+import type { Slice } from '../log.ts';
+import type { LogRecord } from '../record.ts';
+import { frameHeaderBytes } from './frame.ts';
+import { FrameReader, readRecordsAt } from './frame-reader.ts';
+import { Gate } from './gate.ts';
+import { decodeRecord, recordHeaderBytes, recordLength, recordOffset, recordTime, recordTopicNumber } from './record-codec.ts';
+import type { Segment } from './segment.ts';
+import type { PostingList, TopicSet } from './segment-index.ts';
+import type { SegmentList } from './segment-list.ts';
+
+/** Log reads that may be at the disk at once: more of them would stand before commits in libuv's queue. */
+const readsInFlight = 2;
+
+/** Exact filters up to this many are read by posting lists; with more a scan is cheaper. */
+const exactTopics = 64;
+
+/** Ends of slices whose position is remembered: who reads on begins exactly there. */
+const keptBookmarks = 1024;
+
+/** Reads what the hot tail no longer holds. */
+export class Reader {
+  readonly gate: Gate = new Gate(readsInFlight);
+  readonly #segments: SegmentList;
+  readonly #bookmarks = new Map<string, number>();
+
+  constructor(segments: SegmentList) {
+    this.#segments = segments;
+  }
+
+  /**
+   * The slice from `after` to at most `to`, not across a stretch that is missing. Empty only when nothing in (after, to]
+   * matches, or when what comes next begins later: then `after` says where.
+   */
+  async read(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice> {
+    let cursor = after;
+    const records: LogRecord[] = [];
+    while (cursor < to && records.length === 0) {
+      const segment = this.#segments.holding(cursor + 1);
+      if (segment === undefined) break;
+      if (segment.firstOffset - 1 > cursor) {
+        // a hole: told as the beginning of a slice, never in the middle of one
+        if (cursor > after) break;
+        cursor = Math.min(segment.firstOffset - 1, to);
+        return { after: cursor, records, next: cursor, time: await this.timeOf(cursor) };
+      }
+      const end = Math.min(to, segment.lastOffset);
+      cursor = await this.#readSegment(segment, cursor, end, filters, maxBytes, records);
+    }
+    const newest = records[records.length - 1];
+    return { after, records, next: cursor, time: newest?.offset === cursor ? newest.time : await this.timeOf(cursor) };
+  }
+
+  /** Time of the newest record at or below `offset`; 0 when there is none. */
+  async timeOf(offset: number): Promise<number> {
+    const segment = this.#segments.atOrBelow(offset);
+    if (segment === undefined) return 0;
+    if (offset >= segment.lastOffset) return segment.lastTime;
+    const frames = new FrameReader(segment, this.gate, await segment.index.frameAt(offset));
+    let time = 0;
+    while (await frames.next()) {
+      if (frames.header.first > offset) break;
+      if (frames.header.last <= offset) {
+        time = frames.header.time;
+        continue;
+      }
+      this.#walk(frames, segment, at => {
+        if (recordOffset(frames.buffer, at, segment.firstOffset) > offset) return false;
+        time = recordTime(frames.buffer, at);
+        return true;
+      });
+      break;
+    }
+    return time;
+  }
+
+  /** Offset of the first record with time ≥ `time`; undefined when none on disk is. */
+  async firstSince(time: number): Promise<number | undefined> {
+    const segment = this.#segments.since(time);
+    if (segment === undefined) return undefined;
+    const frames = new FrameReader(segment, this.gate, await segment.index.frameSince(time));
+    while (await frames.next()) {
+      if (frames.header.count === 0 || frames.header.time < time) continue;
+      let found: number | undefined;
+      this.#walk(frames, segment, at => {
+        if (recordTime(frames.buffer, at) < time) return true;
+        found = recordOffset(frames.buffer, at, segment.firstOffset);
+        return false;
+      });
+      return found;
+    }
+    return undefined;
+  }
+
+  async #readSegment(
+    segment: Segment,
+    after: number,
+    to: number,
+    filters: FilterSet,
+    maxBytes: number,
+    into: LogRecord[],
+  ): Promise<number> {
+    if (filters.exact !== null && filters.exact.size <= exactTopics) {
+      const lists: PostingList[] = [];
+      for (const topic of filters.exact) {
+        if (!segment.index.mayHold(topic)) continue;
+        const list = await segment.index.postings(topic);
+        if (list !== undefined) lists.push(list);
+      }
+      return lists.length === 0 ? to : this.#readPostings(segment, lists, after, to, maxBytes, into);
+    }
+    const topics = await segment.index.matching(filters);
+    return topics.size === 0 ? to : this.#scan(segment, topics, after, to, maxBytes, into);
+  }
+
+  /** Reads by posting lists: only what matches, wherever it lies. */
+  async #readPostings(
+    segment: Segment,
+    lists: readonly PostingList[],
+    after: number,
+    to: number,
+    maxBytes: number,
+    into: LogRecord[],
+  ): Promise<number> {
+    const from = this.#bookmarks.get(bookmark(segment, after)) ?? (await segment.index.frameAt(after + 1));
+    const starts = lists.map(list => firstAtLeast(list, from));
+    let bytes = 0;
+    for (;;) {
+      // about as many positions as the budget asks for, merged from all lists
+      const positions = mergeNext(lists, starts, 64);
+      if (positions.length === 0) return to;
+      for (const record of await readRecordsAt(segment, this.gate, positions)) {
+        if (record.offset <= after) continue;
+        if (record.offset > to) return to;
+        into.push(record);
+        bytes += record.weight;
+        if (bytes >= maxBytes) return record.offset;
+      }
+    }
+  }
+
+  /** Reads frame after frame and picks the records whose topic is in the set. */
+  async #scan(
+    segment: Segment,
+    topics: TopicSet,
+    after: number,
+    to: number,
+    maxBytes: number,
+    into: LogRecord[],
+  ): Promise<number> {
+    const from = this.#bookmarks.get(bookmark(segment, after)) ?? (await segment.index.frameAt(after + 1));
+    const frames = new FrameReader(segment, this.gate, from);
+    let bytes = 0;
+    let last = 0;
+    while (await frames.next()) {
+      const { header } = frames;
+      if (header.last <= after) continue;
+      if (header.first > to) break;
+      const { buffer } = frames;
+      this.#walk(frames, segment, at => {
+        const offset = recordOffset(buffer, at, segment.firstOffset);
+        if (offset > to) return false;
+        if (offset <= after || !topics.has(recordTopicNumber(buffer, at))) return true;
+        const record = decodeRecord(buffer, at, segment.firstOffset);
+        into.push(record);
+        bytes += record.weight;
+        last = record.offset;
+        return bytes < maxBytes;
+      });
+      if (bytes >= maxBytes) {
+        this.#keepBookmark(segment, last, last === header.last ? frames.position + header.length : frames.position);
+        return last;
+      }
+    }
+    return to;
+  }
+
+  /** Calls `visit` with the place of each record of the frame until it returns false. The frame has been checked. */
+  #walk(frames: FrameReader, segment: Segment, visit: (at: number) => boolean): void {
+    const { buffer, header } = frames;
+    let at = frames.at + frameHeaderBytes;
+    for (let i = 0; i < header.count; i++) {
+      const length = recordLength(buffer, at);
+      if (length < recordHeaderBytes) throw new Error(`segment ${segment.name} was written wrongly: a record of ${length} bytes`);
+      if (!visit(at)) return;
+      at += length;
+    }
+  }
+
+  #keepBookmark(segment: Segment, offset: number, position: number): void {
+    this.#bookmarks.set(bookmark(segment, offset), position);
+    if (this.#bookmarks.size <= keptBookmarks) return;
+    for (const oldest of this.#bookmarks.keys()) {
+      this.#bookmarks.delete(oldest);
+      return;
+    }
+  }
+}
+
+function bookmark(segment: Segment, offset: number): string {
+  return `${offset}.${segment.header.generation}`;
+}
+
+export function firstAtLeast(ascending: PostingList, value: number): number {
+  let low = 0;
+  let high = ascending.length;
+  while (low < high) {
+    const mid = (low + high) >>> 1;
+    if (ascending[mid]! < value) low = mid + 1;
+    else high = mid;
+  }
+  return low;
+}
+
+/** The next `count` positions of several ascending lists, in order; moves `starts` on. */
+function mergeNext(lists: readonly PostingList[], starts: number[], count: number): number[] {
+  const positions: number[] = [];
+  while (positions.length < count) {
+    let best = -1;
+    for (let l = 0; l < lists.length; l++) {
+      const position = lists[l]![starts[l]!];
+      if (position !== undefined && (best === -1 || position < lists[best]![starts[best]!]!)) best = l;
+    }
+    if (best === -1) break;
+    positions.push(lists[best]![starts[best]!]!);
+    starts[best]!++;
+  }
+  return positions;
+}

@@ -1,0 +1,231 @@
+import { crc32 } from 'node:zlib';
+import type { MessageHeaders } from '@tailrace/protocol';
+import { LogRecord } from '../record.ts';
+
+/**
+ * A record inside a frame. It checks itself, so that it can be read alone by its position.
+ *
+ *   0     4       8        12       16    22     24     26  28     32
+ *  ┌─────┬───────┬────────┬────────┬─────┬──────┬──────┬───┬──────┬───────┬──────────────────────────────┬──────┐
+ *  │ crc │length │offset −│ topic  │time │flags │topic │ 0 │ data │ topic │ the fields that flags name,  │ data │
+ *  │     │       │ first  │ number │     │      │bytes │   │ bytes│       │ each u32 length + bytes      │      │
+ *  └─────┴───────┴────────┴────────┴─────┴──────┴──────┴───┴──────┴───────┴──────────────────────────────┴──────┘
+ *   u32   u32     u32      u32      u48   u16    u16        u32     crc, seeded by the segment, covers all from `length`
+ *
+ * `offset − first` counts from the segment's first offset. The topic number counts the topics of a segment by first
+ * appearance: a scan for a wildcard looks up one bit instead of comparing names.
+ */
+export const recordHeaderBytes = 32;
+
+/** `tombstone`: a key without data deletes the key. `urgent` is kept for lanes. The bits above are free. */
+type RecordFlag =
+  | 'end'
+  | 'tombstone'
+  | 'urgent'
+  | 'event'
+  | 'id'
+  | 'key'
+  | 'headers'
+  | 'by'
+  | 'contentType'
+  | 'producer';
+
+export const recordFlags: Readonly<Record<RecordFlag, number>> = {
+  end: 0x001,
+  tombstone: 0x002,
+  urgent: 0x004,
+  event: 0x008,
+  id: 0x010,
+  key: 0x020,
+  headers: 0x040,
+  by: 0x080,
+  contentType: 0x100,
+  producer: 0x200,
+};
+
+/** Writes a record and returns where it ends; the buffer must have room for `encodedBound`. Hot. */
+export function encodeRecord(
+  buffer: Buffer,
+  at: number,
+  record: LogRecord,
+  firstOffset: number,
+  topicNumber: number,
+  seed: number,
+): number {
+  const { data } = record;
+  let flags = 0;
+  let end = writeText(buffer, record.topic, at + recordHeaderBytes);
+  buffer.writeUInt16LE(end - at - recordHeaderBytes, at + 24);
+  if (record.end) flags |= recordFlags.end;
+  if (record.event !== undefined) {
+    flags |= recordFlags.event;
+    end = writeField(buffer, record.event, end);
+  }
+  if (record.id !== undefined) {
+    flags |= recordFlags.id;
+    end = writeField(buffer, record.id, end);
+  }
+  if (record.key !== undefined) {
+    flags |= recordFlags.key;
+    if (data.length === 0) flags |= recordFlags.tombstone;
+    end = writeField(buffer, record.key, end);
+  }
+  if (record.headers !== undefined) {
+    flags |= recordFlags.headers;
+    end = writeHeaders(buffer, record.headers, end);
+  }
+  if (record.by !== undefined) {
+    flags |= recordFlags.by;
+    end = writeField(buffer, record.by, end);
+  }
+  if (record.contentType !== undefined) {
+    flags |= recordFlags.contentType;
+    end = writeField(buffer, record.contentType, end);
+  }
+  if (record.producer !== undefined) {
+    flags |= recordFlags.producer;
+    end = writeField(buffer, record.producer, end);
+    buffer.writeDoubleLE(record.sequence!, end);
+    end += 8;
+  }
+  buffer.set(data, end);
+  end += data.length;
+  buffer.writeUInt32LE(end - at, at + 4);
+  buffer.writeUInt32LE(record.offset - firstOffset, at + 8);
+  buffer.writeUInt32LE(topicNumber, at + 12);
+  buffer.writeUIntLE(record.time, at + 16, 6);
+  buffer.writeUInt16LE(flags, at + 22);
+  buffer.writeUInt16LE(0, at + 26);
+  buffer.writeUInt32LE(data.length, at + 28);
+  buffer.writeUInt32LE(crc32(buffer.subarray(at + 4, end), seed), at);
+  return end;
+}
+
+/** Whether a whole record that passes its crc is at `at`. */
+export function recordIsWhole(buffer: Buffer, at: number, seed: number): boolean {
+  if (at + recordHeaderBytes > buffer.length) return false;
+  const length = recordLength(buffer, at);
+  if (length < recordHeaderBytes || at + length > buffer.length) return false;
+  return crc32(buffer.subarray(at + 4, at + length), seed) === buffer.readUInt32LE(at);
+}
+
+export function recordLength(buffer: Buffer, at: number): number {
+  return buffer.readUInt32LE(at + 4);
+}
+
+export function recordOffset(buffer: Buffer, at: number, firstOffset: number): number {
+  return firstOffset + buffer.readUInt32LE(at + 8);
+}
+
+export function recordTopicNumber(buffer: Buffer, at: number): number {
+  return buffer.readUInt32LE(at + 12);
+}
+
+export function recordTime(buffer: Buffer, at: number): number {
+  return buffer.readUIntLE(at + 16, 6);
+}
+
+export function recordTopic(buffer: Buffer, at: number): string {
+  const start = at + recordHeaderBytes;
+  return buffer.toString('utf8', start, start + buffer.readUInt16LE(at + 24));
+}
+
+/** Whether de-duplication cares about the record. */
+export function recordIsRemembered(buffer: Buffer, at: number): boolean {
+  return (buffer.readUInt16LE(at + 22) & (recordFlags.id | recordFlags.producer)) !== 0;
+}
+
+export function recordEndsTopic(buffer: Buffer, at: number): boolean {
+  return (buffer.readUInt16LE(at + 22) & recordFlags.end) !== 0;
+}
+
+/** Reads the record at `at`, whose frame or crc has been checked. Its data is a view into `buffer`. */
+export function decodeRecord(buffer: Buffer, at: number, firstOffset: number): LogRecord {
+  const flags = buffer.readUInt16LE(at + 22);
+  const end = at + recordLength(buffer, at);
+  const dataAt = end - buffer.readUInt32LE(at + 28);
+  const fields = new FieldReader(buffer, at + recordHeaderBytes + buffer.readUInt16LE(at + 24));
+  const event = flags & recordFlags.event ? fields.text() : undefined;
+  const id = flags & recordFlags.id ? fields.text() : undefined;
+  const key = flags & recordFlags.key ? fields.text() : undefined;
+  const headers = flags & recordFlags.headers ? fields.headers() : undefined;
+  const by = flags & recordFlags.by ? fields.text() : undefined;
+  const contentType = flags & recordFlags.contentType ? fields.text() : undefined;
+  const producer = flags & recordFlags.producer ? fields.text() : undefined;
+  const sequence = flags & recordFlags.producer ? fields.double() : undefined;
+  return new LogRecord(recordOffset(buffer, at, firstOffset), recordTime(buffer, at), {
+    topic: recordTopic(buffer, at),
+    data: buffer.subarray(dataAt, end),
+    contentType,
+    event,
+    id,
+    producer,
+    sequence,
+    key,
+    headers,
+    by,
+    end: (flags & recordFlags.end) !== 0,
+  });
+}
+
+class FieldReader {
+  readonly #buffer: Buffer;
+  #at: number;
+
+  constructor(buffer: Buffer, at: number) {
+    this.#buffer = buffer;
+    this.#at = at;
+  }
+
+  text(): string {
+    const start = this.#at + 4;
+    this.#at = start + this.#buffer.readUInt32LE(this.#at);
+    return this.#buffer.toString('utf8', start, this.#at);
+  }
+
+  headers(): MessageHeaders {
+    const count = this.#buffer.readUInt32LE(this.#at);
+    this.#at += 4;
+    const headers: Record<string, string> = {};
+    for (let i = 0; i < count; i++) {
+      const name = this.text();
+      headers[name] = this.text();
+    }
+    return headers;
+  }
+
+  double(): number {
+    this.#at += 8;
+    return this.#buffer.readDoubleLE(this.#at - 8);
+  }
+}
+
+function writeField(buffer: Buffer, text: string, at: number): number {
+  const end = writeText(buffer, text, at + 4);
+  buffer.writeUInt32LE(end - at - 4, at);
+  return end;
+}
+
+function writeHeaders(buffer: Buffer, headers: MessageHeaders, at: number): number {
+  let count = 0;
+  let end = at + 4;
+  for (const name in headers) {
+    end = writeField(buffer, name, end);
+    end = writeField(buffer, headers[name]!, end);
+    count++;
+  }
+  buffer.writeUInt32LE(count, at);
+  return end;
+}
+
+/** Most names are short ASCII, for which a loop is faster than a call into native code. Hot. */
+function writeText(buffer: Buffer, text: string, at: number): number {
+  const { length } = text;
+  if (length > 64) return at + buffer.write(text, at, 'utf8');
+  for (let i = 0; i < length; i++) {
+    const code = text.charCodeAt(i);
+    if (code > 0x7f) return at + buffer.write(text, at, 'utf8');
+    buffer[at + i] = code;
+  }
+  return at + length;
+}

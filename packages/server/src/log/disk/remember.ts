@@ -1,0 +1,65 @@
+import type { Intake } from '../intake.ts';
+import type { LogReport } from '../report.ts';
+import { logDefaults } from '../options.ts';
+import type { DiskLogOptions } from './disk-log.ts';
+import { frameHeaderBytes } from './frame.ts';
+import { FrameReader } from './frame-reader.ts';
+import type { Gate } from './gate.ts';
+import { decodeRecord, recordIsRemembered, recordLength } from './record-codec.ts';
+import type { Segment } from './segment.ts';
+
+/** Bytes of log that a start reads at most to find ids and producers again. */
+const scanBytes = 256 * 1024 * 1024;
+
+/** Fills the windows of de-duplication from the newest segments of the log, and the ended topics from all indexes. */
+export async function remember(
+  segments: readonly Segment[],
+  gate: Gate,
+  intake: Intake,
+  options: DiskLogOptions,
+  report: (report: LogReport) => void,
+): Promise<void> {
+  for (const segment of segments) for (const [topic, offset] of segment.index.ended) intake.ended.add(topic, offset);
+  if (intake.ended.dropped > 0)
+    report({
+      level: 'warn',
+      kind: 'ended_topics_cut_short',
+      message: `${intake.ended.dropped} ended topics can be published to again: more than ${intake.ended.limit} have ended`,
+    });
+  const wantedIds = options.dedupe?.ids ?? logDefaults.dedupe.ids;
+  const ageMs = options.dedupe?.ageMs ?? logDefaults.dedupe.ageMs;
+  const newest = segments[segments.length - 1]?.lastTime ?? 0;
+  let found = 0;
+  let bytes = 0;
+  let first = segments.length;
+  while (first > 0) {
+    const segment = segments[first - 1]!;
+    if (found >= wantedIds && newest - segment.lastTime >= ageMs) break;
+    if (segment.remembered > 0) {
+      if (bytes > 0 && bytes + segment.end > scanBytes) {
+        report({
+          level: 'warn',
+          kind: 'dedupe_cut_short',
+          message: `repeated publishes are recognised from offset ${segments[first]!.firstOffset} on: ${scanBytes} bytes of log are read at a start`,
+        });
+        break;
+      }
+      bytes += segment.end;
+      found += segment.remembered;
+    }
+    first--;
+  }
+  for (const segment of segments.slice(first)) {
+    if (segment.remembered === 0) continue;
+    const frames = new FrameReader(segment, gate, segment.header.framesAt);
+    while (await frames.next()) {
+      let at = frames.at + frameHeaderBytes;
+      for (let i = 0; i < frames.header.count; i++) {
+        if (recordIsRemembered(frames.buffer, at)) {
+          intake.dedupe.add(decodeRecord(frames.buffer, at, segment.firstOffset));
+        }
+        at += recordLength(frames.buffer, at);
+      }
+    }
+  }
+}

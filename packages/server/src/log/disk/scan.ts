@@ -1,0 +1,135 @@
+import { FrameHeader, findFrame, frameHeaderBytes } from './frame.ts';
+import { recordHeaderBytes, recordIsWhole, recordLength, recordOffset } from './record-codec.ts';
+import { type SegmentHeader, segmentSeed } from './segment-header.ts';
+
+/** A frame that passed every check. */
+export interface ScannedFrame {
+  readonly position: number;
+  readonly length: number;
+  readonly count: number;
+  readonly first: number;
+  readonly last: number;
+  readonly durable: number;
+  readonly time: number;
+  readonly crc: number;
+}
+
+/** The first place of a segment where no frame follows although something is there. */
+export interface BadPlace {
+  /** Number of the frame that should be there. */
+  readonly frame: number;
+  readonly position: number;
+  readonly what: string;
+}
+
+export interface SegmentScan {
+  /** Frames in order, up to the bad place if there is one. */
+  readonly frames: readonly ScannedFrame[];
+  /** Where the last of them ends. */
+  readonly end: number;
+  /** Offset of the last record of them. */
+  readonly last: number;
+  /** Newest durable offset that any valid header in the file carries, also behind the bad place. */
+  readonly durable: number;
+  readonly bad: BadPlace | undefined;
+  /** Position behind the last byte that is not zero. */
+  readonly dataEnd: number;
+}
+
+/** Checks the frames of a segment, whose file content is `buffer`, from `from` on. */
+export function scanSegment(
+  buffer: Buffer,
+  header: SegmentHeader,
+  from: number = header.framesAt,
+  previous: { readonly last: number; readonly crc: number; readonly time: number; readonly frame: number } = {
+    last: header.firstOffset - 1,
+    crc: header.previousCrc,
+    time: 0,
+    frame: 0,
+  },
+): SegmentScan {
+  const seed = segmentSeed(header.secret, header.number);
+  const dataEnd = endOfData(buffer, from);
+  const frames: ScannedFrame[] = [];
+  const found = new FrameHeader();
+  let at = from;
+  let { last, crc, time } = previous;
+  let durable = 0;
+  let what: string | undefined;
+  while (at < dataEnd) {
+    what = checkFrame(buffer, at, seed, header, found, last, crc, time);
+    if (what !== undefined) break;
+    const { length, count, first, durable: newest, time: newestTime, crc: own } = found;
+    frames.push({ position: at, length, count, first, last: found.last, durable: newest, time: newestTime, crc: own });
+    if (count > 0) last = found.last;
+    crc = found.crc;
+    time = found.time;
+    durable = Math.max(durable, found.durable);
+    at += found.length;
+  }
+  const bad = what === undefined ? undefined : { frame: previous.frame + frames.length, position: at, what };
+  if (bad !== undefined) {
+    // what lies behind says whether this was durable
+    for (let next = findFrame(buffer, at, seed, found); next !== -1; ) {
+      durable = Math.max(durable, found.durable);
+      next = findFrame(buffer, next + frameHeaderBytes, seed, found);
+    }
+  }
+  return { frames, end: at, last, durable, bad, dataEnd };
+}
+
+/** What is wrong with the frame at `at`; `found` is its header when nothing is. */
+function checkFrame(
+  buffer: Buffer,
+  at: number,
+  seed: number,
+  segment: SegmentHeader,
+  found: FrameHeader,
+  last: number,
+  crc: number,
+  time: number,
+): string | undefined {
+  if (at + frameHeaderBytes > buffer.length || !found.read(buffer, at, seed)) return 'no valid frame header';
+  if (!found.bodyIsWhole(buffer, at, seed)) return 'the frame fails its checksum';
+  if (found.previousCrc !== crc) return 'the frame does not follow the one before it';
+  if (found.count === 0) return found.bodyBytes === 0 ? undefined : 'an empty frame has a body';
+  const dense = segment.generation === 0;
+  if (dense ? found.first !== last + 1 : found.first <= last)
+    return `the frame begins at offset ${found.first}, the one before it ends at ${last}`;
+  if (found.time < time) return 'time runs backwards';
+  return checkRecords(buffer, at, seed, segment, found, last);
+}
+
+function checkRecords(
+  buffer: Buffer,
+  at: number,
+  seed: number,
+  segment: SegmentHeader,
+  found: FrameHeader,
+  before: number,
+): string | undefined {
+  const end = at + found.length;
+  let record = at + frameHeaderBytes;
+  let last = before;
+  for (let i = 0; i < found.count; i++) {
+    if (record + recordHeaderBytes > end || !recordIsWhole(buffer, record, seed))
+      return `record ${i} of the frame fails its checksum`;
+    const offset = recordOffset(buffer, record, segment.firstOffset);
+    if (offset <= last) return `record ${i} of the frame has offset ${offset} after ${last}`;
+    last = offset;
+    record += recordLength(buffer, record);
+  }
+  if (last !== found.last) return `the frame ends at offset ${last} instead of ${found.last}`;
+  return end - record < 8 ? undefined : 'bytes behind the last record of the frame';
+}
+
+const zeros = Buffer.alloc(64 * 1024);
+
+/** Position behind the last byte that is not zero, at least `from`. */
+function endOfData(buffer: Buffer, from: number): number {
+  let end = buffer.length;
+  while (end - from >= zeros.length && buffer.compare(zeros, 0, zeros.length, end - zeros.length, end) === 0)
+    end -= zeros.length;
+  while (end > from && buffer[end - 1] === 0) end--;
+  return end;
+}

@@ -1,0 +1,83 @@
+import type { Clock } from '../clock.ts';
+import type { LogReport } from '../report.ts';
+import { ActiveIndex } from './active-index.ts';
+import { LogDamaged } from './damage.ts';
+import type { Disk } from './disk.ts';
+import { indexSegment } from './index-segment.ts';
+import { writeIndex } from './index-writer.ts';
+import type { Filling, Preparer } from './preparer.ts';
+import { readAll } from './recovery.ts';
+import { scanSegment } from './scan.ts';
+import { type IndexReading, SealedIndex } from './sealed-index.ts';
+import type { Segment } from './segment.ts';
+
+export interface SealerParts {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly directory: string;
+  readonly reading: IndexReading;
+  readonly preparer: Preparer;
+  readonly report: (report: LogReport) => void;
+}
+
+/** Finishes complete segments in the background, one after another: cuts the file to its length, writes the index. */
+export class Sealer {
+  readonly #parts: SealerParts;
+  #last: Promise<void> = Promise.resolve();
+
+  constructor(parts: SealerParts) {
+    this.#parts = parts;
+  }
+
+  /** `filling` is the file the segment was written through; undefined for one that recovery took. */
+  seal(segment: Segment, filling: Filling | undefined): void {
+    segment.sealed = true;
+    this.#last = this.#last
+      .then(() => this.#seal(segment, filling))
+      .catch(error => {
+        // its index stays in memory, and the next start scans it
+        this.#parts.report({
+          level: 'warn',
+          kind: 'seal_failed',
+          message: `the index of ${segment.name} could not be written: ${String(error)}`,
+          at: { segment: segment.name },
+        });
+      });
+  }
+
+  /** Builds the index of a sealed segment anew from its frames; rejects when those are damaged. */
+  async rebuild(segment: Segment, why: string): Promise<void> {
+    const { disk, directory, reading, report } = this.#parts;
+    await this.#last;
+    if (segment.index instanceof ActiveIndex) return;
+    const buffer = await readAll(disk, segment.path);
+    const scan = scanSegment(buffer, segment.header);
+    if (scan.bad !== undefined || scan.end !== segment.end) {
+      const place = scan.bad ?? { frame: scan.frames.length, position: scan.end, what: 'frames are missing' };
+      const damage = { segment: segment.name, offset: scan.last + 1, ...place };
+      throw new LogDamaged(directory, [damage], 'Run `tailrace log verify` on the data directory to see all of it.');
+    }
+    indexSegment(segment, buffer, scan.frames);
+    reading.cache.forget(`${segment.name} `);
+    report({ level: 'warn', kind: 'index_rebuilt', message: `${why}: built anew`, at: { segment: segment.name } });
+    this.seal(segment, undefined);
+  }
+
+  /** Resolves when all that was asked for is done. */
+  settled(): Promise<void> {
+    return this.#last;
+  }
+
+  async #seal(segment: Segment, filling: Filling | undefined): Promise<void> {
+    const { disk, clock, directory, reading, preparer } = this.#parts;
+    if (filling !== undefined) {
+      await preparer.leave(filling);
+      await filling.file.truncate(segment.end);
+      await filling.file.sync();
+      await filling.file.close();
+    }
+    if (segment.records === 0 || !(segment.index instanceof ActiveIndex)) return;
+    await writeIndex(disk, clock, directory, segment);
+    segment.index = await SealedIndex.open(segment, reading);
+  }
+}

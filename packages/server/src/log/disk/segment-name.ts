@@ -1,0 +1,27 @@
+/**
+ * `<first offset>.<generation>.log`, padded so that names sort as offsets do; 16 digits hold every safe integer. A
+ * rewritten segment keeps its first offset and takes the next generation.
+ */
+export function segmentName(firstOffset: number, generation: number): string {
+  return `${String(firstOffset).padStart(16, '0')}.${String(generation).padStart(4, '0')}.log`;
+}
+
+/** The file with the index of a sealed segment. */
+export function indexName(segment: string): string {
+  return segment.replace(/\.log$/, '.idx');
+}
+
+export interface SegmentName {
+  readonly name: string;
+  readonly firstOffset: number;
+  readonly generation: number;
+}
+
+export function parseSegmentName(name: string): SegmentName | undefined {
+  const match = /^([0-9]{16})\.([0-9]{4,})\.log$/.exec(name);
+  if (match === null) return undefined;
+  const firstOffset = Number(match[1]);
+  return Number.isSafeInteger(firstOffset) && firstOffset > 0
+    ? { name, firstOffset, generation: Number(match[2]) }
+    : undefined;
+}

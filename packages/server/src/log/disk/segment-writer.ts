@@ -1,0 +1,54 @@
+import * as path from 'node:path';
+import { Batch } from './batch.ts';
+import type { Disk } from './disk.ts';
+import { frameHeaderBytes } from './frame.ts';
+import { decodeRecord, recordLength } from './record-codec.ts';
+import { type ScannedFrame, scanSegment } from './scan.ts';
+import { Segment } from './segment.ts';
+import { encodeSegmentHeader, type SegmentHeader } from './segment-header.ts';
+
+export interface WrittenSegment {
+  readonly segment: Segment;
+  readonly buffer: Buffer;
+  readonly frames: readonly ScannedFrame[];
+}
+
+/**
+ * Writes the records of some frames of `source` as a new segment: encoded anew, since every checksum begins with the
+ * segment's own seed. It appears under its name only when it is whole and synced.
+ */
+export async function writeSegment(
+  disk: Disk,
+  directory: string,
+  header: SegmentHeader,
+  source: Segment,
+  content: Buffer,
+  frames: readonly ScannedFrame[],
+): Promise<WrittenSegment> {
+  const segment = new Segment(source.files, directory, header);
+  const batch = new Batch(segment, header.framesAt, Buffer.allocUnsafeSlow(64 * 1024), 0);
+  for (const frame of frames) {
+    let at = frame.position + frameHeaderBytes;
+    for (let i = 0; i < frame.count; i++) {
+      batch.add(decodeRecord(content, at, source.firstOffset));
+      at += recordLength(content, at);
+    }
+  }
+  batch.close();
+  batch.finish(header.firstOffset - 1, header.previousCrc);
+  const buffer = Buffer.concat([encodeSegmentHeader(header), batch.buffer.subarray(0, batch.length)]);
+  const temporary = path.join(directory, `${segment.name}.tmp`);
+  await disk.unlink(temporary).catch(() => undefined);
+  const file = await disk.open(temporary, 'create');
+  try {
+    await file.write(buffer, 0, buffer.length, 0);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  await disk.rename(temporary, path.join(directory, segment.name));
+  await disk.syncDirectory(directory);
+  const scan = scanSegment(buffer, header);
+  if (scan.bad !== undefined) throw new Error(`the copy ${segment.name} does not read back: ${scan.bad.what}`);
+  return { segment, buffer, frames: scan.frames };
+}

@@ -1,0 +1,54 @@
+import * as path from 'node:path';
+import { ActiveIndex } from './active-index.ts';
+import type { DiskFile } from './disk.ts';
+import type { OpenFiles } from './open-files.ts';
+import { type SegmentHeader, segmentSeed } from './segment-header.ts';
+import type { SegmentIndex } from './segment-index.ts';
+import { indexName, segmentName } from './segment-name.ts';
+
+/** One file of the log: what is known of it in memory. */
+export class Segment {
+  readonly name: string;
+  readonly path: string;
+  readonly header: SegmentHeader;
+  readonly seed: number;
+  readonly files: OpenFiles;
+  /** The newest committed record; firstOffset − 1 when there is none. */
+  lastOffset: number;
+  firstTime = 0;
+  lastTime = 0;
+  records = 0;
+  /** Records with an id or a producer, which de-duplication cares about. */
+  remembered = 0;
+  /** Bytes up to the end of the last committed frame. */
+  end: number;
+  /** Crc of that frame. */
+  lastCrc: number;
+  index: SegmentIndex;
+  /** Nothing will be added any more. */
+  sealed = false;
+
+  constructor(files: OpenFiles, directory: string, header: SegmentHeader) {
+    this.files = files;
+    this.header = header;
+    this.name = segmentName(header.firstOffset, header.generation);
+    this.path = path.join(directory, this.name);
+    this.seed = segmentSeed(header.secret, header.number);
+    this.lastOffset = header.firstOffset - 1;
+    this.end = header.framesAt;
+    this.lastCrc = header.previousCrc;
+    this.index = new ActiveIndex(header.framesAt);
+  }
+
+  get firstOffset(): number {
+    return this.header.firstOffset;
+  }
+
+  get indexPath(): string {
+    return indexName(this.path);
+  }
+
+  use<T>(task: (file: DiskFile) => Promise<T>): Promise<T> {
+    return this.files.use(this.path, task);
+  }
+}

@@ -1,0 +1,48 @@
+/**
+ * Topics that were ended for good, with the offset of the record that did it. Held in order of offset, so that retention
+ * forgets an end together with its record, and bounded: beyond `limit` the oldest end is forgotten.
+ */
+export class EndedTopics {
+  readonly limit: number;
+  /** Ends forgotten for want of room. */
+  dropped = 0;
+  readonly #offsets = new Map<string, number>();
+
+  constructor(limit: number) {
+    this.limit = limit;
+  }
+
+  get size(): number {
+    return this.#offsets.size;
+  }
+
+  /** Offset of the record that ended the topic, or 0. Hot. */
+  endOf(topic: string): number {
+    return this.#offsets.size === 0 ? 0 : (this.#offsets.get(topic) ?? 0);
+  }
+
+  /** Offsets must come in ascending order. */
+  add(topic: string, offset: number): void {
+    this.#offsets.set(topic, offset);
+    if (this.#offsets.size <= this.limit) return;
+    for (const oldest of this.#offsets.keys()) {
+      this.#offsets.delete(oldest);
+      this.dropped++;
+      break;
+    }
+  }
+
+  /** Forgets ends that were never committed. */
+  rollback(head: number): void {
+    // only the newest can be above the head, but a Map cannot be walked backwards; a rollback is rare
+    for (const [topic, offset] of this.#offsets) if (offset > head) this.#offsets.delete(topic);
+  }
+
+  /** Forgets ends whose record is gone. */
+  trim(floor: number): void {
+    for (const [topic, offset] of this.#offsets) {
+      if (offset > floor) return;
+      this.#offsets.delete(topic);
+    }
+  }
+}

@@ -1,0 +1,16 @@
+export * from './clock.ts';
+export { type Damage, describeDamage, LogDamaged } from './disk/damage.ts';
+export { type DiskLog, type DiskLogOptions, openDiskLog } from './disk/disk-log.ts';
+export * from './hot-tail.ts';
+export * from './log.ts';
+export { type MemoryLog, type MemoryLogOptions, openMemoryLog } from './memory/memory-log.ts';
+export {
+  type CommonLogOptions,
+  type DedupeOptions,
+  logDefaults,
+  type PendingOptions,
+  type RetentionOptions,
+} from './options.ts';
+export * from './random.ts';
+export * from './record.ts';
+export type { FilePlace, LogReport, OffsetRange } from './report.ts';

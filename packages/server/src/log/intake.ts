@@ -1,0 +1,100 @@
+import { type Message, TailraceError } from '@tailrace/protocol';
+import type { Clock } from './clock.ts';
+import { Dedupe, tooOld, unseen } from './dedupe.ts';
+import { EndedTopics } from './ended-topics.ts';
+import { type CommonLogOptions, logDefaults } from './options.ts';
+import type { PendingAppend } from './pending-append.ts';
+import { LogRecord } from './record.ts';
+
+/**
+ * The gate in front of every log: decides whether a message is new, repeated or too late, and gives new ones their
+ * offset and time. What it admits counts as seen at once; `rollback` takes back what was never committed.
+ */
+export class Intake {
+  readonly dedupe: Dedupe;
+  readonly ended: EndedTopics;
+  nextOffset: number;
+  readonly #clock: Clock;
+  readonly #recordBytes: number;
+  #lastTime: number;
+
+  constructor(options: CommonLogOptions, clock: Clock, head: number, lastTime: number) {
+    this.dedupe = new Dedupe(options.dedupe);
+    this.ended = new EndedTopics(options.endedTopics ?? logDefaults.endedTopics);
+    this.#recordBytes = Math.min(options.recordBytes ?? logDefaults.recordBytes, logDefaults.recordBytesHard);
+    this.#clock = clock;
+    this.nextOffset = head + 1;
+    this.#lastTime = lastTime;
+  }
+
+  /** The next record, or undefined when the message made none: then the append's results say why. Hot. */
+  admit(message: Message, append: PendingAppend): LogRecord | undefined {
+    const found = this.dedupe.find(message);
+    if (found > unseen) {
+      append.results.push({ offset: found, time: this.dedupe.foundTime, duplicate: true });
+      if (found > append.until) append.until = found;
+      return undefined;
+    }
+    const failure = found === tooOld ? sequenceTooOld(message) : this.#refusal(message, append);
+    if (failure !== undefined) {
+      append.results.push({ error: failure });
+      return undefined;
+    }
+    // never falling, whatever the clock does: order by offset and by time is one order
+    const time = Math.max(this.#lastTime, this.#clock.now());
+    this.#lastTime = time;
+    const record = new LogRecord(this.nextOffset++, time, message);
+    append.results.push({ offset: record.offset, time, duplicate: false });
+    append.until = record.offset;
+    if (record.id !== undefined || record.producer !== undefined) this.dedupe.add(record);
+    if (record.end) this.ended.add(record.topic, record.offset);
+    return record;
+  }
+
+  rollback(head: number, time: number): void {
+    this.nextOffset = head + 1;
+    this.#lastTime = time;
+    this.dedupe.rollback(head);
+    this.ended.rollback(head);
+  }
+
+  #refusal(message: Message, append: PendingAppend): TailraceError | undefined {
+    const end = this.ended.endOf(message.topic);
+    if (end > 0) {
+      // the end itself may be on its way: the refusal is true once that is committed
+      if (end > append.until) append.until = end;
+      return new TailraceError('topic_ended', `topic ${JSON.stringify(message.topic)} was ended at offset ${end}`);
+    }
+    const bytes = encodedBound(message);
+    if (bytes <= this.#recordBytes) return undefined;
+    return new TailraceError(
+      'payload_too_large',
+      `the record would have up to ${bytes} bytes; the log takes ${this.#recordBytes}`,
+      { at: { field: 'data' } },
+    );
+  }
+}
+
+/** At least as many bytes as the encoded record can have (UTF-8 takes at most 3 per UTF-16 unit). Hot. */
+export function encodedBound(message: Omit<Message, 'durability'>): number {
+  let bytes = 64 + message.topic.length * 3 + message.data.length;
+  if (message.id !== undefined) bytes += 4 + message.id.length * 3;
+  if (message.producer !== undefined) bytes += 12 + message.producer.length * 3;
+  if (message.event !== undefined) bytes += 4 + message.event.length * 3;
+  if (message.key !== undefined) bytes += 4 + message.key.length * 3;
+  if (message.by !== undefined) bytes += 4 + message.by.length * 3;
+  if (message.contentType !== undefined) bytes += 4 + message.contentType.length * 3;
+  if (message.headers !== undefined) {
+    bytes += 8;
+    for (const name in message.headers) bytes += 8 + (name.length + message.headers[name]!.length) * 3;
+  }
+  return bytes;
+}
+
+function sequenceTooOld(message: Message): TailraceError {
+  return new TailraceError(
+    'sequence_too_old',
+    `sequence ${message.sequence} of producer ${JSON.stringify(message.producer)} lies more than 1,024 below its highest`,
+    { at: { field: 'sequence' } },
+  );
+}

@@ -1,0 +1,126 @@
+import type { FilterSet, Message } from '@tailrace/protocol';
+import type { HotTail } from './hot-tail.ts';
+import type { LogRecord, StoredDurability } from './record.ts';
+
+/**
+ * One ordered, append-only sequence of records: the seam under everything (design §6, §8). An engine with several
+ * partitions gives one `Log` for each.
+ *
+ * The contract, which `test/log/contract.ts` runs against every implementation:
+ * - Offsets begin at 1, strictly increase and are never reused inside an epoch. They are not dense.
+ * - A record is visible (to `head`, `hot`, `read`, `tail`) only once it is committed, in offset order (I2): its own
+ *   durability is met and everything before it is committed.
+ * - `append` resolves after that commit; the order of calls is the order of offsets. A rejected append was not appended,
+ *   unless the error is `outcome_unknown`.
+ * - Every start begins a new epoch at head + 1, known durably before its first record. Epoch numbers only grow.
+ * - What is no longer there is told, never skipped silently: a `Slice` that begins later than asked says where (I4).
+ * - After a failed write or sync the log is fenced (I9): appends fail with `log_fenced`, reads go on.
+ */
+export interface Log {
+  /** 4–16 characters of [a-z0-9]; the same for the life of the log, different for every other log. */
+  readonly id: string;
+  /** The newest committed records, in memory: read without waiting. */
+  readonly hot: HotTail;
+  /** The newest committed position; offset 0 and time 0 for a log that never held a record. */
+  readonly head: Position;
+  /** Records with offset > floor are all still here; a cursor below it has missed some. */
+  readonly floor: number;
+  readonly status: LogStatus;
+
+  /**
+   * Appends in order and stops at the first message that cannot be taken. One entry per message: a result, or the error
+   * of the first that failed; those after it are missing. Rejects only when nothing of the batch was appended
+   * (`log_full`, `log_fenced`, `overloaded`) or when it cannot be known (`outcome_unknown`).
+   */
+  append(messages: readonly Message[], durability: StoredDurability): Promise<readonly (Appended | AppendFailure)[]>;
+
+  /** Calls `listener` with each batch at its commit, in order, before the appends of the batch resolve. */
+  tail(listener: TailListener): () => void;
+
+  /** Reads on from `after` (exclusive) to at most `to` (inclusive): see Slice. Rejects with the cause on damaged data. */
+  read(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice>;
+
+  /** The newest `count` records of each matching topic with offset ≤ `to`, in offset order (P1). */
+  last(filters: FilterSet, count: number, to: number): Promise<readonly LogRecord[]>;
+
+  /** The greatest position all of whose records are older than `time` (ms): where a reader from that time begins. */
+  positionAt(time: number): Promise<Position>;
+
+  /** The position of `offset` itself, which need not hold a record; its time is that of the newest record at or below. */
+  positionOf(offset: number): Promise<Position>;
+
+  /**
+   * The last offset at which a cursor of `epoch` still means what it meant: the one before the next epoch's first, or
+   * the head for the running epoch. Undefined for an epoch this log never had.
+   */
+  endOf(epoch: number): number | undefined;
+
+  /** The epoch in which `offset` was, or would next be, appended. */
+  epochOf(offset: number): number;
+
+  /** Topics that hold records, in order, beginning after `after`, at most `limit`; by what the newest segments know. */
+  topics(prefix: string, after: string, limit: number): Promise<readonly TopicInfo[]>;
+
+  /** Drops whole stretches of records with offset ≤ `offset` and raises the floor as far as that went. */
+  trim(offset: number): Promise<void>;
+
+  /** Syncs, seals what the next start needs, and releases everything. Appends already made are settled first. */
+  close(): Promise<void>;
+}
+
+export interface Position {
+  readonly epoch: number;
+  readonly offset: number;
+  /** ms since 1970 UTC of the newest record at or below `offset`; 0 before the first. */
+  readonly time: number;
+}
+
+export interface Appended {
+  readonly offset: number;
+  readonly time: number;
+  /** True: a record with the same id, or producer and sequence, was there already, and this is its offset. */
+  readonly duplicate: boolean;
+}
+
+/** `topic_ended` or `sequence_too_old`: the message cannot be taken, whatever the disk does. */
+export interface AppendFailure {
+  readonly error: Error;
+}
+
+export interface Slice {
+  /** Where reading truly began: greater than asked when retention removed what lay between. */
+  readonly after: number;
+  /** Matching records in offset order, at most about `maxBytes` of them, at least one if there is any. */
+  readonly records: readonly LogRecord[];
+  /** The log has been read up to here: all matching records with offset in (after, next] are in `records`. */
+  readonly next: number;
+  /** Time of the newest record at or below `next`, matching or not. */
+  readonly time: number;
+}
+
+export interface TailListener {
+  /** `records` are consecutive and committed; the log's head is the last of them. Must not throw. */
+  onCommit(records: readonly LogRecord[]): void;
+}
+
+export interface TopicInfo {
+  readonly topic: string;
+  readonly lastOffset: number;
+  /** Time of the newest record, ms since 1970 UTC. */
+  readonly lastTime: number;
+}
+
+export interface LogStatus {
+  /** `full`: no space, resumes by itself; `fenced`: needs a restart. */
+  readonly state: 'open' | 'full' | 'fenced' | 'closed';
+  /** What went wrong, for people. */
+  readonly reason: string | undefined;
+  readonly segments: number;
+  /** Bytes of the log on disk (or in memory). */
+  readonly bytes: number;
+  /** Records and bytes handed to append and not committed yet. */
+  readonly pendingRecords: number;
+  readonly pendingBytes: number;
+  /** Commits so far, records in them, and the time each took (ms) as a running histogram fed to metrics. */
+  readonly commits: number;
+}

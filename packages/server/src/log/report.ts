@@ -1,0 +1,42 @@
+/** Where in the files something is: all that is known of it. */
+export interface FilePlace {
+  /** File name of the segment. */
+  readonly segment: string;
+  /** Frame number inside the segment, from 0. */
+  readonly frame?: number;
+  /** Byte position inside the file. */
+  readonly position?: number;
+  /** Offset of the record, or of the first that is affected. */
+  readonly offset?: number;
+}
+
+/** Something the operator should know. `message` says it in full; the rest is for programs. */
+export interface LogReport {
+  readonly level: 'info' | 'warn' | 'error';
+  readonly kind:
+    | 'recovered'
+    | 'tail_cut'
+    | 'tail_copied'
+    | 'loss_accepted'
+    | 'owner_replaced'
+    | 'full'
+    | 'space_back'
+    | 'fenced'
+    | 'retention'
+    | 'retention_waits'
+    | 'dedupe_cut_short'
+    | 'ended_topics_cut_short'
+    | 'index_rebuilt'
+    | 'seal_failed';
+  readonly message: string;
+  readonly at?: FilePlace;
+  /** Bytes concerned. */
+  readonly bytes?: number;
+  /** Offsets lost, inclusive. */
+  readonly lost?: readonly OffsetRange[];
+}
+
+export interface OffsetRange {
+  readonly from: number;
+  readonly to: number;
+}

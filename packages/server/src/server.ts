@@ -1,0 +1,194 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { FrameLimits } from '@tailrace/protocol';
+import { pino } from 'pino';
+import { OriginPolicy } from './admission/index.ts';
+import { type Api, createApi } from './api/index.ts';
+import type { Config } from './config/index.ts';
+import { Door, Gateway } from './gateway/index.ts';
+import { pollRoutes } from './gateway/poll.ts';
+import { sseRoutes } from './gateway/sse-routes.ts';
+import { Hub } from './hub/index.ts';
+import { type Log, type LogReport, openDiskLog, openMemoryLog, systemClock, systemRandom } from './log/index.ts';
+import { connectionsAllowed } from './observe/descriptors.ts';
+import { createMetrics, type Metrics } from './observe/index.ts';
+import { version } from './version.ts';
+
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+const clock = systemClock;
+const random = systemRandom;
+
+/** The rooms put together: log, hub, gateway and api of one process, with or without a port of its own. */
+export class Server {
+  readonly config: Config;
+  readonly log: Log;
+  readonly hub: Hub;
+  readonly gateway: Gateway;
+  readonly door: Door;
+  readonly #api: Api;
+  readonly #logger: pino.Logger;
+  #closing: Promise<void> | undefined;
+
+  private constructor(config: Config, log: Log, metrics: Metrics, logger: pino.Logger) {
+    this.config = config;
+    this.log = log;
+    this.#logger = logger;
+    const { limits } = config;
+    const onFault = (error: unknown): void => logger.error(error, 'fault');
+    this.hub = new Hub({
+      log,
+      clock,
+      random,
+      durability: config.durability,
+      durabilityRules: config.rules.flatMap(({ filter, durability }) =>
+        durability === undefined ? [] : [{ filter, durability }],
+      ),
+      lagRules: config.rules.flatMap(({ filter, lag }) => (lag === undefined ? [] : [{ filter, ...lag }])),
+      lagTarget: config.lag.target,
+      lagLimit: config.lag.limit,
+      pinnedMax: config.pinned.max,
+      stallMax: config.stall.max,
+      publishDeadline: config.publish.deadline,
+      heartbeat: config.heartbeat,
+      subscriptionsMax: limits.subscriptions,
+      onReadError: error => logger.error(error, 'the log could not be read for a subscriber'),
+    });
+    const frameLimits: FrameLimits = {
+      topicBytes: limits.topic,
+      topicLevels: limits.levels,
+      filters: limits.filters,
+      message: limits.message,
+      messageHeaders: limits.messageHeaders,
+      items: limits.items,
+    };
+    const origins = new OriginPolicy({ origins: config.origins, hosts: config.hosts, authenticated: config.insecure });
+    const connectionsMax = connectionsAllowed(limits.connections);
+    this.gateway = new Gateway({
+      hub: this.hub,
+      clock,
+      random,
+      limits: frameLimits,
+      frameMax: limits.frame,
+      connectionsMax,
+      heartbeat: config.heartbeat,
+      connectTimeout: config.connect.timeout,
+      reconnectRate: config.reconnect.rate,
+      drainWindow: config.drain.window,
+      server: `tailrace/${version}`,
+      features: [],
+      limitsTold: { ...limits },
+      onFault,
+    });
+    this.#api = createApi({
+      hub: this.hub,
+      clock,
+      origins,
+      metrics,
+      limits: frameLimits,
+      config,
+      server: `tailrace/${version}`,
+      routes: [...sseRoutes(this.gateway, limits.body), ...pollRoutes(this.gateway, config.poll)],
+      isDraining: () => this.gateway.draining,
+      onFault,
+    });
+    this.door = new Door({
+      gateway: this.gateway,
+      origins,
+      clock,
+      handle: (req, res) => this.#api.handle(req, res),
+      headerMax: limits.header,
+      headerTimeout: config.header.timeout,
+      connectionsMax,
+      spare: 256,
+    });
+    metrics.watch({ hub: this.hub, gateway: this.gateway, log });
+  }
+
+  /** Opens the log and puts the rooms together; no port is opened. Rejects when the log cannot be opened. */
+  static async open(config: Config): Promise<Server> {
+    const logger = pino({ level: config.log.level }, pino.destination({ dest: 2, sync: true }));
+    const metrics = createMetrics();
+    return new Server(config, await openLog(config, metrics, logger), metrics, logger);
+  }
+
+  listen(): Promise<Address> {
+    return this.door.listen(this.config.host, this.config.port).then(({ address, port }) => ({ host: address, port }));
+  }
+
+  /** A request handler for any node:http server (embedding). */
+  handle(req: IncomingMessage, res: ServerResponse): void {
+    this.#api.handle(req, res);
+  }
+
+  /** The same server's `upgrade` event. */
+  upgrade(req: IncomingMessage, socket: Socket, head: Buffer): void {
+    this.door.upgrade(req, socket, head);
+  }
+
+  /**
+   * Drains and stops: nothing new is accepted, clients are told when to come back, requests in flight are answered, the
+   * log is closed. What `drain.timeout` does not suffice for is cut; no acked message is lost by that.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    const stopped = this.door.stopListening();
+    this.hub.publisher.draining = true;
+    this.gateway.drain();
+    await this.#until(() => this.door.inFlight === 0 && this.gateway.connections.size === 0, this.config.drain.timeout);
+    this.hub.close();
+    this.gateway.close();
+    await this.#api.close();
+    this.door.destroy();
+    await stopped;
+    await this.log.close();
+    this.#logger.flush();
+  }
+
+  async #until(done: () => boolean, timeout: number): Promise<void> {
+    const deadline = clock.monotonic() + timeout;
+    while (!done() && clock.monotonic() < deadline) {
+      this.door.closeIdle();
+      await new Promise<void>(resolve => setTimeout(resolve, 10));
+    }
+  }
+}
+
+/** Opens a server on its port. */
+export async function startServer(
+  config: Config,
+): Promise<{ readonly address: Address; readonly server: Server; close(): Promise<void> }> {
+  const server = await Server.open(config);
+  try {
+    return { address: await server.listen(), server, close: () => server.close() };
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
+}
+
+function openLog(config: Config, metrics: Metrics, logger: pino.Logger): Promise<Log> {
+  const common = {
+    clock,
+    random,
+    hotBytes: config.hot.bytes,
+    retention: {
+      age: config.retention.age ?? undefined,
+      bytes: config.retention.bytes ?? undefined,
+      graceMs: config.retention.grace,
+    },
+    dedupe: { ids: config.dedupe.ids, ageMs: config.dedupe.age },
+    pending: { bytes: config.pending.bytes },
+    onReport: ({ level, ...report }: LogReport) => logger[level](report, report.message),
+    onCommitStats: metrics.onCommit,
+  };
+  if (config.engine === 'memory') return Promise.resolve(openMemoryLog(common));
+  return openDiskLog({ ...common, directory: config.data, segmentBytes: config.segment.bytes });
+}

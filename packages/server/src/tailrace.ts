@@ -1,0 +1,138 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
+import {
+  checkFilters,
+  checkMessage,
+  type Durability,
+  defaultInputLimits,
+  type Envelope,
+  filterSet,
+  TailraceError,
+} from '@tailrace/protocol';
+import { type ConfigInput, createConfig } from './config/index.ts';
+import { envelopeText, passedOn } from './hub/index.ts';
+import { Server } from './server.ts';
+
+/** Fields of a message beside topic and data (docs/protocol.md §1). */
+export interface PublishOptions {
+  readonly id?: string;
+  readonly key?: string;
+  readonly event?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Type of `data` when that is a string or bytes; JSON values need none. */
+  readonly contentType?: string;
+  readonly durability?: Durability;
+  readonly producer?: string;
+  readonly sequence?: number;
+  /** Ends the topic for good. */
+  readonly end?: boolean;
+}
+
+export interface PublishReceipt {
+  /** Absent for durability `none`. */
+  readonly offset?: number;
+  readonly cursor?: string;
+  readonly duplicate: boolean;
+}
+
+export interface SubscribeOptions {
+  /** Where to begin: `now` (default), `earliest`, `last`, `last:N`, an RFC 3339 time, `-5m`, `@<offset>`. */
+  readonly from?: string;
+  /** Cursor of the last message that was handled; before `from`. */
+  readonly cursor?: string;
+  /** Ends the iteration. */
+  readonly signal?: AbortSignal;
+}
+
+/** A message as an embedded subscriber gets it; `cursor` resumes after it, here or over any transport. */
+export type ReceivedMessage = Envelope & { readonly cursor: string };
+
+const readBytes = 64 * 1024;
+
+/** A Tailrace inside your own process: its log, its hub, and handlers to mount in a server of yours. */
+export class Tailrace implements AsyncDisposable {
+  readonly #server: Server;
+
+  constructor(server: Server) {
+    this.#server = server;
+  }
+
+  /**
+   * Mounts every route: `createServer(t.handler)`. With a third argument, as in Express's `app.use(t.handler)`, it
+   * serves `/v1` and below and calls `next` for every other path. It reads request bodies itself, so it goes before
+   * body parsers.
+   */
+  readonly handler = (req: IncomingMessage, res: ServerResponse, next?: () => void): void => {
+    if (next === undefined || /^\/v1(?:[/?]|$)/.test(req.url ?? '')) this.#server.handle(req, res);
+    else next();
+  };
+
+  /** Mounts WebSocket: `server.on('upgrade', t.upgrade)`. */
+  readonly upgrade = (req: IncomingMessage, socket: Duplex, head: Buffer): void =>
+    this.#server.upgrade(req, socket as Socket, head);
+
+  /** Publishes one message; resolves after its commit. `data` is a JSON value, or with `contentType` a string or bytes. Throws TailraceError. */
+  async publish(topic: string, data: unknown, options: PublishOptions = {}): Promise<PublishReceipt> {
+    const { hub } = this.#server;
+    const message = checkMessage(topic, toBytes(data, options.contentType), options, defaultInputLimits);
+    const [result] = await hub.publisher.publish([message]);
+    if (result === passedOn) return { duplicate: false };
+    if (result === undefined || 'error' in result)
+      throw result?.error ?? new TailraceError('internal', 'the publish has no result');
+    return { offset: result.offset, cursor: hub.tokens.of(result.offset, result.time), duplicate: result.duplicate };
+  }
+
+  /**
+   * Iterates over the messages of one or more filters: history from `from` or `cursor`, then live. It reads as fast as
+   * the loop takes them and holds nothing for a slow one. A cursor that no longer fits throws `cursor_invalid`; what
+   * retention has removed is skipped as any reader would be told by `gap`.
+   */
+  async *subscribe(
+    filter: string | readonly string[],
+    options: SubscribeOptions = {},
+  ): AsyncGenerator<ReceivedMessage, void, undefined> {
+    const { hub } = this.#server;
+    const filters = filterSet(checkFilters(filter, defaultInputLimits));
+    const signal = options.signal ?? new AbortController().signal;
+    const start = await hub.resolveStart(filters, { cursor: options.cursor, from: options.from });
+    const reader = hub.reader(filters, start.snapshot?.to ?? start.jump?.to ?? start.at);
+    for (const record of start.snapshot?.records ?? []) yield this.#received(record);
+    while (!signal.aborted) {
+      const { records, atHead } = await reader.read(readBytes);
+      for (const record of records) {
+        if (signal.aborted) return;
+        yield this.#received(record);
+      }
+      if (records.length === 0 && atHead) await reader.wait(signal);
+    }
+  }
+
+  #received(record: Parameters<typeof envelopeText>[0]): ReceivedMessage {
+    return {
+      ...(JSON.parse(envelopeText(record)) as Envelope),
+      cursor: this.#server.hub.tokens.of(record.offset, record.time),
+    };
+  }
+
+  /** Drains and closes the log. */
+  close(): Promise<void> {
+    return this.#server.close();
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+}
+
+/** Opens a log and everything above it, without a port. Settings as in docs/settings.md; throws ConfigError. */
+export async function createTailrace(settings: ConfigInput = {}): Promise<Tailrace> {
+  return new Tailrace(await Server.open(createConfig(settings)));
+}
+
+function toBytes(data: unknown, contentType: string | undefined): Uint8Array {
+  if (data === undefined) return new Uint8Array(0);
+  if (contentType !== undefined && typeof data === 'string') return Buffer.from(data);
+  if (data instanceof Uint8Array) return data;
+  return Buffer.from(JSON.stringify(data));
+}

@@ -1,0 +1,62 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type CliOptions, CliProcess } from './cli-process.ts';
+
+/** `tailrace serve` on a directory of its own, which can be killed and started again on the same port. */
+export class Served implements AsyncDisposable {
+  readonly directory: string = mkdtempSync(join(tmpdir(), 'tailrace-cli-'));
+  readonly port: number;
+  process!: CliProcess;
+  readonly #flags: readonly string[];
+
+  private constructor(port: number, flags: readonly string[]) {
+    this.port = port;
+    this.#flags = flags;
+  }
+
+  static async start(flags: readonly string[] = []): Promise<Served> {
+    const served = new Served(await freePort(), flags);
+    await served.startAgain();
+    return served;
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.port}`;
+  }
+
+  get env(): Record<string, string> {
+    return { TAILRACE_URL: this.url };
+  }
+
+  async startAgain(options: CliOptions = {}): Promise<void> {
+    const flags = ['--port', String(this.port), '--data', join(this.directory, 'data'), ...this.#flags];
+    this.process = new CliProcess(['serve', ...flags], options);
+    const { process } = this;
+    await process.until(() => process.stdout.includes(`:${this.port}/`));
+  }
+
+  async kill(signal: NodeJS.Signals): Promise<number | NodeJS.Signals> {
+    this.process.kill(signal);
+    return this.process.ended();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.process[Symbol.asyncDispose]();
+    rmSync(this.directory, { recursive: true, force: true });
+  }
+}
+
+/** A port that was free a moment ago, for servers that come back on the same one. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer().on('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() =>
+        typeof address === 'object' && address !== null ? resolve(address.port) : reject(new Error('no port')),
+      );
+    });
+  });
+}

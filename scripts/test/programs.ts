@@ -1,0 +1,53 @@
+import { spawnSync } from 'node:child_process';
+import { accessSync, constants } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+/** A program that some suites need and npm does not bring. */
+interface Program {
+  readonly name: string;
+  /** Names under which it may stand in PATH. */
+  readonly commands: readonly string[];
+  readonly debianPackage: string;
+  /** What does not happen without it. */
+  readonly consequence: string;
+}
+
+const programs: readonly Program[] = [
+  {
+    name: 'chromium',
+    commands: ['chromium', 'chromium-browser', 'google-chrome'],
+    debianPackage: 'chromium',
+    consequence: 'The suites that open pages in a browser do not run.',
+  },
+];
+
+/** Installs what is missing where that is possible (root on a Debian); returns what is missing still. */
+export function providePrograms(): readonly Program[] {
+  const missing = programs.filter(program => !isInstalled(program));
+  if (missing.length === 0 || process.getuid?.() !== 0 || !inPath('apt-get')) return missing;
+  const names = missing.map(program => program.debianPackage);
+  console.log(`installing ${names.join(', ')} from Debian's packages`);
+  const env = { ...process.env, DEBIAN_FRONTEND: 'noninteractive' };
+  spawnSync('apt-get', ['update', '-q'], { stdio: 'ignore', env, timeout: 120_000 });
+  spawnSync('apt-get', ['install', '-y', '-q', '--no-install-recommends', ...names], {
+    stdio: 'inherit',
+    env,
+    timeout: 600_000,
+  });
+  return missing.filter(program => !isInstalled(program));
+}
+
+function isInstalled(program: Program): boolean {
+  return program.commands.some(inPath);
+}
+
+function inPath(command: string): boolean {
+  return (process.env.PATH ?? '').split(delimiter).some(directory => {
+    try {
+      accessSync(join(directory, command), constants.X_OK);
+      return true;
+    } catch {
+      return false;
+    }
+  });
+}
