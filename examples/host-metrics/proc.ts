@@ -73,7 +73,9 @@ function readMemory(gauges: Map<string, number>): void {
   gauges
     .set('memory/used', of('MemTotal') - of('MemAvailable'))
     .set('memory/available', of('MemAvailable'))
+    .set('memory/free', of('MemFree'))
     .set('memory/cached', of('Cached'))
+    .set('memory/slab', of('Slab'))
     .set('memory/dirty', of('Dirty'))
     .set('memory/swap', of('SwapTotal') - of('SwapFree'));
 }
@@ -103,17 +105,20 @@ function readNetwork(counters: Map<string, number>): void {
   for (const line of lines('net/dev').slice(2)) {
     const [name = '', fields = ''] = line.split(':');
     const [received, , , , , , , , sent] = words(fields).map(Number);
-    if (received === 0 && sent === 0) continue; // never used
+    const unused = received === 0 && sent === 0 && name.trim() !== 'lo';
+    if (unused) continue;
     counters.set(`network/${name.trim()}/received`, received ?? 0);
     counters.set(`network/${name.trim()}/sent`, sent ?? 0);
   }
 }
 
 function readSockets(gauges: Map<string, number>): void {
-  const tcp = lines('net/sockstat').find(line => line.startsWith('TCP:')) ?? '';
-  const fields = words(tcp);
-  const of = (name: string): number => Number(fields[fields.indexOf(name) + 1] ?? 0);
-  gauges.set('sockets/tcp', of('inuse')).set('sockets/closing', of('tw'));
+  for (const line of lines('net/sockstat')) {
+    const [protocol, ...fields] = words(line);
+    const of = (name: string): number => Number(fields[fields.indexOf(name) + 1] ?? 0);
+    if (protocol === 'TCP:') gauges.set('sockets/tcp', of('inuse')).set('sockets/closing', of('tw'));
+    else if (protocol === 'UDP:') gauges.set('sockets/udp', of('inuse'));
+  }
 }
 
 /** A file of /proc, empty when this kernel does not have it. */

@@ -91,7 +91,7 @@ export class Server {
       limits: frameLimits,
       config,
       server: `tailrace/${version}`,
-      routes: [...sseRoutes(this.gateway, limits.body), ...pollRoutes(this.gateway, config.poll)],
+      routes: [...sseRoutes(this.gateway), ...pollRoutes(this.gateway, config.poll)],
       isDraining: () => this.gateway.draining,
       onFault,
     });

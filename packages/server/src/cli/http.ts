@@ -27,19 +27,27 @@ export async function send(
 
 /** No answer came: the server is not there, or the connection broke. */
 export class Unreachable extends CommandError {
-  /** True when nothing listens there, so that nothing was sent. */
+  /** What happened, without advice. */
+  readonly what: string;
+  /** Nothing listens there: nothing was sent. */
   readonly refused: boolean;
 
   constructor(url: URL, cause: Error) {
     const { code } = cause as NodeJS.ErrnoException;
-    super(
-      code === 'ECONNREFUSED'
-        ? `no server answers at ${url.origin}; start one with: tailrace serve`
-        : `the connection to ${url.origin} failed: ${cause.message || code}`,
-      { cause },
-    );
-    this.refused = code === 'ECONNREFUSED' || code === 'ENOTFOUND';
+    const refused = code === 'ECONNREFUSED' || code === 'ENOTFOUND';
+    const what = refused
+      ? `no server answers at ${url.origin}`
+      : `the connection to ${url.origin} ${howItBroke(cause)}`;
+    super(refused ? `${what}; start one with: tailrace serve` : what, { cause });
+    this.what = what;
+    this.refused = refused;
   }
+}
+
+/** Node says "aborted", "socket hang up" or "read ECONNRESET" when the other side went away. */
+export function howItBroke(error: Error): string {
+  const { code, message } = error as NodeJS.ErrnoException;
+  return code === 'ECONNRESET' || code === 'EPIPE' ? 'was closed' : `failed: ${message || code}`;
 }
 
 /** What the server says it could not do. */

@@ -101,7 +101,7 @@ export class NdjsonPublisher {
       if (trouble === undefined || this.#unacked.length === 0) continue;
       if (trouble instanceof Unreachable && trouble.refused && !this.#everConnected) throw trouble;
       if (!this.#troubled) {
-        const what = trouble instanceof Unreachable ? trouble.message : describeRefusal(trouble);
+        const what = trouble instanceof Unreachable ? trouble.what : describeRefusal(trouble);
         this.#notice(`${what}; trying again, nothing is lost`);
       }
       this.#troubled = true;

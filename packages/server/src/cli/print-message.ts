@@ -36,8 +36,8 @@ function heading({ topic, key, event }: Envelope): string {
   return `${topic}${key === undefined ? '' : `[${key}]`}${event === undefined ? '' : ` (${event})`}`;
 }
 
-function dataText({ data, end }: Envelope): string {
-  if (data === undefined) return end === true ? '(ended)' : '(deleted)';
+function dataText({ data, end, key }: Envelope): string {
+  if (data === undefined) return end === true ? '(ended)' : key === undefined ? '' : '(deleted)';
   return typeof data === 'string' ? data : JSON.stringify(data);
 }
 

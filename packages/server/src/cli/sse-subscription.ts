@@ -3,7 +3,7 @@ import type { ClientRequest, IncomingMessage } from 'node:http';
 import type { Envelope, ServerFrame } from '@tailrace/protocol';
 import { Backoff } from './backoff.ts';
 import { CommandError } from './command.ts';
-import { describeRefusal, openRequest, readRefusal, Unreachable } from './http.ts';
+import { describeRefusal, howItBroke, openRequest, readRefusal, Unreachable } from './http.ts';
 import { type SseBlock, SseParser } from './sse-parser.ts';
 
 /** A server beats every 25 s by default; after two and a half of these the connection is taken for dead. */
@@ -63,11 +63,11 @@ export async function* subscribeBySse(url: URL, options: SseSubscriptionOptions)
         troubled = false;
         yield events;
       }
-      // the stream ended in good order: a drain, or a proxy; `retry` says when to come back
+      throw new Lost('the connection was closed');
     } catch (error) {
       if (!(error instanceof Lost || error instanceof Unreachable)) throw error;
       if (!everConnected && error instanceof Unreachable && error.refused) throw error;
-      if (!troubled) options.notice(`${error.message}; reconnecting`);
+      if (!troubled) options.notice(`${error instanceof Unreachable ? error.what : error.message}; reconnecting`);
       troubled = true;
     }
     // the server's window counts for the first attempt; later ones back off
@@ -110,7 +110,7 @@ async function* readBlocks({ request, response }: Opened, parser: SseParser): As
       if (blocks.length > 0) yield blocks;
     }
   } catch (cause) {
-    throw new Lost(`the connection was lost: ${(cause as Error).message}`, { cause });
+    throw new Lost(`the connection ${howItBroke(cause as Error)}`, { cause });
   } finally {
     request.destroy();
   }

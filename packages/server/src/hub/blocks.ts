@@ -77,7 +77,7 @@ export class Blocks {
     if (encoding.wrap === null || body.count === 0) return body;
     const after = this.#tokens.of(from.offset, from.time);
     // the label alone says nothing: two sessions may give theirs to different filters
-    const key = `${bodyKey}\n${sub}\n${after}`;
+    const key = `${after} ${labelKey(encoding, sub)} ${bodyKey}`;
     let block = this.#get(key);
     if (block === undefined) {
       block = this.#wrap(encoding, body, sub, after);
@@ -94,7 +94,7 @@ export class Blocks {
     from: { readonly offset: number; readonly time: number },
   ): Promise<ColdBlock> {
     const after = this.#tokens.of(from.offset, from.time);
-    const key = `${encoding.name} ${encoding.wrap === null ? '' : sub}\n${after} ${filters.key}`;
+    const key = `${labelKey(encoding, sub)} ${after} ${filters.key}`;
     const running = this.#reading.get(key);
     if (running !== undefined) return running;
     const reading = this.#readCold(encoding, sub, filters, from, after).finally(() => this.#reading.delete(key));
@@ -153,7 +153,15 @@ export interface ColdBlock {
   readonly trimmedTo: Position | undefined;
 }
 
-function endedTopics(records: readonly LogRecord[]): readonly string[] | undefined {
+/**
+ * Encoding and, where the bytes name it, label: the first part of every key. The length goes before the label, because a
+ * client may put any character into it and must not be taken for another by that.
+ */
+export function labelKey(encoding: Encoding, sub: string): string {
+  return encoding.wrap === null ? encoding.name : `${encoding.name} ${sub.length} ${sub}`;
+}
+
+export function endedTopics(records: readonly LogRecord[]): readonly string[] | undefined {
   let ended: string[] | undefined;
   for (const record of records) if (record.end) (ended ??= []).push(record.topic);
   return ended;

@@ -1,6 +1,6 @@
 import { matchFilter } from '@tailrace/protocol';
 import type { Clock, Log, LogRecord } from '../log/index.ts';
-import { type Block, type Blocks, blockBytes } from './blocks.ts';
+import { type Block, type Blocks, blockBytes, endedTopics } from './blocks.ts';
 import type { Cohort } from './cohort.ts';
 import type { CutReason, Session } from './session.ts';
 import type { Slices } from './slices.ts';
@@ -113,9 +113,10 @@ export class CatchUp {
     const { session, cohort } = subscription;
     if (subscription.reading) return 0;
     if (subscription.snapshot !== undefined) return this.#writeSnapshot(subscription);
+    cohort.follow();
     if (subscription.offset > cohort.offset) return this.#waitAhead(subscription);
     if (subscription.offset === cohort.offset) {
-      const bytes = subscription.owesLive ? this.#tellLive(subscription) : 1;
+      const bytes = this.#tellTime(subscription) + (subscription.owesLive ? this.#tellLive(subscription) : 1);
       this.#join(subscription);
       return bytes;
     }
@@ -163,6 +164,22 @@ export class CatchUp {
     return Math.max(1, bytes);
   }
 
+  /**
+   * Two cursors at one offset may carry different times: one was read off a log whose records up to there are gone, or
+   * a client made it up. What follows is the cohort's chain, so the step onto it is told.
+   */
+  #tellTime(subscription: Subscription): number {
+    const { session, cohort, sub, offset, time } = subscription;
+    if (time === cohort.time) return 0;
+    subscription.time = cohort.time;
+    if (session.encoding.wrap === null) return 0;
+    const { tokens } = this.#o;
+    const after = tokens.of(offset, time);
+    const bytes = session.encoding.notice({ type: 'cursor', sub, after, cursor: tokens.of(offset, cohort.time) });
+    session.write(bytes, null);
+    return bytes.length;
+  }
+
   #tellLive(subscription: Subscription): number {
     const { session, sub } = subscription;
     const bytes = session.encoding.notice({
@@ -186,10 +203,6 @@ export class CatchUp {
   #waitAhead(subscription: Subscription): number {
     const { cohort, session } = subscription;
     if (cohort.passing) return 0;
-    if (cohort.members.length === 0) {
-      cohort.moveTo(subscription.offset, subscription.time);
-      return 1;
-    }
     const nothingBetween = !cohort.dirty && cohort.scanned >= subscription.offset;
     if (!nothingBetween) return 0; // the cohort's next pass queues it again
     if (session.encoding.wrap === null) {
@@ -297,6 +310,8 @@ export class CatchUp {
     if (done) subscription.snapshot = undefined;
     session.write(bytes, null);
     session.delivered(records.length, bytes.length);
+    const ended = done ? endedTopics(snapshot.records) : undefined;
+    if (ended !== undefined) this.checkEnded(subscription, ended);
     return Math.max(1, bytes.length);
   }
 

@@ -72,9 +72,14 @@ export class Cohort implements IndexTarget, Job {
     this.volatileSeen = host.volatile.head;
   }
 
-  /** Whether records wait for its live members: a pass under way, or one to come. */
+  /** Whether records of the log wait for its live members: a pass under way, or one to come. */
   get behind(): boolean {
-    return this.members.length > 0 && (this.dirty || this.#block !== null);
+    return this.members.length > 0 && (this.dirty || this.#delivering);
+  }
+
+  /** The pass under way brings records of the log, not class `none` or a cursor alone. */
+  get #delivering(): boolean {
+    return this.#block !== null && !this.#volatile && this.#block.count > 0;
   }
 
   /** A block is being written; its members stand partly before and partly behind it. */
@@ -90,7 +95,7 @@ export class Cohort implements IndexTarget, Job {
   mark(offset: number): void {
     if (!this.dirty) {
       this.dirty = true;
-      if (this.#block === null) this.dirtySince = this.#host.committedAt(offset);
+      if (!this.#delivering) this.dirtySince = this.#host.committedAt(offset);
       // all between scanned and this record did not match, so the next pass need not look at it
       if (offset - 1 > this.scanned) this.scanned = offset - 1;
     }
@@ -129,11 +134,19 @@ export class Cohort implements IndexTarget, Job {
     this.moved = false;
   }
 
-  /** Puts a cohort without members at the cursor of the one that is about to join. */
-  moveTo(offset: number, time: number): void {
-    this.offset = offset;
-    this.time = time;
-    if (this.scanned < offset) this.scanned = offset;
+  /**
+   * Without members there is nobody whom its cursor means: then it stands at the head, and who reads on arrives there by
+   * itself. Standing where its last member fell behind, it would hand old records to whoever begins `now`, and once
+   * that member is back the brake would take one slow reader for a slow server.
+   */
+  follow(): void {
+    if (this.members.length > 0 || this.#block !== null) return;
+    this.offset = this.#host.headOffset();
+    this.time = this.#host.headTime();
+    this.scanned = this.offset;
+    this.dirty = false;
+    this.volatileSeen = this.#host.volatile.head;
+    this.volatileDirty = false;
   }
 
   /** Takes a subscription whose cursor equals this one's. */
@@ -245,7 +258,10 @@ export class Cohort implements IndexTarget, Job {
 
   #finish(block: Block): void {
     this.#block = null;
-    if (this.#volatile) return;
+    if (this.#volatile) {
+      if (this.apart.size > 0) this.#host.catchUp.cohortMoved(this); // who came ahead waited for this pass to end
+      return;
+    }
     this.offset = block.next;
     this.time = block.nextTime;
     this.moved = true;
@@ -267,5 +283,6 @@ export class Cohort implements IndexTarget, Job {
     this.time = this.#host.headTime();
     this.scanned = head;
     this.dirty = false;
+    this.#host.catchUp.cohortMoved(this);
   }
 }

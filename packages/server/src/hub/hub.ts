@@ -1,6 +1,6 @@
 import { type FilterSet, type Message, TailraceError } from '@tailrace/protocol';
 import type { Clock, Log, LogRecord, Random } from '../log/index.ts';
-import { Blocks } from './blocks.ts';
+import { Blocks, labelKey } from './blocks.ts';
 import { Brake } from './brake.ts';
 import { CatchUp, type LagRule } from './catch-up.ts';
 import { Cohort, type CohortHost } from './cohort.ts';
@@ -159,10 +159,12 @@ export class Hub implements CohortHost {
       );
     }
     const cohort = this.#cohort(session.encoding, sub, filters);
-    const at = start.now ? cohort : start.at;
+    cohort.follow();
+    const fits = start.jump === undefined && start.snapshot === undefined && start.at.offset === cohort.offset;
+    const at = start.now || fits ? cohort : start.at;
     const subscription = new Subscription(session, cohort, at.offset, at.time);
     session.add(subscription);
-    const live = start.jump === undefined && start.snapshot === undefined && at.offset === cohort.offset;
+    const live = start.now || fits;
     announce(this.tokens.of(at.offset, at.time), live);
     if (live) {
       subscription.owesLive = false;
@@ -206,7 +208,7 @@ export class Hub implements CohortHost {
     if (cohort.size === 0) {
       this.cohorts.delete(cohort.key);
       this.index.remove(cohort.filters, cohort);
-    }
+    } else if (cohort.members.length === 0) this.catchUp.cohortMoved(cohort); // those ahead wait for a pass that never comes
   }
 
   /** A cursor that is pulled (poll, replay, embedded use). */
@@ -253,7 +255,7 @@ export class Hub implements CohortHost {
 
   #cohort(encoding: Encoding, sub: string, filters: FilterSet): Cohort {
     // a body without label is the same for all with these filters
-    const key = `${encoding.name} ${encoding.wrap === null ? '' : sub}\n${filters.key}`;
+    const key = `${labelKey(encoding, sub)}\n${filters.key}`;
     let cohort = this.cohorts.get(key);
     if (cohort === undefined) {
       cohort = new Cohort(key, sub, filters, encoding, this);

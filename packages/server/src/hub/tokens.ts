@@ -24,7 +24,8 @@ export class Tokens {
     this.#prefix = cursorPrefix(this.#log.id, epoch);
     this.#from = offset;
     const end = this.#log.endOf(epoch);
-    const running = this.#log.head.epoch === epoch;
+    // not the head's own epoch: until the first append after a start the head is still of an earlier one
+    const running = this.#log.epochOf(this.#log.head.offset + 1) === epoch;
     this.#to = running ? Number.POSITIVE_INFINITY : (end ?? offset) + 1;
   }
 }

@@ -1,6 +1,6 @@
 import type { FilterSet, Message } from '@tailrace/protocol';
 import { type Clock, HotTail, LogRecord } from '../log/index.ts';
-import { Block, blockBytes } from './blocks.ts';
+import { Block, blockBytes, labelKey } from './blocks.ts';
 import type { Encoding } from './encoding.ts';
 
 const noBytes = Buffer.alloc(0);
@@ -33,7 +33,7 @@ export class VolatileTail {
     const from = Math.max(seen, this.#tail.base);
     const topics = this.#tail.matchedTopics(from, this.head, filters);
     if (topics.length === 0) return new Block(noBytes, 0, this.head, 0, undefined);
-    const key = `${encoding.name} ${from} ${encoding.wrap === null ? '' : sub}\n${topics.join('\n')}`;
+    const key = `${labelKey(encoding, sub)} ${from} ${topics.join('\n')}`;
     let block = this.#blocks.get(key);
     if (block === undefined) {
       const records: LogRecord[] = [];

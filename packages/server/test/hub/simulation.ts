@@ -5,6 +5,8 @@ import type { Clock, Log, LogRecord, Random } from '../../src/log/index.ts';
 /** Time and turns of the event loop, driven by a test: nothing happens unless `run` or `advance` is called. */
 export class SimulatedClock implements Clock {
   ms = 1_700_000_000_000;
+  /** What reading the clock costs, ms: the larger, the sooner slices end. */
+  readCost = 0.01;
   #soon: (() => void)[] = [];
   readonly #timers = new Set<{ at: number; every: number; task: () => void }>();
 
@@ -12,8 +14,7 @@ export class SimulatedClock implements Clock {
     return Math.floor(this.ms);
   }
   monotonic(): number {
-    // reading the clock costs a little, so that slices end
-    this.ms += 0.01;
+    this.ms += this.readCost;
     return this.ms;
   }
   soon(task: () => void): void {

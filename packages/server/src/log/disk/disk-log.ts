@@ -13,6 +13,7 @@ import { ActiveIndex } from './active-index.ts';
 import type { Batch } from './batch.ts';
 import { Committer } from './committer.ts';
 import type { Disk, Ownership } from './disk.ts';
+import { epochsFromHeaders } from './epochs-from-headers.ts';
 import { readEpochs, writeEpochs } from './epochs-file.ts';
 import { type Identity, newIdentity, readIdentity, writeIdentity } from './identity.ts';
 import { IndexCache } from './index-cache.ts';
@@ -62,7 +63,7 @@ export async function openDiskLog(options: DiskLogOptions): Promise<DiskLog> {
       report({ level: 'info', kind: 'owner_replaced', message: `the last owner of ${directory} did not close it` });
     const started = clock.monotonic();
     const identity = await openIdentity(disk, directory, options.random ?? systemRandom);
-    const epochs = await readEpochs(disk, directory);
+    const epochs = (await readEpochs(disk, directory)) ?? (await epochsFromHeaders(disk, directory));
     const acceptLoss = options.acceptLoss ?? false;
     const files = new OpenFiles(disk);
     const segments = new SegmentList();

@@ -18,9 +18,6 @@ export interface Prepared extends Filling {
 const chunkBytes = 1024 * 1024;
 const retryMs = 1000;
 
-/** Bytes that are kept filled ahead of the commits in the first segment of a run, which nobody prepared. */
-const aheadBytes = 4 * 1024 * 1024;
-
 /**
  * Fills files with zeros ahead of the commits, in the background: the active segment first, then the next. A commit
  * then never makes a file grow, which halves the cost of its sync, and a full disk is met here, where no frame is cut
@@ -75,7 +72,7 @@ export class Preparer {
     return filling.filled >= bytes ? Promise.resolve(true) : this.#wait(filling, bytes);
   }
 
-  /** The active segment is written up to `end`: the rest is filled in step, so that no burst of filling delays commits. */
+  /** The active segment is written up to `end`. Hot. */
   used(end: number): void {
     this.#activeUsed = end;
     if (this.#working === undefined) this.#work();
@@ -176,11 +173,12 @@ export class Preparer {
     const first = this.#waiting[0];
     if (first !== undefined) return { filling: first.filling ?? this.#next, upTo: first.bytes };
     const active = this.#active;
-    const ahead = Math.min(this.#segmentBytes, this.#activeUsed + aheadBytes);
-    if (active !== undefined && active.filled < ahead) return { filling: active, upTo: ahead };
-    // twice as far as the active segment is used: ready when that is half full
-    const wanted = Math.min(this.#segmentBytes, Math.max(this.#zeros.length, this.#activeUsed * 2));
-    if (this.#next === undefined || this.#next.filled < wanted) return { filling: this.#next, upTo: wanted };
+    if (active !== undefined && active.filled < this.#segmentBytes)
+      return { filling: active, upTo: this.#segmentBytes };
+    // in one go once the active segment is half full: filling beside commits slows both, so it is done seldom
+    if (active !== undefined && this.#activeUsed * 2 < this.#segmentBytes) return undefined;
+    if (this.#next === undefined || this.#next.filled < this.#segmentBytes)
+      return { filling: this.#next, upTo: this.#segmentBytes };
     return undefined;
   }
 

@@ -34,8 +34,9 @@ export class Reader {
    */
   async read(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice> {
     let cursor = after;
+    let budget = maxBytes;
     const records: LogRecord[] = [];
-    while (cursor < to && records.length === 0) {
+    while (cursor < to && (budget > 0 || records.length === 0)) {
       const segment = this.#segments.holding(cursor + 1);
       if (segment === undefined) break;
       if (segment.firstOffset - 1 > cursor) {
@@ -45,7 +46,9 @@ export class Reader {
         return { after: cursor, records, next: cursor, time: await this.timeOf(cursor) };
       }
       const end = Math.min(to, segment.lastOffset);
-      cursor = await this.#readSegment(segment, cursor, end, filters, maxBytes, records);
+      const had = records.length;
+      cursor = await this.#readSegment(segment, cursor, end, filters, budget, records);
+      for (let i = had; i < records.length; i++) budget -= records[i]!.weight;
     }
     const newest = records[records.length - 1];
     return { after, records, next: cursor, time: newest?.offset === cursor ? newest.time : await this.timeOf(cursor) };
@@ -198,7 +201,8 @@ export class Reader {
 }
 
 function bookmark(segment: Segment, offset: number): string {
-  return `${offset}.${segment.header.generation}`;
+  // two segments meet at one offset, at different positions
+  return `${segment.header.number}.${offset}`;
 }
 
 export function firstAtLeast(ascending: PostingList, value: number): number {

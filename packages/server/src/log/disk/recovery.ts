@@ -5,14 +5,15 @@ import { describeDamage, type Damage, LogDamaged } from './damage.ts';
 import type { Disk } from './disk.ts';
 import type { EpochsFile } from './epochs-file.ts';
 import type { Identity } from './identity.ts';
-import { FrameHeader, findFrame } from './frame.ts';
 import { indexSegment } from './index-segment.ts';
 import type { OpenFiles } from './open-files.ts';
 import { copyAside } from './quarantine.ts';
+import { readAll, readHeader } from './read-segment.ts';
+import { runsBehind } from './runs.ts';
 import { type ScannedFrame, type SegmentScan, scanSegment } from './scan.ts';
 import { type IndexReading, openSealed } from './sealed-index.ts';
 import { Segment } from './segment.ts';
-import { decodeSegmentHeader, type SegmentHeader, segmentHeaderBytes } from './segment-header.ts';
+import type { SegmentHeader } from './segment-header.ts';
 import { indexName, parseSegmentName, type SegmentName, segmentName } from './segment-name.ts';
 import { writeSegment } from './segment-writer.ts';
 
@@ -231,7 +232,7 @@ class Recovery {
     const { disk, directory, acceptLoss } = this.#parts;
     const { name } = segment;
     await copyAside(disk, directory, name, buffer.subarray(0, Math.max(scan.dataEnd, segment.header.framesAt)));
-    const runs = [scan.frames, ...runsBehind(buffer, segment, scan)].filter(run => run.some(frame => frame.count > 0));
+    const runs = [scan.frames, ...runsBehind(buffer, segment.header, scan).map(run => run.frames)].filter(run => run.some(frame => frame.count > 0));
     const savedTo = Math.max(scan.last, ...runs.map(run => run[run.length - 1]!.last));
     const place = scan.bad ?? { frame: scan.frames.length, position: scan.end, what: 'frames are missing' };
     let before = scan.last;
@@ -318,64 +319,5 @@ class Recovery {
     await disk.unlink(path.join(directory, name));
     await disk.unlink(path.join(directory, indexName(name))).catch(() => undefined);
     await disk.syncDirectory(directory);
-  }
-}
-
-/** Stretches of whole frames behind the first bad place. */
-function runsBehind(buffer: Buffer, segment: Segment, scan: SegmentScan): ScannedFrame[][] {
-  if (scan.bad === undefined) return [];
-  const runs: ScannedFrame[][] = [];
-  let last = scan.last;
-  for (let from = scan.bad.position + 8; from < scan.dataEnd; ) {
-    const found = nextRun(buffer, segment, from, last);
-    if (found === undefined) break;
-    if (found.frames.length > 0) runs.push([...found.frames]);
-    last = Math.max(last, found.last);
-    from = Math.max(found.end, from + 8);
-  }
-  return runs;
-}
-
-function nextRun(buffer: Buffer, segment: Segment, from: number, last: number): SegmentScan | undefined {
-  const position = nextHeader(buffer, segment, from, last);
-  if (position === undefined) return undefined;
-  const { at, first, previousCrc } = position;
-  const scan = scanSegment(buffer, segment.header, at, { last: first - 1, crc: previousCrc, time: 0, frame: 0 });
-  // a frame whose body is bad: look on behind its header
-  return scan.frames.length === 0 ? { ...scan, end: at + 8, last } : scan;
-}
-
-function nextHeader(
-  buffer: Buffer,
-  segment: Segment,
-  from: number,
-  last: number,
-): { at: number; first: number; previousCrc: number } | undefined {
-  const header = new FrameHeader();
-  let at = findFrame(buffer, from, segment.seed, header);
-  // swapped frames of before the bad place are no new data
-  while (at !== -1 && header.count > 0 && header.first <= last) at = findFrame(buffer, at + 8, segment.seed, header);
-  return at === -1 ? undefined : { at, first: header.first, previousCrc: header.previousCrc };
-}
-
-async function readHeader(disk: Disk, file: string): Promise<SegmentHeader | string> {
-  const buffer = Buffer.alloc(segmentHeaderBytes);
-  const handle = await disk.open(file, 'read');
-  try {
-    const got = await handle.read(buffer, 0, buffer.length, 0);
-    return decodeSegmentHeader(buffer.subarray(0, got));
-  } finally {
-    await handle.close();
-  }
-}
-
-export async function readAll(disk: Disk, file: string): Promise<Buffer> {
-  const handle = await disk.open(file, 'read');
-  try {
-    const buffer = Buffer.allocUnsafeSlow(await handle.size());
-    const got = await handle.read(buffer, 0, buffer.length, 0);
-    return buffer.subarray(0, got);
-  } finally {
-    await handle.close();
   }
 }

@@ -6,7 +6,7 @@ import type { Disk } from './disk.ts';
 import { indexSegment } from './index-segment.ts';
 import { writeIndex } from './index-writer.ts';
 import type { Filling, Preparer } from './preparer.ts';
-import { readAll } from './recovery.ts';
+import { readAll } from './read-segment.ts';
 import { scanSegment } from './scan.ts';
 import { type IndexReading, SealedIndex } from './sealed-index.ts';
 import type { Segment } from './segment.ts';

@@ -1,0 +1,98 @@
+import { existsSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import { Served } from '../../../packages/server/test/cli/served.ts';
+import { describeInBrowser, launchChromium } from '../../../test/browser/chromium.ts';
+import { Terminal } from '../../../test/docs/terminal.ts';
+
+/** What the page keeps of one topic, in the order in which it came. */
+interface Point {
+  readonly run: string;
+  readonly tick: number;
+  /** When it was measured and when it was stored, ms. */
+  readonly at: number;
+  readonly time: number;
+}
+
+const directory = fileURLToPath(new URL('..', import.meta.url));
+const kills = 2;
+
+describeInBrowser('host metrics', () => {
+  let tailrace: Served;
+  let example: Terminal;
+  let browser: Browser;
+  let page: Page;
+
+  beforeAll(async () => {
+    if (!existsSync('/proc/stat')) throw new Error('this example and its test need /proc: Linux');
+    tailrace = await Served.start();
+    example = new Terminal(`exec '${process.execPath}' serve.ts`, {
+      cwd: directory,
+      env: { ...process.env, TAILRACE_URL: tailrace.url, PORT: '0' },
+    });
+    const address = await example.until(output => /host metrics at (\S+\/),/.exec(output)?.[1], 'its address');
+    browser = await launchChromium();
+    page = await browser.newPage();
+    await page.goto(address);
+  });
+
+  afterAll(async () => {
+    await browser?.close();
+    await example?.[Symbol.asyncDispose]();
+    await tailrace?.[Symbol.asyncDispose]();
+  });
+
+  it('draws this machine without a hole and without a double while the server is killed and started again', async () => {
+    await pointsPast(8);
+    for (let kill = 1; kill <= kills; kill++) {
+      expect(await tailrace.kill('SIGKILL')).toBe('SIGKILL');
+      const before = await newestTick();
+      // ticks are measured that no server takes, and the page has seen its stream break
+      await example.until(
+        output => output.split('ticks are kept').length > kill,
+        `notice ${kill} of a server that is away`,
+      );
+      await page.waitForFunction('state.status === "reconnecting"');
+      await tailrace.startAgain();
+      await pointsPast(before + 12);
+      await page.waitForFunction(`state.reconnects >= ${kill} && state.status === "live"`);
+    }
+
+    example.signal('SIGTERM');
+    const published = Number(await example.until(output => /(\d+) ticks published/.exec(output)?.[1], 'its total'));
+    expect(await example.ended()).toBe(0);
+    await pointsPast(published - 2);
+
+    const series = new Map(Object.entries(await page.evaluate<Record<string, Point[]>>('Object.fromEntries(series)')));
+    const everyTick = Array.from({ length: published }, (_, tick) => tick);
+    for (const [topic, points] of series) expect([topic, points.map(({ tick }) => tick)]).toEqual([topic, everyTick]);
+    expect(series.size).toBeGreaterThanOrEqual(20);
+    expect([...series.keys()]).toContainEqual(expect.stringMatching(/^host\/[^/]+\/cpu\/0$/));
+    expect(await page.evaluate('state')).toMatchObject({ holes: 0, doubles: 0, recovered: true, reconnects: kills });
+    // some were measured while the server was away and stored when it was back: the kills were real
+    const waits = [...series.values()].flat().map(({ at, time }) => time - at);
+    expect(Math.max(...waits)).toBeGreaterThan(100);
+  });
+
+  it('shows a moving line on every chart', async () => {
+    const empty = await page.evaluate<string[]>(`[...document.querySelectorAll('.card')].filter(card => {
+      const canvas = card.querySelector('canvas');
+      const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+      const swatch = getComputedStyle(card.querySelector('.legend i')).backgroundColor.match(/\\d+/g).map(Number);
+      for (let i = 0; i < data.length; i += 4) if (swatch.every((part, at) => data[i + at] === part)) return false;
+      return true;
+    }).map(card => card.querySelector('h3').textContent)`);
+    expect(empty).toEqual([]);
+    expect(await page.locator('.card').count()).toBeGreaterThanOrEqual(6);
+  });
+
+  /** Waits until every series has a point with a tick beyond `tick`. */
+  async function pointsPast(tick: number): Promise<void> {
+    await page.waitForFunction(`series.size > 0 && [...series.values()].every(points => points.at(-1).tick > ${tick})`);
+  }
+
+  function newestTick(): Promise<number> {
+    return page.evaluate<number>('Math.max(...[...series.values()].map(points => points.at(-1).tick))');
+  }
+});

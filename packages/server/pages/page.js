@@ -1,0 +1,185 @@
+import { Demo } from './demo.js';
+import { Figures } from './figures.js';
+import { MessageList } from './messages.js';
+import { publish } from './publish.js';
+import { ResumeCheck } from './resume-check.js';
+import { Stream } from './stream.js';
+import { Watch } from './watch.js';
+
+const historyMax = 25;
+
+const element = id => document.getElementById(id);
+const list = new MessageList(element('messages'));
+const check = new ResumeCheck();
+const demo = new Demo(showDemo);
+let filter = '#';
+/** Sees what is published while the stream is cut; undefined while it is open. */
+let watch;
+let recovered;
+let status = 'connecting';
+/** The stream was open before: the next `subscribed` is a resume. */
+let opened = false;
+
+const stream = new Stream({
+  status: showStatus,
+  subscribed(frame) {
+    recovered = frame.recovered;
+    if (opened) list.divider(`resumed · recovered: ${recovered ?? 'no cursor was given'}`, 'resumed');
+    opened = true;
+  },
+  message(message) {
+    showMessage(message, check.take(message) ? 'recovered' : undefined);
+  },
+  live() {
+    const verdict = check.end();
+    if (verdict !== undefined) showVerdict(verdict);
+  },
+  notice({ type, reason, topic }) {
+    if (type === 'end') list.divider(`topic ${topic} ended`, 'cut');
+    else list.divider(`${type}: ${reason}; messages between are gone`, 'cut');
+  },
+  refused({ detail }) {
+    showStatus('refused');
+    element('filter-error').textContent = detail;
+    element('filter-error').hidden = false;
+  },
+});
+
+start();
+
+async function start() {
+  for (const span of document.querySelectorAll('[data-origin]')) span.textContent = location.origin;
+  element('open-to-all').hidden = /^(localhost|127(\.\d+){3}|\[::1\])$/.test(location.hostname);
+  for (const button of document.querySelectorAll('[data-demo]')) button.onclick = () => demo.toggle();
+  element('cut').onclick = () => (watch === undefined ? cut() : resume());
+  element('filter-form').onsubmit = changeFilter;
+  element('publish-form').onsubmit = publishFromBox;
+  showDemo();
+  showCut();
+  new Figures(element).start();
+  await showHistory();
+  stream.open(filter);
+}
+
+/** The newest messages that are there already; reading goes on right behind them. */
+async function showHistory() {
+  try {
+    const query = new URLSearchParams({ filter, order: 'newest', limit: historyMax });
+    const response = await fetch(`/v1/log?${query}`);
+    if (!response.ok) return;
+    const lines = (await response.text()).trim().split('\n').map(JSON.parse);
+    const { cursor } = lines.pop();
+    for (const message of lines.reverse()) {
+      check.take(message);
+      showMessage(message, 'earlier');
+    }
+    stream.cursor = cursor;
+  } catch {
+    // without history the stream begins now
+  }
+}
+
+function showMessage(message, mark) {
+  element('empty').hidden = true;
+  list.message(message, mark);
+}
+
+function cut() {
+  stream.close();
+  element('check').hidden = true;
+  watch = new Watch(filter, stream.cursor, showCut);
+  list.divider('cut here', 'cut');
+  showStatus('cut');
+  showCut();
+}
+
+async function resume() {
+  element('cut').disabled = true;
+  try {
+    check.begin(await watch.stop());
+    watch = undefined;
+    stream.open(filter);
+  } catch {
+    showStatus('no server answers');
+  } finally {
+    element('cut').disabled = false;
+    showCut();
+  }
+}
+
+function changeFilter(event) {
+  event.preventDefault();
+  const wanted = element('filter').value.trim();
+  element('filter-error').hidden = true;
+  filter = wanted;
+  if (watch !== undefined) return;
+  list.divider(`reading ${filter} from here`, 'resumed');
+  opened = false;
+  stream.open(filter);
+}
+
+async function publishFromBox(event) {
+  event.preventDefault();
+  const output = element('published-as');
+  const began = performance.now();
+  try {
+    const { offset } = await publish(element('topic').value.trim(), element('data').value);
+    output.className = '';
+    output.textContent = `stored as #${offset} in ${(performance.now() - began).toFixed(1)} ms`;
+  } catch (error) {
+    output.className = 'error';
+    output.textContent = error.message;
+  }
+}
+
+function showStatus(word) {
+  status = word;
+  element('status').dataset.state = status;
+  element('status').textContent = status;
+  element('cut').disabled = status !== 'live' && status !== 'cut';
+}
+
+function showCut() {
+  const text = element('cut-text');
+  element('cut').textContent = watch === undefined ? 'Cut the stream' : 'Resume';
+  if (watch === undefined) {
+    text.textContent =
+      'Cut the stream, let messages be published meanwhile, and resume: they arrive once each, in order.';
+    return;
+  }
+  const count = document.createElement('b');
+  count.id = 'missed';
+  count.textContent = watch.identities.size.toLocaleString('en');
+  const cursor = document.createElement('code');
+  cursor.textContent = stream.cursor;
+  text.replaceChildren(count, ' published since the cut at cursor ', cursor);
+}
+
+function showVerdict({ missed, capped, recovered: came, doubles, gaps, ordered }) {
+  const good = doubles === 0 && gaps === 0 && ordered && recovered === true;
+  const line = element('check');
+  line.className = good ? 'good' : 'error';
+  const parts = [
+    `missed ${missed}${capped ? ' or more' : ''}`,
+    `recovered ${came}`,
+    `doubles ${doubles}`,
+    `gaps ${gaps}`,
+    ordered ? 'in order' : 'out of order',
+    `recovered: ${recovered}`,
+  ];
+  line.replaceChildren(...parts.flatMap((part, index) => (index === 0 ? [unbroken(part)] : [' · ', unbroken(part)])));
+  line.hidden = false;
+  list.divider('live', 'resumed');
+}
+
+function showDemo() {
+  for (const button of document.querySelectorAll('[data-demo]')) {
+    button.textContent = demo.running ? 'Stop sending' : 'Send samples';
+  }
+}
+
+function unbroken(text) {
+  const span = document.createElement('span');
+  span.textContent = text;
+  return span;
+}

@@ -1,0 +1,280 @@
+import type { ServerResponse } from 'node:http';
+import { type FilterSet, type InputLimits, parseCursor, parseFrom } from '@tailrace/protocol';
+import type { HeaderList } from '../../admission/index.ts';
+import { envelopeMaxBytes, type Hub, type Start, writeEnvelope } from '../../hub/index.ts';
+import type { LogRecord } from '../../log/index.ts';
+import type { Answers } from '../answers.ts';
+import type { Bodies, Swept } from '../bodies.ts';
+import { filterParameter, queryFilters } from '../filters.ts';
+import { type ApiRoute, answered, type Call } from '../route.ts';
+import { envelopeSchema } from '../schemas.ts';
+import { newestFirst } from './newest.ts';
+
+export interface ReplayOptions {
+  readonly hub: Hub;
+  readonly limits: InputLimits;
+  readonly answers: Answers;
+  readonly bodies: Bodies;
+  /** ms after which a reader that takes nothing is cut. */
+  readonly stallMax: number;
+}
+
+/** Bytes of records read and written at a time. */
+const stretchBytes = 256 * 1024;
+/** ms until a client hears something, be the first match ever so far. */
+const firstByteMs = 5000;
+
+/** `GET /v1/log` (§6): what the log holds, as NDJSON envelopes, up to the head of the moment it began. */
+export function replayRoute(options: ReplayOptions): ApiRoute {
+  return {
+    method: 'GET',
+    path: '/v1/log',
+    summary: 'Replay what the log holds',
+    tag: 'read',
+    query: {
+      filter: filterParameter,
+      from: {
+        type: 'text',
+        default: 'earliest',
+        description: 'a cursor, now, earliest, last, last:N, an RFC 3339 time, -5m or @<offset>',
+      },
+      to: { type: 'text', description: 'a cursor, an RFC 3339 time, -5m, @<offset> or now: the default' },
+      limit: { type: 'integer', min: 1, max: 1_000_000_000, description: 'messages at most' },
+      order: { type: 'choice', choices: ['oldest', 'newest'], default: 'oldest', description: 'which come first' },
+    },
+    answers: {
+      200: {
+        description:
+          'envelopes, one a line; the last line is `{"done":true,"cursor":…,"before":…,"more":…}`: `cursor` continues, `before` pages back with `to=<before>&order=newest`',
+        contentType: 'application/x-ndjson',
+        schema: envelopeSchema,
+      },
+    },
+    errors: ['filter_invalid', 'too_many_filters', 'cursor_invalid'],
+    handle: call => replay(call, options),
+  };
+}
+
+async function replay(call: Call, options: ReplayOptions): Promise<typeof answered> {
+  const { query, req, res, cors } = call;
+  const { hub, limits } = options;
+  const filters = queryFilters(query.list('filter'), limits);
+  const [start, to] = await range(hub, filters, query.text('from')!, query.text('to'));
+  const out = new Lines(res, cors, options);
+  if (req.method === 'HEAD') {
+    out.head();
+    res.end();
+    return answered;
+  }
+  const limit = query.integer('limit');
+  try {
+    const end =
+      query.text('order') === 'newest'
+        ? await writeNewest(hub, filters, start, to, limit ?? 100, out)
+        : await writeOldest(hub, filters, start, to, limit ?? Number.POSITIVE_INFINITY, out);
+    out.done({ done: true, ...end, ...toldJump(hub, start) });
+  } catch (error) {
+    out.fail(error);
+  } finally {
+    out.forget();
+  }
+  return answered;
+}
+
+interface End {
+  readonly cursor: string;
+  readonly before: string;
+  readonly more: boolean;
+}
+
+/** Where reading begins, and the offset up to which it goes. */
+async function range(hub: Hub, filters: FilterSet, from: string, to: string | undefined): Promise<[Start, number]> {
+  const { log } = hub;
+  // a time may have a dot too, but begins with a digit
+  const isCursor = /^[a-z].*\./i.test(from);
+  const start = await hub.resolveStart(
+    filters,
+    isCursor ? { cursor: from, from: undefined } : { cursor: undefined, from },
+  );
+  const head = log.head.offset;
+  if (to === undefined) return [start, head];
+  if (/^[a-z].*\./i.test(to)) {
+    const cursor = parseCursor(to);
+    const end = cursor.log === log.id ? log.endOf(cursor.epoch) : undefined;
+    const offset = end === undefined ? (await log.positionAt(cursor.time)).offset : Math.min(cursor.offset, end);
+    return [start, Math.min(head, offset)];
+  }
+  const until = parseFrom(to, hub.clock.now());
+  if (until.at === 'offset') return [start, Math.min(head, until.offset)];
+  if (until.at === 'time') return [start, Math.min(head, (await log.positionAt(until.time)).offset)];
+  return [start, until.at === 'earliest' ? 0 : head];
+}
+
+function beginning({ at, jump, snapshot }: Start): { offset: number; time: number } {
+  return jump?.to ?? snapshot?.to ?? at;
+}
+
+/** What is not there any more is told, in the last line (I4). */
+function toldJump(hub: Hub, { jump }: Start): object {
+  if (jump === undefined || jump.to.offset === 0) return {};
+  const cursor = hub.tokens.of(jump.to.offset, jump.to.time);
+  return jump.type === 'gap' ? { gap: { cursor, reason: 'trimmed' } } : { reset: { cursor, reason: jump.reason } };
+}
+
+async function writeOldest(
+  hub: Hub,
+  filters: FilterSet,
+  start: Start,
+  to: number,
+  limit: number,
+  out: Lines,
+): Promise<End> {
+  const reader = hub.reader(filters, beginning(start));
+  let first: { offset: number; time: number } | undefined;
+  let last = beginning(start);
+  let written = 0;
+  let more = false;
+  const take = async (records: readonly LogRecord[]): Promise<void> => {
+    const left = limit - written;
+    more = records.length > left;
+    const shown = more ? records.slice(0, left) : records;
+    if (shown.length === 0) return;
+    first ??= shown[0]!;
+    last = shown[shown.length - 1]!;
+    written += shown.length;
+    await out.write(shown);
+  };
+  if (start.snapshot !== undefined) await take(start.snapshot.records.filter(record => record.offset <= to));
+  while (!more && reader.offset < to && !out.gone) {
+    const { records } = await reader.read(stretchBytes, to);
+    await take(records);
+  }
+  const reached = more
+    ? last
+    : { offset: Math.max(reader.offset, last.offset), time: Math.max(reader.time, last.time) };
+  const before = first === undefined ? beginning(start) : { offset: first.offset - 1, time: first.time };
+  return {
+    cursor: hub.tokens.of(reached.offset, reached.time),
+    before: hub.tokens.of(before.offset, before.time),
+    more,
+  };
+}
+
+async function writeNewest(
+  hub: Hub,
+  filters: FilterSet,
+  start: Start,
+  to: number,
+  limit: number,
+  out: Lines,
+): Promise<End> {
+  const from = beginning(start);
+  const { records, more } = await newestFirst(hub.log, filters, from.offset, to, limit, () => out.gone);
+  for (let at = 0; at < records.length && !out.gone; ) {
+    const stretch: LogRecord[] = [];
+    let bytes = 0;
+    while (at < records.length && bytes < stretchBytes) {
+      bytes += records[at]!.weight;
+      stretch.push(records[at++]!);
+    }
+    await out.write(stretch);
+  }
+  const end = await hub.log.positionOf(to);
+  const oldest = records[records.length - 1];
+  const before = oldest === undefined ? from : { offset: oldest.offset - 1, time: oldest.time };
+  return {
+    cursor: hub.tokens.of(Math.max(to, from.offset), Math.max(end.time, from.time)),
+    before: hub.tokens.of(before.offset, before.time),
+    more,
+  };
+}
+
+/** The lines of one answer: at most one stretch of them is unfinished at a time. */
+class Lines implements Swept {
+  readonly #res: ServerResponse;
+  readonly #cors: HeaderList;
+  readonly #o: ReplayOptions;
+  readonly #began: number;
+  #writing = 0;
+
+  constructor(res: ServerResponse, cors: HeaderList, options: ReplayOptions) {
+    this.#res = res;
+    this.#cors = cors;
+    this.#o = options;
+    this.#began = options.hub.clock.monotonic();
+    options.bodies.add(this);
+  }
+
+  /** The client went away. */
+  get gone(): boolean {
+    return this.#res.destroyed;
+  }
+
+  head(): void {
+    if (this.#res.headersSent) return;
+    const headers = [
+      'Content-Type',
+      'application/x-ndjson',
+      'Cache-Control',
+      'private',
+      'Vary',
+      'Authorization, Cookie, Origin',
+      'X-Accel-Buffering',
+      'no',
+    ];
+    if (this.#o.answers.closing) headers.push('Connection', 'close');
+    this.#res.writeHead(200, [...headers, ...this.#cors]);
+  }
+
+  /** Resolves once the kernel has taken it, or the client is gone. */
+  write(records: readonly LogRecord[]): Promise<void> {
+    let size = 0;
+    for (const record of records) size += envelopeMaxBytes(record) + 1;
+    const bytes = Buffer.allocUnsafe(size);
+    let at = 0;
+    for (const record of records) {
+      at = writeEnvelope(bytes, at, record, true);
+      bytes[at++] = 0x0a;
+    }
+    this.head();
+    this.#writing = this.#o.hub.clock.monotonic();
+    return new Promise(resolve => {
+      const done = (): void => {
+        this.#writing = 0;
+        this.#res.off('close', done);
+        resolve();
+      };
+      this.#res.on('close', done);
+      this.#res.write(bytes.subarray(0, at), done);
+    });
+  }
+
+  done(last: object): void {
+    this.head();
+    this.#res.end(`${JSON.stringify(last)}\n`);
+  }
+
+  /** Before the head it is a problem like any other, after it the last line. */
+  fail(cause: unknown): void {
+    if (!this.#res.headersSent) {
+      this.#o.answers.problem(this.#res, cause, this.#cors);
+      return;
+    }
+    this.#res.end(`${JSON.stringify({ error: this.#o.answers.asError(cause, this.#res.req).toProblem() })}\n`);
+  }
+
+  forget(): void {
+    this.#o.bodies.delete(this);
+  }
+
+  sweep(): boolean {
+    if (this.gone) return false;
+    const now = this.#o.hub.clock.monotonic();
+    if (!this.#res.headersSent && now - this.#began > firstByteMs) {
+      this.head();
+      this.#res.flushHeaders();
+    }
+    if (this.#writing !== 0 && now - this.#writing > this.#o.stallMax) this.#res.destroy();
+    return true;
+  }
+}

@@ -1,0 +1,36 @@
+import { repair } from '../log/index.ts';
+import { coloursFor } from './colour.ts';
+import type { Command, Input } from './command.ts';
+import { CommandError } from './command.ts';
+import { dataDirectory, directoryHelp } from './data-directory.ts';
+import { verifyText } from './log-verify.ts';
+
+export const logRepair: Command = {
+  name: 'log repair',
+  arguments: '[directory]',
+  summary: 'Set damaged parts of a data directory aside, so that the server starts again.',
+  details: [
+    `Keeps every whole frame, leaves out what cannot be read, and keeps copies of all damaged bytes in quarantine/ inside the directory. ${directoryHelp} The server must not run. Subscribers whose cursors point into what is lost are told a gap or reset.`,
+  ],
+  options: { json: { type: 'switch', help: 'Print {"before":…,"after":…,"steps":[…]} as JSON.' } },
+  examples: [
+    { command: 'tailrace log verify; tailrace log repair', does: 'look first, then mend ./data' },
+    { command: 'tailrace log repair /var/lib/tailrace --json', does: 'for a script' },
+  ],
+  exitCodes: { 1: 'the log is damaged still' },
+  positionals: { least: 0, most: 1 },
+  run,
+};
+
+async function run(input: Input): Promise<number> {
+  const directory = dataDirectory(input);
+  const report = await repair(directory).catch((cause: unknown) => {
+    throw cause instanceof Error && !(cause instanceof TypeError) ? new CommandError(cause.message, { cause }) : cause;
+  });
+  if (input.on('json')) process.stdout.write(`${JSON.stringify(report)}\n`);
+  else
+    process.stdout.write(
+      `${report.steps.map(step => `${step}\n`).join('')}${verifyText(report.after, coloursFor(process.stdout))}`,
+    );
+  return report.after.damages.length === 0 ? 0 : 1;
+}

@@ -1,0 +1,53 @@
+import * as path from 'node:path';
+import type { FilterSet } from '@tailrace/protocol';
+import type { LogRecord } from '../../record.ts';
+import { LogDamaged } from '../damage.ts';
+import type { Disk } from '../disk.ts';
+import { frameHeaderBytes } from '../frame.ts';
+import { nodeDisk } from '../node-disk.ts';
+import { readAll, readHeader } from '../read-segment.ts';
+import { decodeRecord, recordLength } from '../record-codec.ts';
+import { scanSegment } from '../scan.ts';
+import { parseSegmentName } from '../segment-name.ts';
+
+export interface DumpOptions {
+  /** First and last offset, inclusive. */
+  readonly from?: number | undefined;
+  readonly to?: number | undefined;
+  readonly filters?: FilterSet | undefined;
+  readonly disk?: Disk | undefined;
+}
+
+/** The records of a log that no server needs to hold open, in order. Throws LogDamaged at the first bad place. */
+export async function* dump(directory: string, options: DumpOptions = {}): AsyncGenerator<LogRecord, void, undefined> {
+  const { from = 1, to = Number.MAX_SAFE_INTEGER, filters, disk = nodeDisk } = options;
+  const names = (await disk.list(directory)).map(parseSegmentName).filter(name => name !== undefined);
+  names.sort((a, b) => a.firstOffset - b.firstOffset || b.generation - a.generation);
+  const newest = names.filter((name, i) => name.firstOffset !== names[i - 1]?.firstOffset);
+  for (let i = 0; i < newest.length; i++) {
+    const { name, firstOffset } = newest[i]!;
+    // a copy of a tail overlaps the segment it was taken from when a recovery was cut short: the copy counts
+    const limit = Math.min(to, (newest[i + 1]?.firstOffset ?? Number.MAX_SAFE_INTEGER) - 1);
+    if (firstOffset > to || limit < from) continue;
+    const file = path.join(directory, name);
+    const header = await readHeader(disk, file);
+    if (typeof header === 'string') throw new LogDamaged(directory, [{ segment: name, position: 0, what: header }], hint);
+    const buffer = await readAll(disk, file);
+    const scan = scanSegment(buffer, header);
+    for (const frame of scan.frames) {
+      let at = frame.position + frameHeaderBytes;
+      for (let r = 0; r < frame.count; r++) {
+        const record = decodeRecord(buffer, at, header.firstOffset);
+        at += recordLength(buffer, at);
+        if (record.offset >= from && record.offset <= limit && (filters?.matches(record.topic) ?? true)) yield record;
+      }
+    }
+    const needed = Math.max(scan.durable, newest[i + 1] === undefined ? 0 : limit);
+    if (scan.last < Math.min(needed, to)) {
+      const bad = scan.bad ?? { frame: scan.frames.length, position: scan.end, what: 'frames are missing' };
+      throw new LogDamaged(directory, [{ segment: name, offset: scan.last + 1, ...bad }], hint);
+    }
+  }
+}
+
+const hint = 'Run `tailrace log verify` to see all of it, `tailrace log repair` to save the rest.';

@@ -1,0 +1,81 @@
+import * as path from 'node:path';
+import type { LogReport } from '../../report.ts';
+import { describeDamage } from '../damage.ts';
+import type { Disk } from '../disk.ts';
+import { openDiskLog } from '../disk-log.ts';
+import { epochsFromHeaders } from '../epochs-from-headers.ts';
+import { readEpochs, writeEpochs } from '../epochs-file.ts';
+import { readIdentity, writeIdentity } from '../identity.ts';
+import { nodeDisk } from '../node-disk.ts';
+import { copyAside } from '../quarantine.ts';
+import { readAll, readHeader } from '../read-segment.ts';
+import { indexName, parseSegmentName } from '../segment-name.ts';
+import { type VerifyReport, verify } from './verify.ts';
+
+export interface RepairReport {
+  readonly before: VerifyReport;
+  readonly after: VerifyReport;
+  /** What was done, for people. */
+  readonly steps: readonly string[];
+}
+
+/**
+ * Brings a damaged log into a state that starts: saves every whole frame, leaves out what is lost, keeps copies of what
+ * was damaged in `quarantine/`. The server must not run. A new epoch begins, so that cursors into what is lost are told.
+ */
+export async function repair(directory: string, disk: Disk = nodeDisk): Promise<RepairReport> {
+  const steps: string[] = [];
+  const ownership = await disk.own(directory);
+  let before: VerifyReport;
+  try {
+    before = await verify(directory, disk);
+    await restoreIdentity(disk, directory, steps);
+    await restoreEpochs(disk, directory, steps);
+    // without its index a segment is scanned, and what is bad in it is met
+    const files = new Set(await disk.list(directory));
+    for (const name of new Set(before.damages.map(damage => damage.segment))) {
+      const index = name.endsWith('.idx') ? name : indexName(name);
+      if (!index.endsWith('.idx') || !files.has(index)) continue;
+      await disk.unlink(path.join(directory, index));
+      steps.push(`removed ${index}, to be built anew`);
+    }
+  } finally {
+    await ownership.release();
+  }
+  const onReport = (report: LogReport) => {
+    steps.push(report.message);
+  };
+  const log = await openDiskLog({ directory, disk, acceptLoss: true, onReport });
+  await log.close();
+  return { before, after: await verify(directory, disk), steps: [...before.damages.map(describeDamage), ...steps] };
+}
+
+async function restoreIdentity(disk: Disk, directory: string, steps: string[]): Promise<void> {
+  const known = await readIdentity(disk, directory).catch(() => undefined);
+  if (known !== undefined) return;
+  await keepDamaged(disk, directory, 'log.json');
+  for (const name of await disk.list(directory)) {
+    if (parseSegmentName(name) === undefined) continue;
+    const header = await readHeader(disk, path.join(directory, name));
+    if (typeof header === 'string') continue;
+    await writeIdentity(disk, directory, { id: header.logId, secret: header.secret });
+    steps.push(`restored log.json from the header of ${name}`);
+    return;
+  }
+}
+
+async function restoreEpochs(disk: Disk, directory: string, steps: string[]): Promise<void> {
+  const known = await readEpochs(disk, directory).catch(() => undefined);
+  if (known !== undefined) return;
+  await keepDamaged(disk, directory, 'epochs');
+  const epochs = await epochsFromHeaders(disk, directory);
+  if (epochs === undefined) return;
+  await writeEpochs(disk, directory, epochs);
+  steps.push(`restored epochs from the headers of the segments: ${epochs.starts.length} found`);
+}
+
+async function keepDamaged(disk: Disk, directory: string, name: string): Promise<void> {
+  if (!(await disk.list(directory)).includes(name)) return;
+  await copyAside(disk, directory, name, await readAll(disk, path.join(directory, name)));
+  await disk.unlink(path.join(directory, name));
+}

@@ -1,0 +1,225 @@
+import * as path from 'node:path';
+import { ActiveIndex } from '../active-index.ts';
+import type { Damage } from '../damage.ts';
+import type { Disk } from '../disk.ts';
+import { type EpochsFile, readEpochs } from '../epochs-file.ts';
+import { Gate } from '../gate.ts';
+import { type Identity, readIdentity } from '../identity.ts';
+import { IndexCache } from '../index-cache.ts';
+import { indexSegment } from '../index-segment.ts';
+import { nodeDisk } from '../node-disk.ts';
+import { OpenFiles } from '../open-files.ts';
+import { readAll, readHeader } from '../read-segment.ts';
+import { runsBehind } from '../runs.ts';
+import { type SegmentScan, scanSegment } from '../scan.ts';
+import { IndexDamaged, SealedIndex } from '../sealed-index.ts';
+import { Segment } from '../segment.ts';
+import { indexName, parseSegmentName, type SegmentName } from '../segment-name.ts';
+
+export interface VerifyReport {
+  readonly id: string | undefined;
+  readonly segments: number;
+  readonly records: number;
+  readonly bytes: number;
+  /** First and last offset that can be read; 0 without records. */
+  readonly first: number;
+  readonly last: number;
+  /** Everything that cannot be what was written. Empty: the log is whole. */
+  readonly damages: readonly Damage[];
+  /** What is no damage: a tail that was never synced, a segment without index. */
+  readonly notes: readonly string[];
+}
+
+/** Reads every byte of a log and names each damage by segment, frame, position and offset. Changes nothing. */
+export function verify(directory: string, disk: Disk = nodeDisk): Promise<VerifyReport> {
+  return new Verification(directory, disk).run();
+}
+
+class Verification {
+  readonly #directory: string;
+  readonly #disk: Disk;
+  readonly #files: OpenFiles;
+  readonly #damages: Damage[] = [];
+  readonly #notes: string[] = [];
+  #epochs: EpochsFile | undefined;
+  #identity: Identity | undefined;
+  #records = 0;
+  #bytes = 0;
+  #first = 0;
+  #last = 0;
+
+  constructor(directory: string, disk: Disk) {
+    this.#directory = directory;
+    this.#disk = disk;
+    this.#files = new OpenFiles(disk);
+  }
+
+  async run(): Promise<VerifyReport> {
+    this.#identity = await this.#small('log.json', () => readIdentity(this.#disk, this.#directory));
+    this.#epochs = await this.#small('epochs', () => readEpochs(this.#disk, this.#directory));
+    const files = await this.#disk.list(this.#directory);
+    const names = files.map(parseSegmentName).filter(name => name !== undefined);
+    names.sort((a, b) => a.firstOffset - b.firstOffset || b.generation - a.generation);
+    const newest = names.filter((name, i) => name.firstOffset !== names[i - 1]?.firstOffset);
+    for (let i = 0; i < newest.length; i++)
+      await this.#segment(newest[i]!, newest[i + 1], files.includes(indexName(newest[i]!.name)));
+    const began = this.#epochs?.starts[this.#epochs.starts.length - 1]?.first ?? 1;
+    if (began - 1 > this.#last && newest.length > 0) this.#hole(began - 1, newest[newest.length - 1]!.name);
+    await this.#files.close();
+    return {
+      id: this.#identity?.id,
+      segments: newest.length,
+      records: this.#records,
+      bytes: this.#bytes,
+      first: this.#first,
+      last: this.#last,
+      damages: this.#damages,
+      notes: this.#notes,
+    };
+  }
+
+  async #small<T>(name: string, read: () => Promise<T | undefined>): Promise<T | undefined> {
+    try {
+      const value = await read();
+      if (value === undefined) this.#damages.push({ segment: name, what: 'the file is missing' });
+      return value;
+    } catch (error) {
+      this.#damages.push({ segment: name, what: error instanceof Error ? error.message : String(error) });
+      return undefined;
+    }
+  }
+
+  async #segment(name: SegmentName, next: SegmentName | undefined, indexed: boolean): Promise<void> {
+    const file = path.join(this.#directory, name.name);
+    const header = await readHeader(this.#disk, file);
+    const wrong =
+      typeof header === 'string'
+        ? header
+        : header.firstOffset !== name.firstOffset || header.generation !== name.generation
+          ? 'the segment header does not fit the file name'
+          : this.#identity !== undefined && header.logId !== this.#identity.id
+            ? 'the segment belongs to another log'
+            : undefined;
+    if (typeof header === 'string' || wrong !== undefined) {
+      const to = next === undefined ? undefined : next.firstOffset - 1;
+      const lost = to === undefined ? {} : { lost: { from: name.firstOffset, to } };
+      this.#damages.push({ segment: name.name, position: 0, offset: name.firstOffset, what: wrong!, ...lost });
+      this.#last = Math.max(this.#last, to ?? 0);
+      return;
+    }
+    if (this.#first === 0) this.#first = header.firstOffset;
+    else if (header.firstOffset > this.#last + 1) this.#hole(header.firstOffset - 1, name.name);
+    const segment = new Segment(this.#files, this.#directory, header);
+    const buffer = await readAll(this.#disk, file);
+    const scan = scanSegment(buffer, header);
+    const index = indexed ? await this.#footer(segment, scan, buffer) : undefined;
+    indexSegment(segment, buffer, scan.frames);
+    this.#records += segment.records;
+    this.#bytes += buffer.length;
+    const whole = this.#frames(segment, buffer, scan, next, index);
+    this.#last = Math.max(this.#last, scan.last);
+    if (whole && index !== undefined) await this.#compare(segment, index);
+  }
+
+  /** True when every frame that must be there is. */
+  #frames(
+    segment: Segment,
+    buffer: Buffer,
+    scan: SegmentScan,
+    next: SegmentName | undefined,
+    index: SealedIndex | undefined,
+  ): boolean {
+    const { name } = segment;
+    const sealed = index?.footer.lastOffset ?? 0;
+    const needed = Math.max(scan.durable, sealed, next === undefined ? 0 : next.firstOffset - 1);
+    if (scan.bad === undefined && scan.last >= needed) return true;
+    if (scan.last >= needed && sealed === 0) {
+      const bytes = scan.dataEnd - scan.bad!.position;
+      this.#notes.push(
+        `${name}: ${bytes} bytes at position ${scan.bad!.position} behind offset ${scan.last} are no whole frame (${scan.bad!.what}) and were never known to be synced`,
+      );
+      return false;
+    }
+    let bad = scan.bad ?? { frame: scan.frames.length, position: scan.end, what: 'frames are missing' };
+    let last = scan.last;
+    for (const run of runsBehind(buffer, segment.header, scan)) {
+      this.#damage(name, bad, last, run.frames[0]!.first - 1);
+      for (const frame of run.frames) this.#records += frame.count;
+      last = Math.max(last, run.frames[run.frames.length - 1]!.last);
+      if (run.bad === undefined) {
+        if (last >= needed) {
+          this.#last = Math.max(this.#last, last);
+          return false;
+        }
+        bad = { frame: run.frames.length, position: scan.dataEnd, what: 'frames are missing' };
+      } else bad = run.bad;
+    }
+    this.#damage(name, bad, last, needed);
+    this.#last = Math.max(this.#last, needed, last);
+    return false;
+  }
+
+  #damage(segment: string, bad: { frame: number; position: number; what: string }, last: number, to: number): void {
+    const lost = to > last ? { lost: { from: last + 1, to } } : {};
+    this.#damages.push({ segment, ...bad, offset: last + 1, ...lost });
+  }
+
+  #hole(to: number, segment: string): void {
+    const lost = { from: this.#last + 1, to };
+    if (this.#epochs?.lost.some(range => range.from <= lost.from && range.to >= lost.to))
+      this.#notes.push(`offsets ${lost.from} to ${lost.to} are missing; their loss was accepted`);
+    else this.#damages.push({ segment, offset: lost.from, what: 'the records before it are missing', lost });
+    this.#last = to;
+  }
+
+  async #footer(segment: Segment, scan: SegmentScan, buffer: Buffer): Promise<SealedIndex | undefined> {
+    const name = indexName(segment.name);
+    try {
+      const index = await SealedIndex.open(segment, { cache: new IndexCache(), gate: new Gate(1) });
+      const { footer } = index;
+      if (footer.number !== segment.header.number || footer.generation !== segment.header.generation)
+        this.#damages.push({ segment: name, what: 'the index belongs to another segment' });
+      else if (footer.length !== buffer.length || (scan.bad === undefined && footer.lastOffset !== scan.last))
+        this.#damages.push({ segment: name, what: `the index is for ${footer.length} bytes up to offset ${footer.lastOffset}` });
+      else return index;
+    } catch (error) {
+      if (!(error instanceof Error)) throw error;
+      this.#damages.push({ segment: name, what: error.message });
+    }
+    return undefined;
+  }
+
+  /** Every topic with every position, and the tables, against what the frames say. */
+  async #compare(segment: Segment, index: SealedIndex): Promise<void> {
+    const name = indexName(segment.name);
+    const truth = segment.index as ActiveIndex;
+    try {
+      let topics = 0;
+      for (let after = ''; ; ) {
+        const page = await index.topics('', after, 1000);
+        topics += page.length;
+        for (const { topic, lastOffset } of page) {
+          const list = await index.postings(topic);
+          const expected = await truth.postings(topic);
+          const same =
+            list !== undefined &&
+            expected !== undefined &&
+            index.mayHold(topic) &&
+            truth.topic(topic).lastOffset === lastOffset &&
+            list.length === expected.length &&
+            expected.every((position, i) => list[i] === position);
+          if (!same) this.#damages.push({ segment: name, what: `topic ${JSON.stringify(topic)} is indexed wrongly` });
+        }
+        if (page.length < 1000) break;
+        after = page[page.length - 1]!.topic;
+      }
+      const expected = truth.all.filter(topic => topic.positions !== undefined).length;
+      if (topics !== expected)
+        this.#damages.push({ segment: name, what: `the index has ${topics} topics, the segment ${expected}` });
+      await index.frameAt(segment.lastOffset);
+    } catch (error) {
+      if (!(error instanceof IndexDamaged)) throw error;
+      this.#damages.push({ segment: name, what: error.message });
+    }
+  }
+}

@@ -1,0 +1,122 @@
+import type { Read } from './reading.ts';
+
+/** What metrics read of the rooms above, structurally: observe knows none of them. */
+export interface WatchedRooms {
+  readonly log: {
+    readonly head: { readonly offset: number; readonly epoch: number };
+    readonly floor: number;
+    readonly hot: { readonly bytes: number; readonly topicCount: number; readonly batchCount: number };
+    readonly status: {
+      readonly state: string;
+      readonly segments: number;
+      readonly bytes: number;
+      readonly pendingRecords: number;
+      readonly pendingBytes: number;
+      readonly commits: number;
+    };
+  };
+  readonly hub: {
+    readonly clock: { monotonic(): number };
+    readonly sessions: { readonly size: number };
+    readonly cohorts: { readonly size: number };
+    readonly index: { readonly filterCount: number };
+    readonly brake: { readonly lag: number; readonly heldCount: number; readonly refused: number };
+    readonly blocks: { readonly hits: number; readonly misses: number };
+    readonly slices: { readonly waiting: number };
+    readonly publisher: { readonly inFlight: number };
+    readonly catchUp: {
+      readonly pinnedBytes: number;
+      readonly lagging: Iterable<{ readonly laggingSince: number }> & { readonly size: number };
+    };
+    readonly deliveries: {
+      readonly records: number;
+      readonly writes: number;
+      readonly bytes: number;
+      readonly dropped: number;
+    };
+  };
+  readonly gateway: {
+    countByTransport(): Iterable<readonly [string, number]>;
+    readonly refused: Iterable<readonly [string, number]>;
+    readonly cut: Iterable<readonly [string, number]>;
+  };
+}
+
+export function roomReadings({ log, hub, gateway }: WatchedRooms): Read[] {
+  const gauge = (name: string, help: string, read: Read['read'], label?: string): Read => ({
+    name: `tailrace_${name}`,
+    help,
+    type: 'gauge',
+    read,
+    ...(label === undefined ? {} : { label }),
+  });
+  const counter = (...of: Parameters<typeof gauge>): Read => ({ ...gauge(...of), type: 'counter' });
+  return [
+    gauge('connections', 'Streaming connections.', () => gateway.countByTransport(), 'transport'),
+    counter('connections_refused_total', 'Streams refused, by error code.', () => gateway.refused, 'code'),
+    counter('connections_cut_total', 'Connections cut by the server, by reason.', () => gateway.cut, 'reason'),
+    gauge('cohorts', 'Groups of subscriptions that share one cursor.', () => hub.cohorts.size),
+    gauge('index_filters', 'Filters in the topic index.', () => hub.index.filterCount),
+    counter('deliveries_total', 'Records handed to connections.', () => hub.deliveries.records),
+    counter('delivery_writes_total', 'Writes that carried them.', () => hub.deliveries.writes),
+    counter('delivery_bytes_total', 'Bytes of these writes.', () => hub.deliveries.bytes),
+    counter(
+      'deliveries_dropped_total',
+      'Records of durability none that a lagging connection missed.',
+      () => hub.deliveries.dropped,
+    ),
+    gauge('lagging_sessions', 'Sessions whose last write is unfinished.', () => hub.catchUp.lagging.size),
+    gauge('lagging_seconds_max', 'Longest time that a write has been unfinished.', () => longestLag(hub)),
+    gauge('pinned_bytes', 'Bytes of distinct blocks that unfinished writes hold.', () => hub.catchUp.pinnedBytes),
+    counter(
+      'blocks_total',
+      'Shared blocks asked for, by whether one was there.',
+      () => [
+        ['hit', hub.blocks.hits],
+        ['miss', hub.blocks.misses],
+      ],
+      'cache',
+    ),
+    gauge(
+      'delivery_jobs_waiting',
+      'Cohorts and sessions that wait for their turn to be written to.',
+      () => hub.slices.waiting,
+    ),
+    gauge(
+      'delivery_lag_seconds',
+      'Age of the oldest commit that live subscribers have not been sent.',
+      () => hub.brake.lag / 1000,
+    ),
+    gauge('publishes_held', 'Acks and streams that the brake holds back.', () => hub.brake.heldCount),
+    counter(
+      'publishes_refused_total',
+      'Publishes refused because delivery was beyond lag.limit.',
+      () => hub.brake.refused,
+    ),
+    gauge('publishes_in_flight', 'Messages handed to the log and not answered yet.', () => hub.publisher.inFlight),
+    gauge(
+      'log_state',
+      '1 for the state the log is in.',
+      () => ['open', 'full', 'fenced', 'closed'].map(state => [state, state === log.status.state ? 1 : 0] as const),
+      'state',
+    ),
+    gauge('log_head_offset', 'Offset of the newest record.', () => log.head.offset),
+    gauge('log_floor_offset', 'Records with a greater offset are all there.', () => log.floor),
+    gauge('log_epoch', 'Epoch of the running log.', () => log.head.epoch),
+    gauge('log_segments', 'Segments of the log.', () => log.status.segments),
+    gauge('log_bytes', 'Bytes of the log.', () => log.status.bytes),
+    gauge('log_pending_records', 'Records that wait for their commit.', () => log.status.pendingRecords),
+    gauge('log_pending_bytes', 'Bytes that wait for their commit.', () => log.status.pendingBytes),
+    counter('log_commits_total', 'Commits.', () => log.status.commits),
+    gauge('hot_bytes', 'Weight of the newest records kept in memory.', () => log.hot.bytes),
+    gauge('hot_batches', 'Committed batches kept in memory.', () => log.hot.batchCount),
+    gauge('hot_topics', 'Topics with records in memory.', () => log.hot.topicCount),
+  ];
+}
+
+function longestLag(hub: WatchedRooms['hub']): number {
+  let since = hub.clock.monotonic();
+  const now = since;
+  for (const session of hub.catchUp.lagging) since = Math.min(since, session.laggingSince);
+  return (now - since) / 1000;
+}

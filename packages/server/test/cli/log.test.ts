@@ -1,0 +1,111 @@
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { type CliResult, runCli } from './cli-process.ts';
+import { Served } from './served.ts';
+
+let directory: string;
+let whole: string;
+beforeAll(async () => {
+  directory = mkdtempSync(join(tmpdir(), 'tailrace-log-'));
+  whole = join(directory, 'whole');
+  await using served = await Served.start(['--segment.bytes', '64KiB']);
+  const lines = Array.from({ length: 2000 }, (_, i) => `{"topic":"t/${i % 2}","data":"${`${i} `.padEnd(100, 'x')}"}\n`);
+  await runCli(['pub', '--ndjson'], { env: served.env, input: lines.join('') });
+  await runCli(['pub', 'text/a', 'hellö', '--key', 'k'], { env: served.env });
+  await served.kill('SIGTERM');
+  cpSync(join(served.directory, 'data'), whole, { recursive: true });
+});
+afterAll(() => rmSync(directory, { recursive: true }));
+
+const log = (...args: string[]): Promise<CliResult> => runCli(['log', ...args]);
+const parsed = ({ stdout }: CliResult): Record<string, unknown>[] =>
+  stdout
+    .trim()
+    .split('\n')
+    .map(line => JSON.parse(line) as Record<string, unknown>);
+
+/** A copy of the log with one byte changed in the middle of its second segment. */
+function damagedCopy(name: string): { path: string; segment: string } {
+  const path = join(directory, name);
+  cpSync(whole, path, { recursive: true });
+  const segment = readdirSync(path)
+    .filter(file => file.endsWith('.log'))
+    .sort()[1]!;
+  const bytes = readFileSync(join(path, segment));
+  bytes[20_000]! ^= 0x10;
+  writeFileSync(join(path, segment), bytes);
+  return { path, segment };
+}
+
+describe('log verify', () => {
+  test('a whole log', async () => {
+    const { code, stdout, stderr } = await log('verify', whole);
+    expect(stdout).toMatch(/2001 records, \d+ bytes, offsets 1 to 2001: the log is whole\n$/);
+    expect(stderr).toBe('');
+    expect(code).toBe(0);
+  });
+
+  test('names a changed byte by segment, frame and offset', async () => {
+    const { path, segment } = damagedCopy('verify');
+    const { code, stdout } = await log('verify', path);
+    expect(stdout).toMatch(new RegExp(`damaged: segment ${segment}, frame \\d+, position \\d+, offset \\d+: `));
+    expect(stdout).toContain('damaged in 1 place\n');
+    expect(code).toBe(1);
+    const report = parsed(await log('verify', path, '--json'))[0]!;
+    expect(report.damages).toMatchObject([{ segment, offset: expect.any(Number), position: expect.any(Number) }]);
+  });
+
+  test('takes TAILRACE_DATA', async () => {
+    expect((await runCli(['log', 'verify'], { env: { TAILRACE_DATA: whole } })).code).toBe(0);
+  });
+
+  test.each(['verify', 'dump', 'repair'])('%s of what is no log changes nothing', async command => {
+    expect(await log(command, join(directory, 'nowhere'))).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('cannot read the data directory'),
+    });
+    const empty = mkdtempSync(join(directory, 'empty-'));
+    expect(await log(command, empty)).toMatchObject({ code: 1, stderr: `tailrace: there is no log in ${empty}\n` });
+    expect(readdirSync(empty)).toEqual([]);
+  });
+});
+
+describe('log dump', () => {
+  test('prints records in order, as the server would', async () => {
+    const records = parsed(await log('dump', whole, '--json'));
+    expect(records.map(record => record.offset)).toEqual(Array.from({ length: 2001 }, (_, i) => i + 1));
+    expect(records.at(-1)).toMatchObject({ topic: 'text/a', key: 'k', contentType: 'text/plain', data: 'hellö' });
+  });
+
+  test('a part of it', async () => {
+    const records = parsed(await log('dump', whole, '--json', '--filter', 't/1', '--from', '5', '--to', '8'));
+    expect(records.map(({ topic, offset }) => [topic, offset])).toEqual([
+      ['t/1', 6],
+      ['t/1', 8],
+    ]);
+  });
+
+  test('stops at damage, after what comes before it', async () => {
+    const { path } = damagedCopy('dump');
+    const result = await log('dump', path, '--json');
+    expect(result.code).toBe(1);
+    expect(result.stderr).toMatch(/is damaged: segment .* offset \d+/);
+    expect(parsed(result).length).toBeGreaterThan(100);
+  });
+});
+
+test('log repair saves the rest, and the server starts again', async () => {
+  const { path } = damagedCopy('repair');
+  const refused = await runCli(['serve', '--port', '0', '--data', path]);
+  expect(refused).toMatchObject({ code: 1, stderr: expect.stringMatching(/is damaged: segment /) });
+
+  const { code, stdout } = await log('repair', path);
+  expect(stdout).toContain('the log is whole');
+  expect(code).toBe(0);
+  expect(readdirSync(join(path, 'quarantine')).length).toBeGreaterThan(0);
+  const offsets = parsed(await log('dump', path, '--json')).map(record => record.offset as number);
+  expect(offsets.length).toBeGreaterThan(1900);
+  expect(offsets.at(-1)).toBe(2001);
+});
