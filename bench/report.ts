@@ -127,7 +127,7 @@ function remarks({ error, samples }: EntryResult): string[] {
     texts.push(`counted ${integer(counted)} of ${integer(expected)} deliveries: ${verdict}`);
   }
   const refused = sum(sample => sample.refused);
-  if (refused > 0) texts.push(`${integer(refused)} publishes refused and sent again`);
+  if (refused > 0) texts.push(`${integer(refused)} publishes refused (503 or the like)`);
   const lost = sum(sample => sample.lost);
   if (lost > 0) texts.push(`${integer(lost)} STREAMS ENDED EARLY`);
   return texts;

@@ -53,7 +53,7 @@ function memoryEntry(name: string, transport: Transport, start: (options: Option
 
       await load.call('open', { port, subscriptions, count: options.idleConnections });
       const idle = await settledMemory(target);
-      const { count, lost } = await load.call('fanout', { ...traffic, warmUpMs: 0, windowMs: trafficMs });
+      const { count, lost, refused } = await load.call('fanout', { ...traffic, warmUpMs: 0, windowMs: trafficMs });
       const after = await settledMemory(target);
 
       const each = (bytes: number): number => (bytes - before) / options.idleConnections / kilobyte;
@@ -65,6 +65,7 @@ function memoryEntry(name: string, transport: Transport, start: (options: Option
         },
         count,
         lost,
+        refused,
       };
     },
   };

@@ -1,5 +1,5 @@
 // Publishes this machine's figures to Tailrace, four times a second. `node publish.ts`, or through serve.ts.
-import { randomUUID } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { existsSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -13,7 +13,7 @@ const batchMax = 500;
 
 interface Message {
   readonly topic: string;
-  readonly data: { readonly run: string; readonly tick: number; readonly at: number; readonly value: number };
+  readonly data: { readonly value: number; readonly tick: number; readonly at: number; readonly run: string };
   readonly producer: string;
   readonly sequence: number;
 }
@@ -25,7 +25,8 @@ interface Message {
  */
 export class HostPublisher {
   readonly #url: URL;
-  readonly #run = `host-metrics-${randomUUID()}`;
+  /** Names this run: the producer, and what tick numbers belong to. */
+  readonly #run = randomBytes(6).toString('hex');
   readonly #machine = new Machine();
   readonly #timer: NodeJS.Timeout;
   #unacked: Message[][] = [];
@@ -53,7 +54,7 @@ export class HostPublisher {
     const tick = this.#ticks++;
     const messages = [...this.#machine.read()].map(([figure, value]) => ({
       topic: `host/${hostname()}/${figure}`,
-      data: { run: this.#run, tick, at, value },
+      data: { value, tick, at, run: this.#run },
       producer: this.#run,
       sequence: this.#sequence++,
     }));

@@ -1,6 +1,6 @@
 /** Time that a chart shows, ms. */
 const span = 60_000;
-const left = 52;
+const left = 62;
 const bottom = 18;
 const top = 6;
 
@@ -95,7 +95,7 @@ export class Chart {
       g.moveTo(left, line);
       g.lineTo(width, line);
       g.stroke();
-      g.fillText(this.#format(max * part), left - 7, line);
+      g.fillText(this.#format(max * part).replace(/\.0+(?= |\/|$)/, ''), left - 7, line);
     }
     g.textBaseline = 'bottom';
     for (const [ago, align] of [

@@ -2,6 +2,7 @@ import { Chart } from './chart.js';
 
 /** Points kept of each topic: ten minutes. */
 const keptMax = 2400;
+const drawEveryMs = 40;
 
 /** A card for each first level below `host/<name>/`. */
 const cards = {
@@ -26,6 +27,7 @@ const outages = [];
 let skew = Number.POSITIVE_INFINITY;
 let awaySince;
 let lastEventId = '';
+let drawnAt = 0;
 Object.assign(globalThis, { series, state });
 
 const { tailrace } = await (await fetch('config.json')).json();
@@ -47,7 +49,7 @@ function connect() {
   stream.addEventListener('tailrace', event => notice(JSON.parse(event.data)));
   stream.onerror = () => {
     awaySince ??= Date.now();
-    setStatus('reconnecting');
+    state.status = 'reconnecting';
     // only an answer that forbids it, such as a proxy's, ends an EventSource for good
     if (stream.readyState === EventSource.CLOSED) setTimeout(connect, 2000);
   };
@@ -61,9 +63,9 @@ function notice({ type, recovered }) {
       outages.push({ from: awaySince - skew, to: Date.now() - skew });
       awaySince = undefined;
     }
-    setStatus('catching up');
+    state.status = 'catching up';
   }
-  if (type === 'live') setStatus('live');
+  if (type === 'live') state.status = 'live';
   if (type === 'gap' || type === 'reset') state.recovered = false;
 }
 
@@ -117,12 +119,11 @@ function gridOf(host) {
   return grid;
 }
 
-function setStatus(status) {
-  state.status = status;
-}
-
 function draw() {
+  requestAnimationFrame(draw);
   const now = Date.now();
+  if (now - drawnAt < drawEveryMs) return;
+  drawnAt = now;
   const away = awaySince === undefined ? [] : [{ from: awaySince - skew, to: now - skew }];
   for (const chart of charts.values()) chart.draw(now - skew, [...outages, ...away]);
   const { status, recovered } = state;
@@ -132,5 +133,4 @@ function draw() {
   for (const name of ['points', 'holes', 'doubles', 'reconnects']) {
     document.getElementById(name).textContent = state[name].toLocaleString('en');
   }
-  requestAnimationFrame(draw);
 }

@@ -41,8 +41,8 @@ export class Figures {
       .filter(({ value }) => value > 0)
       .map(({ labels, value }) => `${value} ${labels.transport}`);
     this.#element('transports').textContent = kinds.join(' · ') || '\u00a0';
-    this.#element('published-total').textContent = `newest #${now.published.toLocaleString('en')}`;
-    this.#element('delivered-total').textContent = `${now.delivered.toLocaleString('en')} since start`;
+    this.#element('published-total').textContent = `#${now.published.toLocaleString('en')} newest`;
+    this.#element('delivered-total').textContent = `${now.delivered.toLocaleString('en')} in all`;
     if (before === undefined || now.published < before.published) return;
     const seconds = (now.at - before.at) / 1000;
     const rate = (now.published - before.published) / seconds;

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import type { FrameLimits } from '@tailrace/protocol';
 import { pino } from 'pino';
 import { OriginPolicy } from './admission/index.ts';
-import { type Api, createApi } from './api/index.ts';
+import { type Api, createApi, PublishResults } from './api/index.ts';
 import type { Config } from './config/index.ts';
 import { Door, Gateway } from './gateway/index.ts';
 import { pollRoutes } from './gateway/poll.ts';
@@ -17,6 +17,12 @@ import { version } from './version.ts';
 export interface Address {
   readonly host: string;
   readonly port: number;
+}
+
+/** What is decided for one start and is no setting. */
+export interface StartOptions {
+  /** Goes on after corruption of the log, without what is lost. */
+  readonly acceptLoss?: boolean;
 }
 
 const clock = systemClock;
@@ -99,6 +105,7 @@ export class Server {
       gateway: this.gateway,
       origins,
       clock,
+      results: new PublishResults(this.hub.tokens, metrics.publishes),
       handle: (req, res) => this.#api.handle(req, res),
       headerMax: limits.header,
       headerTimeout: config.header.timeout,
@@ -109,10 +116,10 @@ export class Server {
   }
 
   /** Opens the log and puts the rooms together; no port is opened. Rejects when the log cannot be opened. */
-  static async open(config: Config): Promise<Server> {
+  static async open(config: Config, options: StartOptions = {}): Promise<Server> {
     const logger = pino({ level: config.log.level }, pino.destination({ dest: 2, sync: true }));
     const metrics = createMetrics();
-    return new Server(config, await openLog(config, metrics, logger), metrics, logger);
+    return new Server(config, await openLog(config, options, metrics, logger), metrics, logger);
   }
 
   listen(): Promise<Address> {
@@ -142,7 +149,10 @@ export class Server {
     const stopped = this.door.stopListening();
     this.hub.publisher.draining = true;
     this.gateway.drain();
-    await this.#until(() => this.door.inFlight === 0 && this.gateway.connections.size === 0, this.config.drain.timeout);
+    await this.#until(
+      () => this.door.inFlight === 0 && this.door.publishing === 0 && this.gateway.connections.size === 0,
+      this.config.drain.timeout,
+    );
     this.hub.close();
     this.gateway.close();
     await this.#api.close();
@@ -164,8 +174,9 @@ export class Server {
 /** Opens a server on its port. */
 export async function startServer(
   config: Config,
+  options: StartOptions = {},
 ): Promise<{ readonly address: Address; readonly server: Server; close(): Promise<void> }> {
-  const server = await Server.open(config);
+  const server = await Server.open(config, options);
   try {
     return { address: await server.listen(), server, close: () => server.close() };
   } catch (error) {
@@ -174,7 +185,12 @@ export async function startServer(
   }
 }
 
-function openLog(config: Config, metrics: Metrics, logger: pino.Logger): Promise<Log> {
+function openLog(
+  config: Config,
+  { acceptLoss = false }: StartOptions,
+  metrics: Metrics,
+  logger: pino.Logger,
+): Promise<Log> {
   const common = {
     clock,
     random,
@@ -190,5 +206,5 @@ function openLog(config: Config, metrics: Metrics, logger: pino.Logger): Promise
     onCommitStats: metrics.onCommit,
   };
   if (config.engine === 'memory') return Promise.resolve(openMemoryLog(common));
-  return openDiskLog({ ...common, directory: config.data, segmentBytes: config.segment.bytes });
+  return openDiskLog({ ...common, directory: config.data, segmentBytes: config.segment.bytes, acceptLoss });
 }

@@ -1,4 +1,4 @@
-import { type PublishResult, TailraceError } from '@tailrace/protocol';
+import { type PublishResult, TailraceError, toTailraceError } from '@tailrace/protocol';
 import { type Published, passedOn, type Tokens } from '../hub/index.ts';
 import type { PublishCounts } from '../observe/publish-counts.ts';
 
@@ -25,6 +25,14 @@ export class PublishResults {
     if (result.duplicate) this.#counts.duplicates++;
     else this.#counts.appended++;
     return `{"offset":${result.offset},"cursor":"${this.#tokens.of(result.offset, result.time)}","duplicate":${result.duplicate}}`;
+  }
+
+  /** Any error of a publish as one for the client; counts it, and reports a fault of ours. */
+  refused(cause: unknown, onFault: (error: unknown) => void): TailraceError {
+    const error = toTailraceError(cause);
+    if (error.code === 'internal') onFault(error.cause ?? error);
+    this.#counts.fail(error.code);
+    return error;
   }
 
   /** The results of `total` messages, of which those after the first failure were not attempted. */

@@ -74,7 +74,8 @@ export function readQuery(text: string, parameters: Parameters): QueryValues {
     const given = query.get(name);
     if (given === undefined) {
       // a list that is missing is an empty one, which its own check refuses by name
-      if (parameter.required === true && parameter.many !== true) throw wrong(name, `is missing: ${parameter.description}`);
+      if (parameter.required === true && parameter.many !== true)
+        throw wrong(name, `is missing: ${parameter.description}`);
       if (parameter.default !== undefined) values.set(name, parameter.default);
       continue;
     }

@@ -11,8 +11,6 @@ export function describeNotice(notice: ServerFrame): string | undefined {
       return `reset: the cursor does not fit this log any more (${notice.reason}); what follows may repeat or skip`;
     case 'end':
       return `${notice.topic} has ended`;
-    case 'drain':
-      return 'the server is going down or restarting';
     default:
       return undefined;
   }

@@ -3,6 +3,7 @@ import { type Config, formatSize } from '../config/index.ts';
 import { version } from '../version.ts';
 import { coloursFor } from './colour.ts';
 import { type Command, CommandError, type Input } from './command.ts';
+import { portIsTaken } from './port-taken.ts';
 import { readSettings, settingOptions } from './settings.ts';
 import { stopRequested } from './stop-signals.ts';
 
@@ -14,7 +15,13 @@ export const serve: Command = {
     'Every setting below may also stand in the environment (--lag.limit is TAILRACE_LAG_LIMIT) or nested in ./tailrace.yaml; flags win over variables, variables over the file. Durations are 30s, 5m or a number of ms; sizes are 64MiB or a number of bytes. docs/settings.md has the same list.',
     'SIGTERM or SIGINT: clients are told when to reconnect, publishes in flight are answered, the log is closed, exit code 0. A second signal ends the process at once.',
   ],
-  options: settingOptions(),
+  options: {
+    'accept-loss': {
+      type: 'switch',
+      help: 'Start although a part of the log is damaged, without it; copies of the damaged bytes are kept. For one start, no setting.',
+    },
+    ...settingOptions(),
+  },
   examples: [
     { command: 'tailrace serve', does: 'on 127.0.0.1:4080, with the log in ./data' },
     { command: 'tailrace serve --port 0 --engine memory', does: 'on any free port, nothing kept' },
@@ -32,8 +39,9 @@ async function run(input: Input): Promise<number> {
   const { yellow } = coloursFor(process.stderr);
   for (const warning of warnings) process.stderr.write(`${yellow('warning:')} ${warning.source}: ${warning.message}\n`);
 
+  if (config.port !== 0 && (await portIsTaken(config.host, config.port))) throw portInUse(config);
   const { startServer } = await import('../server.ts');
-  const server = await startServer(config).catch((error: unknown) => {
+  const server = await startServer(config, { acceptLoss: input.on('accept-loss') }).catch((error: unknown) => {
     throw whyNotStarted(error, config);
   });
   process.stdout.write(banner(config, server.address));
@@ -50,14 +58,17 @@ async function run(input: Input): Promise<number> {
 }
 
 /** What keeps a server from starting is mostly something to mend, and told without a stack; a fault of ours is not. */
-function whyNotStarted(error: unknown, { host, port }: Config): unknown {
+function whyNotStarted(error: unknown, config: Config): unknown {
   if (!(error instanceof Error) || error instanceof TypeError || error instanceof RangeError) return error;
   const { code } = error as NodeJS.ErrnoException;
-  if (code === 'EADDRINUSE')
-    return new CommandError(`port ${port} of ${host} is in use; stop what listens there or choose another with --port`);
+  if (code === 'EADDRINUSE') return portInUse(config);
   if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
-    return new CommandError(`host "${host}" is no address of this machine: ${error.message}`);
+    return new CommandError(`host "${config.host}" is no address of this machine: ${error.message}`);
   return new CommandError(error.message, { cause: error });
+}
+
+function portInUse({ host, port }: Config): CommandError {
+  return new CommandError(`port ${port} of ${host} is in use; stop what listens there or choose another with --port`);
 }
 
 function banner(config: Config, { host, port }: { readonly host: string; readonly port: number }): string {

@@ -37,6 +37,7 @@ export async function* subscribeBySse(url: URL, options: SseSubscriptionOptions)
   for (;;) {
     const parser = new SseParser();
     let wish: number | undefined;
+    let ending = 'the connection was closed';
     try {
       const opened = await open(streamUrl(url, options), cursor);
       if (opened.response.statusCode === 204) return;
@@ -50,6 +51,7 @@ export async function* subscribeBySse(url: URL, options: SseSubscriptionOptions)
       for await (const blocks of readBlocks(opened, parser)) {
         const events = blocks.map(toEvent);
         cursor = events.at(-1)?.cursor ?? cursor;
+        for (const event of events) if ('notice' in event) ending = endings[event.notice.type] ?? ending;
         // a stream that opens with an error notice is a refusal in disguise (§5): no progress
         const at = events.findIndex(event => errorIn(event) !== undefined);
         if (at !== -1) {
@@ -63,17 +65,29 @@ export async function* subscribeBySse(url: URL, options: SseSubscriptionOptions)
         troubled = false;
         yield events;
       }
-      throw new Lost('the connection was closed');
+      throw new Lost(ending);
     } catch (error) {
       if (!(error instanceof Lost || error instanceof Unreachable)) throw error;
       if (!everConnected && error instanceof Unreachable && error.refused) throw error;
-      if (!troubled) options.notice(`${error instanceof Unreachable ? error.what : error.message}; reconnecting`);
-      troubled = true;
+      const what = error instanceof Unreachable ? error.what : error.message;
+      if (!troubled && what !== expected) {
+        options.notice(`${what}; reconnecting`);
+        troubled = true;
+      }
     }
     // the server's window counts for the first attempt; later ones back off
     await backoff.wait(wish ?? parser.retry);
   }
 }
+
+/** Its topics ended: the next answer says whether that was all. */
+const expected = 'the topic ended';
+
+/** Notices that say why the stream is about to end. */
+const endings: Readonly<Partial<Record<ServerFrame['type'], string>>> = {
+  drain: 'the server is going down or restarting',
+  end: expected,
+};
 
 /** The connection is gone and may come back. */
 class Lost extends Error {}

@@ -7,9 +7,12 @@ import {
 } from 'node:net';
 import { TailraceError } from '@tailrace/protocol';
 import { corsHeaders, type OriginPolicy } from '../admission/index.ts';
+import type { PublishResults } from '../api/index.ts';
 import { Deadlines, type Expiring } from '../hub/index.ts';
 import type { Clock } from '../log/index.ts';
+import { BarePublisher, type BarePublishing } from './bare-publisher.ts';
 import type { Gateway } from './gateway.ts';
+import { mayBePublish, PublishHeads } from './publish-head.ts';
 import { type BareHead, mayBeStream, readHead } from './request-head.ts';
 import { answerProblem, BareResponder } from './responder.ts';
 import { disown, own, type SocketOwner } from './socket-owner.ts';
@@ -20,6 +23,8 @@ export interface DoorOptions {
   readonly gateway: Gateway;
   readonly origins: OriginPolicy;
   readonly clock: Clock;
+  /** Turns results of publishes on bare sockets into answers. */
+  readonly results: PublishResults;
   /** Everything that is not a streaming GET, and streaming GETs that node:http had to read. */
   readonly handle: (req: IncomingMessage, res: ServerResponse) => void;
   /** Bytes of a request head. */
@@ -33,6 +38,12 @@ export interface DoorOptions {
 
 /** libuv accepts one connection per listener and turn: beside 0.5 ms slices of delivery that is 1,650/s with one, 7,000/s with eight. */
 const listenerCount = 8;
+
+/** A kept-alive connection that asks for nothing is closed after one to two times this, ms. */
+const keepAlive = 65_000;
+/** A larger body is left to node:http, which streams it, bytes. */
+const barePublishMax = 64 * 1024;
+const publishStart = 'POST /v1/topics/'.length;
 
 /**
  * The front door: looks at the first bytes of each connection. A strictly valid streaming GET is answered on the bare
@@ -49,17 +60,36 @@ export class Door {
   readonly #listeners: SocketServer[] = [];
   readonly #headDeadlines: Deadlines;
   readonly #stopSweep: () => void;
+  readonly #publishing: BarePublishing;
+  readonly #publishers = new Set<BarePublisher>();
 
   constructor(options: DoorOptions) {
     this.#o = options;
     this.#headDeadlines = new Deadlines(options.clock, options.headerTimeout);
-    this.#stopSweep = options.clock.every(Math.min(500, options.headerTimeout), () => this.#headDeadlines.sweep());
+    const stopHeads = options.clock.every(Math.min(500, options.headerTimeout), () => this.#headDeadlines.sweep());
+    const stopIdle = options.clock.every(keepAlive, () => this.#endIdlePublishers());
+    this.#stopSweep = () => {
+      stopHeads();
+      stopIdle();
+    };
+    const { gateway, clock } = options;
+    this.#publishing = {
+      hub: gateway.hub,
+      clock,
+      limits: gateway.o.limits,
+      heads: new PublishHeads(options.origins, options.headerMax, barePublishMax),
+      results: options.results,
+      deadlines: this.#headDeadlines,
+      onFault: gateway.o.onFault,
+      handOver: (socket, bytes) => this.#handOver(socket, bytes),
+      onGone: publisher => this.#publishers.delete(publisher),
+    };
     this.http = createServer({
       maxHeaderSize: options.headerMax,
       headersTimeout: options.headerTimeout,
       connectionsCheckingInterval: Math.min(1000, options.headerTimeout),
       requestTimeout: 0, // an NDJSON body may last for ever; slow ones are watched by the api
-      keepAliveTimeout: 65_000,
+      keepAliveTimeout: keepAlive,
       noDelay: true,
       shouldUpgradeCallback: req => pathOf(req.url ?? '') === '/v1/ws',
     });
@@ -126,7 +156,14 @@ export class Door {
 
   /** Decides what a connection is by what it sent so far; true when decided. */
   sort(socket: Socket, bytes: Buffer): boolean {
-    if (!mayBeStream(bytes)) return this.#handOver(socket, bytes);
+    if (!mayBeStream(bytes)) {
+      if (!mayBePublish(bytes)) return this.#handOver(socket, bytes);
+      if (bytes.length < publishStart) return false;
+      const publisher = new BarePublisher(this.#publishing, socket);
+      this.#publishers.add(publisher);
+      publisher.received(bytes);
+      return true;
+    }
     const result = readHead(bytes);
     if (result === 'other' || (result !== 'more' && result.end > this.#o.headerMax))
       return this.#handOver(socket, bytes);
@@ -221,6 +258,21 @@ export class Door {
   /** Closes kept-alive connections that wait for a next request. */
   closeIdle(): void {
     this.http.closeIdleConnections();
+    for (const publisher of this.#publishers) publisher.end();
+  }
+
+  /** Publishes on bare sockets that have no answer yet. */
+  get publishing(): number {
+    let count = 0;
+    for (const { outstanding } of this.#publishers) count += outstanding;
+    return count;
+  }
+
+  #endIdlePublishers(): void {
+    for (const publisher of this.#publishers) {
+      if (!publisher.active && publisher.outstanding === 0) publisher.end();
+      publisher.active = false;
+    }
   }
 
   /** Cuts what is left. */

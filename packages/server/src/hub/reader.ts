@@ -55,7 +55,8 @@ export class Reader implements IndexTarget {
 
   /** Resolves when a record beyond the cursor may match, or when `signal` aborts. */
   wait(signal: AbortSignal): Promise<void> {
-    if (signal.aborted) return Promise.resolve();
+    // what was committed since the last read has marked its targets already, and would wake nobody
+    if (signal.aborted || this.offset < this.#log.head.offset) return Promise.resolve();
     return new Promise(resolve => {
       const done = (): void => {
         this.#wake = undefined;

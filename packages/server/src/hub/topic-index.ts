@@ -13,6 +13,11 @@ export class TopicIndex<T extends IndexTarget> {
   /** Filters in the index, counted once per target. */
   filterCount = 0;
 
+  /** No target is in it, and nothing that one needed is left. */
+  get isEmpty(): boolean {
+    return this.#exact.size === 0 && this.#root.isEmpty;
+  }
+
   add(filters: FilterSet, target: T): void {
     for (const filter of filters.filters) {
       this.filterCount++;

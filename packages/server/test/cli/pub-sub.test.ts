@@ -157,7 +157,7 @@ describe('sub', () => {
     await cli(['pub', '--ndjson'], '{"topic":"ending","data":1}\n{"topic":"ending","data":"bye","end":true}\n');
     const { code, stdout, stderr } = await cli(['sub', 'ending', '--from', 'earliest']);
     expect(stdout).toBe('ending 1\nending bye\n');
-    expect(stderr).toContain('ending has ended');
+    expect(stderr).toBe('tailrace: ending has ended\n');
     expect(code).toBe(0);
   });
 

@@ -3,36 +3,40 @@ import { CliProcess } from './cli-process.ts';
 import { Served } from './served.ts';
 
 describe('two terminals across restarts of the server', () => {
-  test.each(['SIGKILL', 'SIGTERM'] as const)('pub and sub lose and double nothing (%s)', async signal => {
-    await using served = await Served.start(['--drain.window', '100ms']);
-    const { env } = served;
-    await using sub = new CliProcess(['sub', 'logs/#', '--from', 'earliest', '--raw'], { env });
-    await using pub = new CliProcess(['pub', 'logs/app', '--json'], { env });
-    let written = 0;
-    const write = (count: number): void => {
-      pub.write(Array.from({ length: count }, () => `line ${written++}\n`).join(''));
-    };
+  test.each(['SIGKILL', 'SIGTERM'] as const)(
+    'pub and sub lose and double nothing (%s)',
+    async signal => {
+      await using served = await Served.start(['--drain.window', '100ms']);
+      const { env } = served;
+      await using sub = new CliProcess(['sub', 'logs/#', '--from', 'earliest', '--raw'], { env });
+      await using pub = new CliProcess(['pub', 'logs/app', '--json'], { env });
+      let written = 0;
+      const write = (count: number): void => {
+        pub.write(Array.from({ length: count }, () => `line ${written++}\n`).join(''));
+      };
 
-    write(500);
-    await sub.lines(1);
-    for (let round = 0; round < 3; round++) {
-      write(2000);
-      // in the middle of what was just written, acked or not
-      await sub.lines(written - 1900);
-      await served.kill(signal);
-      write(300);
-      await pub.until(() => pub.stderr.split('trying again').length > round + 1);
-      await served.startAgain();
-    }
-    write(200);
-    pub.end();
-    expect(await pub.ended()).toBe(0);
-    expect(JSON.parse(pub.stdout)).toMatchObject({ accepted: written });
-    await sub.lines(written);
-    expect(sub.stdout.split('\n')).toEqual([...Array.from({ length: written }, (_, i) => `line ${i}`), '']);
-    expect(sub.stderr).toContain('reconnecting');
-    expect(sub.stderr).not.toMatch(/gap|reset/);
-  });
+      write(500);
+      await sub.lines(1);
+      for (let round = 0; round < 3; round++) {
+        write(2000);
+        // in the middle of what was just written, acked or not
+        await sub.lines(written - 1900);
+        await served.kill(signal);
+        write(300);
+        await pub.until(() => pub.stderr.split('trying again').length > round + 1);
+        await served.startAgain();
+      }
+      write(200);
+      pub.end();
+      expect(await pub.ended()).toBe(0);
+      expect(JSON.parse(pub.stdout)).toMatchObject({ accepted: written });
+      await sub.lines(written);
+      expect(sub.stdout.split('\n')).toEqual([...Array.from({ length: written }, (_, i) => `line ${i}`), '']);
+      expect(sub.stderr).toContain('reconnecting');
+      expect(sub.stderr).not.toMatch(/gap|reset/);
+    },
+    120_000,
+  );
 
   test('sub waits for a server that comes back late', async () => {
     await using served = await Served.start();

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type CliOptions, CliProcess } from './cli-process.ts';
+import { CliProcess } from './cli-process.ts';
 
 /** `tailrace serve` on a directory of its own, which can be killed and started again on the same port. */
 export class Served implements AsyncDisposable {
@@ -30,9 +30,9 @@ export class Served implements AsyncDisposable {
     return { TAILRACE_URL: this.url };
   }
 
-  async startAgain(options: CliOptions = {}): Promise<void> {
-    const flags = ['--port', String(this.port), '--data', join(this.directory, 'data'), ...this.#flags];
-    this.process = new CliProcess(['serve', ...flags], options);
+  async startAgain(more: readonly string[] = []): Promise<void> {
+    const flags = ['--port', String(this.port), '--data', join(this.directory, 'data'), ...this.#flags, ...more];
+    this.process = new CliProcess(['serve', ...flags]);
     const { process } = this;
     await process.until(() => process.stdout.includes(`:${this.port}/`));
   }

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import * as fs from 'node:fs';
+import * as os from 'node:os';
 import * as path from 'node:path';
 import { filterSet } from '@tailrace/protocol';
 import { type DiskLog, openDiskLog, verify } from '../../src/log/index.ts';
@@ -28,10 +29,10 @@ export async function crashRounds(directory: string, rounds: number, seed: numbe
   let data = '';
   let segmentBytes = 0;
   for (let round = 0; round < rounds; round++) {
-    if (round % 8 === 0) {
+    if (round % 5 === 0) {
       if (data !== '') fs.rmSync(data, { recursive: true });
       data = path.join(directory, `data-${round}`);
-      fs.mkdirSync(data);
+      fs.mkdirSync(data, { recursive: true });
       segmentBytes = random.pick([16 * 1024, 128 * 1024, 1024 * 1024, 4 * 1024 * 1024]);
     }
     try {
@@ -56,10 +57,12 @@ async function crashOnce(
   const acks = path.join(data, 'acks');
   const process = spawn(globalThis.process.execPath, [child, logDirectory, acks, seed, String(segmentBytes)], {
     stdio: ['ignore', 'pipe', 'inherit'],
+    // without it a third of a round goes into stripping the same types again
+    env: { ...globalThis.process.env, NODE_COMPILE_CACHE: path.join(os.tmpdir(), 'tailrace-compile-cache') },
   });
   await ready(process);
   // work happens in real time here: the moment of the kill is what is random
-  await new Promise(resolve => setTimeout(resolve, random.next() * 60));
+  await new Promise(resolve => setTimeout(resolve, random.next() * 40));
   process.kill('SIGKILL');
   await new Promise(resolve => process.once('exit', resolve));
   report.kills++;

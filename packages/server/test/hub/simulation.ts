@@ -92,6 +92,15 @@ export const plainEncoding: Encoding = {
   notice: frame => lines({ kind: 'frame', frame }),
 };
 
+/** Like `plain`, with bytes as many as the payloads have. */
+export const bulkyEncoding: Encoding = {
+  name: 'bulky',
+  wrap: null,
+  body: (records, stored) =>
+    lines({ kind: 'records', ...summary(records, stored), fill: records.map(record => 'x'.repeat(record.data.length)) }),
+  notice: frame => lines({ kind: 'frame', frame }),
+};
+
 /** Like WebSocket: label and chain around a shared body. */
 export const chainedEncoding: Encoding = {
   name: 'chained',

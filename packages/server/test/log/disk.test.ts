@@ -1,6 +1,6 @@
 import { openDiskLog } from '../../src/log/index.ts';
 import { logContract } from './contract.ts';
-import { temporaryDirectory } from './messages.ts';
+import { temporaryDirectory } from './temporary-directory.ts';
 
 logContract('the disk log', {
   open: (clock, options = {}) => openDiskLog({ ...options, directory: temporaryDirectory(), clock }),

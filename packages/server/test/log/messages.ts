@@ -1,8 +1,4 @@
-import * as fs from 'node:fs';
-import * as os from 'node:os';
-import * as path from 'node:path';
 import { filterSet, type Message } from '@tailrace/protocol';
-import { afterEach } from 'vitest';
 import type { Appended, AppendFailure, Log } from '../../src/log/log.ts';
 import type { LogRecord } from '../../src/log/record.ts';
 
@@ -59,19 +55,6 @@ export async function readAllOf(
   }
   return records;
 }
-
-const temporary: string[] = [];
-
-/** A directory that is removed after the test. */
-export function temporaryDirectory(): string {
-  const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'tailrace-log-'));
-  temporary.push(directory);
-  return directory;
-}
-
-afterEach(() => {
-  for (const directory of temporary.splice(0)) fs.rmSync(directory, { recursive: true, force: true });
-});
 
 /** Waits, turn by turn of the event loop, until `holds`; fails after about ten seconds. */
 export async function until(what: string, holds: () => boolean): Promise<void> {

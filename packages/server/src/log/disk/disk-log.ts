@@ -309,10 +309,13 @@ export class DiskLog implements Log {
     if (from >= end) return { after: from, records: [], next: from, time: await this.#timeOf(from) };
     if (from >= this.hot.base) return this.#readHot(from, from, end, filters, maxBytes);
     const slice = await this.#readDisk(from, Math.min(end, this.hot.base), filters, maxBytes);
-    if (slice.records.length > 0 || slice.after > from || slice.next >= end) return slice;
+    let budget = maxBytes;
+    for (const record of slice.records) budget -= record.weight;
+    if (slice.after > from || slice.next >= end || (budget <= 0 && slice.records.length > 0)) return slice;
     // the hot tail goes on where the disk has been read up to
-    const rest = await this.read(slice.next, to, filters, maxBytes);
-    return rest.after > slice.next ? slice : { ...rest, after: from };
+    const rest = await this.read(slice.next, to, filters, budget);
+    if (rest.after > slice.next) return slice;
+    return { after: from, records: [...slice.records, ...rest.records], next: rest.next, time: rest.time };
   }
 
   async last(filters: FilterSet, count: number, to: number): Promise<readonly LogRecord[]> {

@@ -1,0 +1,314 @@
+import * as path from 'node:path';
+import type { Disk, DiskFile, Ownership } from '../../../src/log/disk/disk.ts';
+import type { SeededRandom } from '../seeded-random.ts';
+
+const sectorBytes = 512;
+
+/** A file: what a process reads, and what would still be there after a power cut. */
+class Inode {
+  current: Buffer = Buffer.alloc(0);
+  durable: Buffer = Buffer.alloc(0);
+  names = 0;
+}
+
+interface DirectoryChange {
+  readonly directory: string;
+  apply(names: Map<string, Inode>): void;
+}
+
+export type DiskOperation = 'open' | 'write' | 'sync' | 'link' | 'rename' | 'unlink' | 'syncDirectory' | 'truncate' | 'read';
+
+/**
+ * A disk that forgets as real ones do. Written sectors become durable by `sync`, names by `syncDirectory`; a power cut
+ * keeps of every other sector all, nothing, or a part, and of the changed names a prefix. `boot` gives the disk as one
+ * process sees it; after `cut` that process never gets an answer again.
+ */
+export class SimulatedDisk {
+  /** Bytes that all files together may have. */
+  capacity: number = Number.POSITIVE_INFINITY;
+  /** Operations begun since the last boot. */
+  operations = 0;
+  /** Called before each operation; may throw what the operation then fails with. */
+  fault: ((operation: DiskOperation, file: string) => void) | undefined;
+  /** Called at each operation, to cut the power at one of them. */
+  onOperation: ((count: number) => void) | undefined;
+  readonly #random: SeededRandom;
+  #names = new Map<string, Inode>();
+  #durableNames = new Map<string, Inode>();
+  #changes: DirectoryChange[] = [];
+  #boots = 0;
+
+  constructor(random: SeededRandom) {
+    this.#random = random;
+  }
+
+  boot(): Disk {
+    this.operations = 0;
+    return new BootedDisk(this, ++this.#boots);
+  }
+
+  alive(boot: number): boolean {
+    return boot === this.#boots;
+  }
+
+  get usedBytes(): number {
+    let bytes = 0;
+    for (const inode of new Set(this.#names.values())) bytes += inode.current.length;
+    return bytes;
+  }
+
+  /** The process dies; the machine goes on. */
+  kill(): void {
+    this.#boots++;
+  }
+
+  /** The machine loses power. */
+  cut(): void {
+    this.#boots++;
+    const names = new Map(this.#durableNames);
+    const kept = this.#random.below(this.#changes.length + 1);
+    for (const change of this.#changes.slice(0, kept)) change.apply(names);
+    for (const inode of new Set([...names.values(), ...this.#durableNames.values()])) this.#tear(inode);
+    this.#names = names;
+    this.#durableNames = new Map(names);
+    this.#changes = [];
+  }
+
+  /** Content of a file, to damage it. */
+  content(file: string): Buffer {
+    return this.#inode(file).current;
+  }
+
+  replace(file: string, content: Buffer): void {
+    const inode = this.#inode(file);
+    inode.current = content;
+    inode.durable = Buffer.from(content);
+  }
+
+  files(): string[] {
+    return [...this.#names.keys()].sort();
+  }
+
+  find(file: string): Inode | undefined {
+    return this.#names.get(file);
+  }
+
+  change(directory: string, apply: (names: Map<string, Inode>) => void): void {
+    apply(this.#names);
+    this.#changes.push({ directory, apply });
+  }
+
+  syncNames(directory: string): void {
+    for (const change of this.#changes) if (change.directory === directory) change.apply(this.#durableNames);
+    this.#changes = this.#changes.filter(change => change.directory !== directory);
+  }
+
+  #inode(file: string): Inode {
+    const inode = this.#names.get(file);
+    if (inode === undefined) throw failure('ENOENT', file);
+    return inode;
+  }
+
+  #tear(inode: Inode): void {
+    const { current, durable } = inode;
+    const grown = this.#random.chance(0.5) ? current.length : durable.length;
+    const content = Buffer.alloc(grown);
+    for (let at = 0; at < grown; at += sectorBytes) {
+      const end = Math.min(at + sectorBytes, grown);
+      const choice = this.#random.below(8);
+      // an eighth of the sectors is torn: the new bytes up to some point, the old ones behind
+      const split = choice < 4 ? end : choice < 7 ? at : at + this.#random.below(end - at);
+      content.set(durable.subarray(at, end), at);
+      content.set(current.subarray(at, split), at);
+    }
+    inode.current = content;
+    inode.durable = Buffer.from(content);
+  }
+}
+
+class BootedDisk implements Disk {
+  readonly #machine: SimulatedDisk;
+  readonly #boot: number;
+
+  constructor(machine: SimulatedDisk, boot: number) {
+    this.#machine = machine;
+    this.#boot = boot;
+  }
+
+  open(file: string, mode: 'read' | 'write' | 'create'): Promise<DiskFile> {
+    return this.#run('open', file, () => {
+      let inode = this.#machine.find(file);
+      if (mode === 'create') {
+        if (inode !== undefined) throw failure('EEXIST', file);
+        const made = new Inode();
+        inode = made;
+        this.#machine.change(path.dirname(file), names => names.set(file, made));
+      }
+      if (inode === undefined) throw failure('ENOENT', file);
+      return new SimulatedFile(this.#machine, inode, file, (operation, start, finish) =>
+        this.#run(operation, file, start, finish),
+      );
+    });
+  }
+
+  link(from: string, to: string): Promise<void> {
+    return this.#run('link', to, () => {
+      const inode = this.#machine.find(from);
+      if (inode === undefined) throw failure('ENOENT', from);
+      if (this.#machine.find(to) !== undefined) throw failure('EEXIST', to);
+      this.#machine.change(path.dirname(to), names => names.set(to, inode));
+    });
+  }
+
+  rename(from: string, to: string): Promise<void> {
+    return this.#run('rename', to, () => {
+      const inode = this.#machine.find(from);
+      if (inode === undefined) throw failure('ENOENT', from);
+      this.#machine.change(path.dirname(to), names => {
+        names.delete(from);
+        names.set(to, inode);
+      });
+    });
+  }
+
+  unlink(file: string): Promise<void> {
+    return this.#run('unlink', file, () => {
+      if (this.#machine.find(file) === undefined) throw failure('ENOENT', file);
+      this.#machine.change(path.dirname(file), names => names.delete(file));
+    });
+  }
+
+  list(directory: string): Promise<string[]> {
+    return this.#run('read', directory, () =>
+      this.#machine
+        .files()
+        .filter(file => path.dirname(file) === directory)
+        .map(file => path.basename(file)),
+    );
+  }
+
+  makeDirectory(): Promise<void> {
+    return this.#run('open', '', () => undefined);
+  }
+
+  syncDirectory(directory: string): Promise<void> {
+    return this.#run(
+      'syncDirectory',
+      directory,
+      () => undefined,
+      () => this.#machine.syncNames(directory),
+    );
+  }
+
+  free(): Promise<number> {
+    return this.#run('read', '', () => this.#machine.capacity - this.#machine.usedBytes);
+  }
+
+  own(): Promise<Ownership> {
+    return Promise.resolve({ tookOver: false, lost: () => !this.#machine.alive(this.#boot), release: async () => {} });
+  }
+
+  /** `start` happens at once, as in the page cache; `finish` when the operation completes, if there still is power. */
+  #run<T>(operation: DiskOperation, file: string, start: () => T, finish?: () => void): Promise<T> {
+    const machine = this.#machine;
+    if (!machine.alive(this.#boot)) return new Promise(() => undefined);
+    machine.operations++;
+    let result: T;
+    try {
+      machine.fault?.(operation, file);
+      result = start();
+    } catch (error) {
+      return this.#later(() => {
+        throw error;
+      });
+    }
+    machine.onOperation?.(machine.operations);
+    return this.#later(() => {
+      finish?.();
+      return result;
+    });
+  }
+
+  #later<T>(task: () => T): Promise<T> {
+    return new Promise((resolve, reject) => {
+      setImmediate(() => {
+        if (!this.#machine.alive(this.#boot)) return;
+        try {
+          resolve(task());
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+  }
+}
+
+type Run = <T>(operation: DiskOperation, start: () => T, finish?: () => void) => Promise<T>;
+
+class SimulatedFile implements DiskFile {
+  readonly #machine: SimulatedDisk;
+  readonly #inode: Inode;
+  readonly #name: string;
+  readonly #run: Run;
+
+  constructor(machine: SimulatedDisk, inode: Inode, name: string, run: Run) {
+    this.#machine = machine;
+    this.#inode = inode;
+    this.#name = name;
+    this.#run = run;
+  }
+
+  read(buffer: Uint8Array, start: number, length: number, position: number): Promise<number> {
+    return this.#run('read', () =>
+      this.#inode.current.copy(buffer, start, position, Math.min(position + length, this.#inode.current.length)),
+    );
+  }
+
+  write(buffer: Uint8Array, start: number, length: number, position: number): Promise<void> {
+    return this.#run('write', () => {
+      const inode = this.#inode;
+      const grows = Math.max(0, position + length - inode.current.length);
+      const room = this.#machine.capacity - this.#machine.usedBytes;
+      const fits = grows > room ? Math.max(0, length - (grows - room)) : length;
+      if (position + fits > inode.current.length)
+        inode.current = Buffer.concat([inode.current, Buffer.alloc(position + fits - inode.current.length)]);
+      inode.current.set(buffer.subarray(start, start + fits), position);
+      if (fits < length) throw failure('ENOSPC', this.#name);
+    });
+  }
+
+  sync(): Promise<void> {
+    let snapshot = Buffer.alloc(0);
+    return this.#run(
+      'sync',
+      () => {
+        snapshot = Buffer.from(this.#inode.current);
+      },
+      () => {
+        this.#inode.durable = snapshot;
+      },
+    );
+  }
+
+  truncate(length: number): Promise<void> {
+    return this.#run('truncate', () => {
+      const { current } = this.#inode;
+      this.#inode.current =
+        length <= current.length
+          ? Buffer.from(current.subarray(0, length))
+          : Buffer.concat([current, Buffer.alloc(length - current.length)]);
+    });
+  }
+
+  size(): Promise<number> {
+    return this.#run('read', () => this.#inode.current.length);
+  }
+
+  close(): Promise<void> {
+    return this.#run('read', () => undefined);
+  }
+}
+
+export function failure(code: string, file: string): Error {
+  return Object.assign(new Error(`${code}: simulated, ${file}`), { code });
+}

@@ -1,0 +1,198 @@
+import { filterSet } from '@tailrace/protocol';
+import { type DiskLog, openDiskLog, verify } from '../../../src/log/index.ts';
+import type { LogRecord } from '../../../src/log/record.ts';
+import { ManualClock } from '../manual-clock.ts';
+import { message } from '../messages.ts';
+import { SeededRandom } from '../seeded-random.ts';
+import { SimulatedDisk } from './simulated-disk.ts';
+
+export interface SimulationReport {
+  starts: number;
+  appended: number;
+  acked: number;
+  tailsCut: number;
+  tailsCopied: number;
+  sealed: number;
+}
+
+const directory = '/simulated';
+
+/**
+ * One history by seed: starts, appends at mixed durability, and ends by power cuts, kills and closes at random disk
+ * operations. After each start the log is compared with the model: what was acked is there, in order, once; nothing
+ * that was never appended; epochs grow. Throws naming the seed.
+ */
+export async function simulate(seed: number): Promise<SimulationReport> {
+  const report = { starts: 0, appended: 0, acked: 0, tailsCut: 0, tailsCopied: 0, sealed: 0 };
+  try {
+    await new Simulation(seed, report).run();
+  } catch (error) {
+    throw new Error(`seed ${seed}, start ${report.starts}: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
+  return report;
+}
+
+class Simulation {
+  readonly #random: SeededRandom;
+  readonly #machine: SimulatedDisk;
+  readonly #clock = new ManualClock();
+  readonly #report: SimulationReport;
+  readonly #segmentBytes: number;
+  /** What was appended at each offset, as far as it may still be there. */
+  #expected: string[] = [];
+  /** Newest offset whose ack survives a power cut, and one that survives a kill. */
+  #durable = 0;
+  #written = 0;
+  #epoch = 0;
+  #serial = 0;
+
+  constructor(seed: number, report: SimulationReport) {
+    this.#random = new SeededRandom(seed);
+    this.#machine = new SimulatedDisk(this.#random);
+    this.#report = report;
+    this.#segmentBytes = this.#random.pick([2048, 8192, 65536]);
+  }
+
+  async run(): Promise<void> {
+    const starts = 3 + this.#random.below(6);
+    for (let i = 0; i < starts; i++) {
+      // a start may die half-way as well
+      if (this.#random.chance(0.3)) await this.#brokenStart();
+      const log = await this.#open();
+      await this.#compare(log);
+      await this.#live(log);
+    }
+    const log = await this.#open();
+    await this.#compare(log);
+    await log.close();
+    const { damages } = await verify(directory, this.#machine.boot());
+    if (damages.length > 0) throw new Error(`verify finds ${JSON.stringify(damages)}`);
+  }
+
+  #open(): Promise<DiskLog> {
+    this.#report.starts++;
+    this.#clock.advance(this.#random.below(3000));
+    return openDiskLog({
+      directory,
+      disk: this.#machine.boot(),
+      clock: this.#clock,
+      random: this.#random,
+      segmentBytes: this.#segmentBytes,
+      hotBytes: this.#random.pick([1, 4096, 1 << 20]),
+      onReport: ({ kind, message }) => {
+        if (kind === 'tail_cut') this.#report.tailsCut++;
+        if (kind === 'tail_copied') this.#report.tailsCopied++;
+        if (kind === 'fenced') throw new Error(message);
+      },
+    });
+  }
+
+  async #brokenStart(): Promise<void> {
+    const at = 1 + this.#random.below(40);
+    const died = this.#dieAt(at);
+    const log = await Promise.race([this.#open(), died.then(() => undefined)]);
+    this.#machine.onOperation = undefined;
+    if (log === undefined) return;
+    // it had not so many operations: it dies now, before anything was appended
+    this.#die();
+  }
+
+  /** Resolves when the machine has died at its n-th operation from now. */
+  #dieAt(operations: number): Promise<void> {
+    return new Promise(resolve => {
+      let left = operations;
+      this.#machine.onOperation = () => {
+        if (--left > 0) return;
+        this.#machine.onOperation = undefined;
+        this.#die();
+        resolve();
+      };
+    });
+  }
+
+  #die(): void {
+    if (this.#random.chance(0.7)) {
+      this.#machine.cut();
+      this.#written = this.#durable;
+    } else this.#machine.kill();
+  }
+
+  async #live(log: DiskLog): Promise<void> {
+    if (log.head.offset + 1 !== this.#expected.length + 1) throw new Error('the model is not at the head');
+    let dead = false;
+    const died = this.#random.chance(0.85)
+      ? this.#dieAt(1 + this.#random.below(120)).then(() => {
+          dead = true;
+        })
+      : new Promise<void>(() => undefined);
+    const rounds = 1 + this.#random.below(30);
+    for (let i = 0; i < rounds && !dead; i++) {
+      const appends: Promise<void>[] = [];
+      for (let w = this.#random.below(6); w >= 0; w--) appends.push(this.#append(log));
+      if (this.#random.chance(0.2)) this.#clock.advance(this.#random.below(1500));
+      const settled = Promise.all(appends).then(() => undefined);
+      // sometimes what was appended is still on its way when the next comes
+      await Promise.race([this.#random.chance(0.7) ? settled : turn(), died]);
+      if (this.#random.chance(0.1) && !dead) await Promise.race([log.trim(0), died]);
+    }
+    this.#report.sealed += log.status.segments;
+    this.#machine.onOperation = undefined;
+    if (dead) return;
+    if (this.#random.chance(0.5)) {
+      await log.close();
+      this.#durable = this.#written = this.#expected.length;
+    } else this.#die();
+  }
+
+  async #append(log: DiskLog): Promise<void> {
+    const durability = this.#random.chance(0.4) ? 'written' : 'fsync';
+    const messages = Array.from({ length: 1 + this.#random.below(3) }, () => {
+      const id = `m${this.#serial++}`;
+      const size = this.#random.chance(0.1) ? this.#random.below(5000) : this.#random.below(200);
+      this.#expected.push(id);
+      return message(`t/${this.#random.below(4)}`, id.padEnd(size, '.'), { id });
+    });
+    const last = this.#expected.length;
+    this.#report.appended += messages.length;
+    const results = await log.append(messages, durability);
+    this.#report.acked += messages.length;
+    const newest = results[results.length - 1];
+    if (newest === undefined || 'error' in newest || newest.offset !== last)
+      throw new Error(`appended as ${last}, acked as ${JSON.stringify(newest)}`);
+    this.#written = Math.max(this.#written, last);
+    if (durability === 'fsync') this.#durable = Math.max(this.#durable, last);
+  }
+
+  async #compare(log: DiskLog): Promise<void> {
+    const { head } = log;
+    if (head.offset < this.#written) throw new Error(`head ${head.offset}, but ${this.#written} was acked`);
+    if (head.offset > this.#expected.length) throw new Error(`head ${head.offset}, but only ${this.#expected.length} were appended`);
+    const records: LogRecord[] = [];
+    for (let after = 0; after < head.offset; ) {
+      const slice = await log.read(after, head.offset, filterSet(['#']), 1 + this.#random.below(5000));
+      if (slice.after !== after || slice.next <= after) throw new Error(`reading stops at ${after}`);
+      records.push(...slice.records);
+      after = slice.next;
+    }
+    if (records.length !== head.offset) throw new Error(`${records.length} records up to offset ${head.offset}`);
+    for (const [i, record] of records.entries()) {
+      const text = Buffer.from(record.data).toString();
+      if (record.offset !== i + 1 || record.id !== this.#expected[i] || text.replace(/\.*$/, '') !== record.id)
+        throw new Error(`offset ${record.offset} holds ${record.id}, expected ${this.#expected[i]}`);
+    }
+    const epoch = log.epochOf(head.offset + 1);
+    if (epoch <= this.#epoch) throw new Error(`epoch ${epoch} after ${this.#epoch}`);
+    const before = this.#epoch === 0 ? 0 : log.endOf(this.#epoch);
+    if (before !== (this.#epoch === 0 ? 0 : head.offset)) throw new Error(`epoch ${this.#epoch} ends at ${before}`);
+    this.#epoch = epoch;
+    // what is there after a start is there for good
+    this.#expected.length = head.offset;
+    this.#durable = this.#written = head.offset;
+  }
+}
+
+function turn(): Promise<void> {
+  return new Promise(resolve => setImmediate(resolve));
+}
