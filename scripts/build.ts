@@ -17,7 +17,7 @@ const built = packages.map(name => {
   console.log(`built ${directory}`);
   return directory;
 });
-if (process.argv.includes('--try')) tryPackages(built);
+if (process.argv.includes('--try')) await tryPackages(built);
 
 function run(script: string, ...args: string[]): void {
   const { status } = spawnSync(process.execPath, [script, ...args], { cwd: repository, stdio: 'inherit' });

@@ -114,6 +114,11 @@ export class Stage implements AsyncDisposable {
     this.#port = Number(port);
   }
 
+  /** Stops the server for good, as an operator would. */
+  stop(): Promise<void> {
+    return this.#stopServer('SIGTERM');
+  }
+
   async #stopServer(signal: NodeJS.Signals): Promise<void> {
     const server = this.#server!;
     server.signal(signal);

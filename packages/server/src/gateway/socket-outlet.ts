@@ -20,6 +20,8 @@ export class SocketOutlet implements Outlet {
   }
 
   whenFinished(waiter: FinishWaiter): void {
+    // a write behind the end is an error that would cut what the end still waits for
+    if (this.#socket.writableEnded) return;
     // the callback of an empty write comes when all before it has been taken; `drain` does not come at all below 64 KiB
     this.#socket.write(nothing, error => {
       if (error === null || error === undefined) waiter.finished();

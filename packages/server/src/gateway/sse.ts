@@ -24,6 +24,8 @@ import type { Beating } from './wheel.ts';
 /** Ordinary time after which an EventSource tries again, ms; drawn anew for each connection so that none march in step. */
 const retryMin = 1000;
 const retrySpread = 2000;
+/** How long a client has to close its side of a stream that ended, ms. */
+const closeWait = 5000;
 
 const streamHeaders: readonly string[] = [
   'Content-Type',
@@ -157,6 +159,7 @@ class SseConnection implements Connection, SocketOwner, SessionOwner, Beating {
   wheelIndex = 0;
   readonly session: Session;
   readonly #gateway: Gateway;
+  #ending = false;
 
   constructor(gateway: Gateway, encoding: Encoding, outlet: Outlet) {
     this.#gateway = gateway;
@@ -212,6 +215,10 @@ class SseConnection implements Connection, SocketOwner, SessionOwner, Beating {
 
   beat(): number {
     const { session } = this;
+    if (this.#ending) {
+      session.outlet.destroy();
+      return 0;
+    }
     // no ping to one that lags: it would only queue behind what it does not take
     if (!session.wrote && !session.lagging) session.write(commentBeat, null);
     session.wrote = false;
@@ -226,7 +233,7 @@ class SseConnection implements Connection, SocketOwner, SessionOwner, Beating {
 
   onEnded(session: Session, subscription: Subscription): void {
     this.#gateway.hub.unsubscribe(subscription);
-    if (session.subscriptions.length === 0) session.outlet.end();
+    if (session.subscriptions.length === 0) this.#end(undefined);
   }
 
   destroy(): void {
@@ -235,7 +242,15 @@ class SseConnection implements Connection, SocketOwner, SessionOwner, Beating {
 
   drain(within: number): void {
     const notice = this.session.encoding.notice({ type: 'drain', within }).toString();
-    this.session.outlet.end(Buffer.from(`retry: ${within}\n${notice}`));
+    this.#end(Buffer.from(`retry: ${within}\n${notice}`));
+  }
+
+  #end(last: Buffer | undefined): void {
+    this.#ending = true;
+    this.#gateway.hub.closeSession(this.session);
+    this.session.outlet.end(last);
+    this.#gateway.wheel.remove(this);
+    this.#gateway.wheel.add(this, closeWait);
   }
 }
 

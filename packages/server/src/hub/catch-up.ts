@@ -203,8 +203,7 @@ export class CatchUp {
   #waitAhead(subscription: Subscription): number {
     const { cohort, session } = subscription;
     if (cohort.passing) return 0;
-    const nothingBetween = !cohort.dirty && cohort.scanned >= subscription.offset;
-    if (!nothingBetween) return 0; // the cohort's next pass queues it again
+    if (cohort.dirty) return 0; // the cohort's next pass queues it again
     if (session.encoding.wrap === null) {
       // nothing matched in between and no chain of cursors to break: it stands where the cohort stands
       const bytes = subscription.owesLive ? this.#tellLive(subscription) : 1;

@@ -357,11 +357,21 @@ export class DiskLog implements Log {
     return this.#closing;
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
   async #close(): Promise<void> {
     this.#stopBeat();
     await this.#retention.stop();
     const current = await this.#committer.close();
-    if (current !== undefined) this.#sealer.seal(current.segment, current.filling);
+    if (current !== undefined && this.#committer.fenced === undefined)
+      this.#sealer.seal(current.segment, current.filling);
+    else if (current !== undefined) {
+      // an index would vouch for what a failed sync may have lost: the next start has to look (I9)
+      await this.#preparer.leave(current.filling);
+      await current.filling.file.close();
+    }
     await this.#sealer.settled();
     await this.#preparer.close();
     await this.#files.close();

@@ -17,6 +17,11 @@ export interface EpochsFile {
   readonly lost: readonly OffsetRange[];
 }
 
+/** Whether the loss of these offsets was accepted at an earlier start. */
+export function lossWasAccepted(epochs: EpochsFile | undefined, from: number, to: number): boolean {
+  return epochs?.lost.some(range => range.from <= from && range.to >= to) ?? false;
+}
+
 export async function readEpochs(disk: Disk, directory: string): Promise<EpochsFile | undefined> {
   const value = await readSmallFile(disk, directory, name);
   if (value === undefined) return undefined;

@@ -3,7 +3,7 @@ import type { Clock } from '../clock.ts';
 import type { LogReport, OffsetRange } from '../report.ts';
 import { describeDamage, type Damage, LogDamaged } from './damage.ts';
 import type { Disk } from './disk.ts';
-import type { EpochsFile } from './epochs-file.ts';
+import { type EpochsFile, lossWasAccepted } from './epochs-file.ts';
 import type { Identity } from './identity.ts';
 import { indexSegment } from './index-segment.ts';
 import type { OpenFiles } from './open-files.ts';
@@ -137,7 +137,10 @@ class Recovery {
       await this.#keep(segment, buffer, scan.frames.slice(0, scan.frames.indexOf(overlap)));
       return;
     }
-    const needed = Math.max(scan.durable, next === undefined ? 0 : next.firstOffset - 1);
+    let needed = scan.durable;
+    // the next segment was begun when this one was complete; only accepted loss lies between
+    if (next !== undefined && !lossWasAccepted(this.#parts.epochs, scan.last + 1, next.firstOffset - 1))
+      needed = Math.max(needed, next.firstOffset - 1);
     if (scan.last < needed) {
       await this.#corrupt(segment, buffer, scan, needed, next);
       return;
@@ -293,8 +296,7 @@ class Recovery {
 
   #missing(to: number, segment: string): void {
     const lost = { from: this.#head + 1, to };
-    const accepted = this.#parts.epochs?.lost.some(range => range.from <= lost.from && range.to >= lost.to);
-    if (accepted) {
+    if (lossWasAccepted(this.#parts.epochs, lost.from, lost.to)) {
       this.#head = to;
       return;
     }

@@ -46,6 +46,7 @@ export async function diskWith(image: Image): Promise<SimulatedDisk> {
   for (const [file, content] of image) {
     await disk.open(file, 'create');
     machine.replace(file, Buffer.from(content));
+    machine.syncNames(path.dirname(file));
   }
   return machine;
 }

@@ -59,7 +59,8 @@ describe('a tail that a crash left', () => {
     const last = frames[frames.length - 1]!;
     for (let length = last.position; length < last.position + last.length; length++) {
       const image = changed(killed.image, file, content => content.fill(0, length));
-      const whole = length === last.position + last.length;
+      // the last bytes may be zero anyway: padding
+      const whole = killed.image.get(file)!.subarray(length, last.position + last.length).every(byte => byte === 0);
       expect(await outcome(image, killed.data)).toBe(whole ? 36 : 33);
     }
     const cut = changed(killed.image, file, content => content.subarray(0, last.position + 70));
@@ -172,7 +173,10 @@ describe('damage', () => {
       for (let at = 0; at < Math.min(length, 6000); at += 512) {
         const image = changed(prepared.image, name, bytes => bytes.fill(0, at, Math.min(at + 512, length)));
         const got = await outcome(image, prepared.data);
-        if (got !== 'refused') expect(got).toBeGreaterThanOrEqual(33);
+        if (got === 'refused') continue;
+        // with the last frame goes the word that the one before it was synced: nobody can tell any more
+        const last = frames[frames.length - 1]!.position;
+        expect(got).toBeGreaterThanOrEqual(prepared === closed ? 36 : at + 512 > last ? 30 : 36);
       }
     }
   });

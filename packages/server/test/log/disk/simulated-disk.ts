@@ -26,6 +26,8 @@ export type DiskOperation = 'open' | 'write' | 'sync' | 'link' | 'rename' | 'unl
 export class SimulatedDisk {
   /** Bytes that all files together may have. */
   capacity: number = Number.POSITIVE_INFINITY;
+  /** Another process has taken the directory over. */
+  lost = false;
   /** Operations begun since the last boot. */
   operations = 0;
   /** Called before each operation; may throw what the operation then fails with. */
@@ -205,7 +207,7 @@ class BootedDisk implements Disk {
   }
 
   own(): Promise<Ownership> {
-    return Promise.resolve({ tookOver: false, lost: () => !this.#machine.alive(this.#boot), release: async () => {} });
+    return Promise.resolve({ tookOver: false, lost: () => this.#machine.lost, release: async () => {} });
   }
 
   /** `start` happens at once, as in the page cache; `finish` when the operation completes, if there still is power. */

@@ -46,6 +46,8 @@ class Simulation {
   #durable = 0;
   #written = 0;
   #epoch = 0;
+  /** Counts deaths: what answers after one is no ack. */
+  #deaths = 0;
   #serial = 0;
 
   constructor(seed: number, report: SimulationReport) {
@@ -113,6 +115,7 @@ class Simulation {
   }
 
   #die(): void {
+    this.#deaths++;
     if (this.#random.chance(0.7)) {
       this.#machine.cut();
       this.#written = this.#durable;
@@ -156,7 +159,9 @@ class Simulation {
     });
     const last = this.#expected.length;
     this.#report.appended += messages.length;
+    const life = this.#deaths;
     const results = await log.append(messages, durability);
+    if (life !== this.#deaths) return;
     this.#report.acked += messages.length;
     const newest = results[results.length - 1];
     if (newest === undefined || 'error' in newest || newest.offset !== last)

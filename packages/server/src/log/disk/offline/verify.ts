@@ -2,7 +2,7 @@ import * as path from 'node:path';
 import { ActiveIndex } from '../active-index.ts';
 import type { Damage } from '../damage.ts';
 import type { Disk } from '../disk.ts';
-import { type EpochsFile, readEpochs } from '../epochs-file.ts';
+import { type EpochsFile, lossWasAccepted, readEpochs } from '../epochs-file.ts';
 import { Gate } from '../gate.ts';
 import { type Identity, readIdentity } from '../identity.ts';
 import { IndexCache } from '../index-cache.ts';
@@ -131,7 +131,9 @@ class Verification {
   ): boolean {
     const { name } = segment;
     const sealed = index?.footer.lastOffset ?? 0;
-    const needed = Math.max(scan.durable, sealed, next === undefined ? 0 : next.firstOffset - 1);
+    let needed = Math.max(scan.durable, sealed);
+    if (next !== undefined && !lossWasAccepted(this.#epochs, scan.last + 1, next.firstOffset - 1))
+      needed = Math.max(needed, next.firstOffset - 1);
     if (scan.bad === undefined && scan.last >= needed) return true;
     if (scan.last >= needed && sealed === 0) {
       const bytes = scan.dataEnd - scan.bad!.position;
@@ -166,7 +168,7 @@ class Verification {
 
   #hole(to: number, segment: string): void {
     const lost = { from: this.#last + 1, to };
-    if (this.#epochs?.lost.some(range => range.from <= lost.from && range.to >= lost.to))
+    if (lossWasAccepted(this.#epochs, lost.from, lost.to))
       this.#notes.push(`offsets ${lost.from} to ${lost.to} are missing; their loss was accepted`);
     else this.#damages.push({ segment, offset: lost.from, what: 'the records before it are missing', lost });
     this.#last = to;

@@ -1,0 +1,147 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import { checkMessage, defaultInputLimits, isTailraceError, type MessageFields } from '@tailrace/protocol';
+import { corsHeaders, OriginPolicy, type OriginOptions } from '../../src/admission/index.ts';
+import { PublishResults } from '../../src/api/index.ts';
+import { Door, Gateway, type GatewayOptions } from '../../src/gateway/index.ts';
+import { sseRoutes } from '../../src/gateway/sse-routes.ts';
+import { Hub, type HubOptions, passedOn } from '../../src/hub/index.ts';
+import { type Log, openMemoryLog, systemClock, systemRandom } from '../../src/log/index.ts';
+import { PublishCounts } from '../../src/observe/publish-counts.ts';
+
+export interface RoomOptions {
+  readonly log?: Log;
+  readonly hub?: Partial<HubOptions>;
+  readonly gateway?: Partial<Omit<GatewayOptions, 'hub'>>;
+  readonly origins?: Partial<OriginOptions>;
+  readonly headerMax?: number;
+  readonly headerTimeout?: number;
+  readonly spare?: number;
+  readonly connectionsMax?: number;
+}
+
+/** Log, hub, gateway and door on a free port of loopback, with a handler that can do no more than a test needs. */
+export class Rooms {
+  readonly log: Log;
+  readonly hub: Hub;
+  readonly gateway: Gateway;
+  readonly door: Door;
+  port = 0;
+  /** Faults of the server: a test that expects none fails when it closes the rooms. */
+  readonly faults: unknown[] = [];
+  /** Requests that `/held` keeps open. */
+  readonly held: ServerResponse[] = [];
+  readonly #results: PublishResults;
+
+  private constructor(options: RoomOptions) {
+    this.log = options.log ?? openMemoryLog();
+    const onFault = (error: unknown): void => void this.faults.push(error);
+    const common = { clock: systemClock, random: systemRandom };
+    this.hub = new Hub({
+      ...common,
+      log: this.log,
+      durability: 'fsync',
+      durabilityRules: [],
+      lagRules: [],
+      lagTarget: 100,
+      lagLimit: 200,
+      pinnedMax: 16 * 1024 * 1024,
+      stallMax: 60_000,
+      publishDeadline: 3000,
+      heartbeat: 25_000,
+      subscriptionsMax: 256,
+      onReadError: onFault,
+      ...options.hub,
+    });
+    const origins = new OriginPolicy({ origins: [], hosts: [], authenticated: false, ...options.origins });
+    this.gateway = new Gateway({
+      ...common,
+      hub: this.hub,
+      limits: { ...defaultInputLimits, items: 1000 },
+      frameMax: 1024 * 1024,
+      connectionsMax: options.connectionsMax ?? 19_000,
+      heartbeat: 25_000,
+      connectTimeout: 10_000,
+      reconnectRate: 1000,
+      drainWindow: 30_000,
+      server: 'tailrace/test',
+      features: [],
+      limitsTold: {},
+      onFault,
+      ...options.gateway,
+    });
+    this.#results = new PublishResults(this.hub.tokens, new PublishCounts());
+    this.door = new Door({
+      gateway: this.gateway,
+      origins,
+      clock: systemClock,
+      results: this.#results,
+      headerMax: options.headerMax ?? 16_384,
+      headerTimeout: options.headerTimeout ?? 10_000,
+      spare: options.spare ?? 256,
+      connectionsMax: options.connectionsMax ?? 19_000,
+      handle: (req, res) => this.#handle(origins, req, res),
+    });
+  }
+
+  static async open(options: RoomOptions = {}): Promise<Rooms> {
+    const rooms = new Rooms(options);
+    rooms.port = (await rooms.door.listen('127.0.0.1', 0)).port;
+    return rooms;
+  }
+
+  /** Publishes one message; its offset, 0 for class `none`. */
+  async publish(topic: string, data: string | Uint8Array = '1', fields: MessageFields = {}): Promise<number> {
+    const [result] = await this.hub.publisher.publish([checkMessage(topic, Buffer.from(data), fields)]);
+    if (result === passedOn) return 0;
+    if ('error' in result!) throw result.error;
+    return result!.offset;
+  }
+
+  #handle(origins: OriginPolicy, req: IncomingMessage, res: ServerResponse): void {
+    const path = (req.url ?? '').split('?')[0]!;
+    const { host, origin } = req.headers;
+    const verdict = origins.check({ host, origin, secFetchSite: req.headers['sec-fetch-site'] as string | undefined });
+    if ('error' in verdict) {
+      res.writeHead(verdict.error.status).end(JSON.stringify(verdict.error.toProblem()));
+      return;
+    }
+    const chunks: Buffer[] = [];
+    req.on('data', (chunk: Buffer) => chunks.push(chunk));
+    req.on('end', () => void this.#answer(path, corsHeaders(verdict.allowOrigin), req, res, Buffer.concat(chunks)));
+  }
+
+  async #answer(path: string, cors: readonly string[], req: IncomingMessage, res: ServerResponse, body: Buffer): Promise<void> {
+    try {
+      const stream = sseRoutes(this.gateway).find(route => route.path === path && route.method === req.method);
+      if (stream !== undefined) await stream.handle(req, res, '', cors, body);
+      else if (req.method === 'POST' && path.startsWith('/v1/topics/')) {
+        const topic = decodeURIComponent(path.slice('/v1/topics/'.length));
+        const [result] = await this.hub.publisher.publish([checkMessage(topic, body, {})]);
+        res.end(this.#results.text(result!) ?? '{}');
+      } else if (path === '/held') this.held.push(res);
+      else res.writeHead(path === '/ok' ? 200 : 404).end(path);
+    } catch (error) {
+      res.writeHead(isTailraceError(error) ? error.status : 500).end(String(error));
+    }
+  }
+
+  async close(): Promise<void> {
+    this.hub.close();
+    this.gateway.close();
+    const stopped = this.door.stopListening();
+    this.door.destroy();
+    for (const connection of [...this.gateway.connections]) connection.destroy();
+    await stopped;
+    await this.log.close();
+  }
+}
+
+/** Waits until `condition` holds; fails with `what` after `ms`. No other wait is used in these tests. */
+export async function until(condition: () => boolean, what: string | (() => string), ms = 8000): Promise<void> {
+  const deadline = performance.now() + ms;
+  while (!condition()) {
+    if (performance.now() > deadline)
+      throw new Error(`not within ${ms} ms: ${typeof what === 'string' ? what : what()}`);
+    await new Promise(resolve => setTimeout(resolve, 2));
+  }
+}

@@ -1,0 +1,63 @@
+import { expect, it } from 'vitest';
+import { startApi } from '../api/api-server.ts';
+
+async function metrics(url: string): Promise<Map<string, number>> {
+  const response = await fetch(`${url}/metrics`);
+  expect(response.headers.get('content-type')).toMatch(/^text\/plain; version=0\.0\.4/);
+  const values = new Map<string, number>();
+  for (const line of (await response.text()).split('\n')) {
+    if (line === '' || line.startsWith('#')) continue;
+    const [, name, value] = /^(.*) (\S+)$/.exec(line)!;
+    expect([name, Number.isFinite(Number(value)) || value === 'Nan']).toEqual([name, true]);
+    values.set(name!, Number(value));
+  }
+  return values;
+}
+
+it('tells what happened, and what is', async () => {
+  await using server = await startApi();
+  const before = await metrics(server.url);
+  expect(before.get('tailrace_publishes_total{result="appended"}')).toBe(0);
+  const post = (path: string, body: string) =>
+    fetch(`${server.url}${path}`, { method: 'POST', body, headers: { 'content-type': 'application/json' } });
+  await post('/v1/topics/a?id=1', '1');
+  await post('/v1/topics/a?id=1', '1');
+  await post('/v1/topics/b?durability=none', '1');
+  await post('/v1/topics/b//c', '1');
+  await post('/v1/publish', '[{"topic":"x","data":1},{"topic":"x","data":1}]');
+  const after = await metrics(server.url);
+  expect(after.get('tailrace_publishes_total{result="appended"}')).toBe(3);
+  expect(after.get('tailrace_publishes_total{result="duplicate"}')).toBe(1);
+  expect(after.get('tailrace_publishes_total{result="live"}')).toBe(1);
+  expect(after.get('tailrace_publishes_total{result="topic_invalid"}')).toBe(1);
+  expect(after.get('tailrace_log_head_offset')).toBe(3);
+  expect(after.get('tailrace_log_state{state="open"}')).toBe(1);
+  expect(after.get('tailrace_log_state{state="full"}')).toBe(0);
+  expect(after.get('tailrace_hot_topics')).toBe(2);
+  expect(after.get('tailrace_commit_records_sum')).toBe(3);
+  expect(after.get('tailrace_commit_seconds_count')).toBeGreaterThan(0);
+  expect(after.get('process_resident_memory_bytes')).toBeGreaterThan(1e6);
+  expect(after.get('nodejs_eventloop_delay_seconds{quantile="0.99"}')).toBeGreaterThanOrEqual(0);
+  for (const name of [
+    'tailrace_cohorts',
+    'tailrace_deliveries_total',
+    'tailrace_deliveries_dropped_total',
+    'tailrace_delivery_lag_seconds',
+    'tailrace_lagging_sessions',
+    'tailrace_lagging_seconds_max',
+    'tailrace_pinned_bytes',
+    'tailrace_blocks_total{cache="hit"}',
+    'tailrace_publishes_held',
+    'tailrace_publishes_refused_total',
+    'tailrace_delivery_jobs_waiting',
+    'tailrace_log_floor_offset',
+    'tailrace_log_segments',
+    'tailrace_log_bytes',
+  ])
+    expect([name, after.has(name)]).toEqual([name, true]);
+  const poll = fetch(`${server.url}/v1/poll?filter=a&wait=5000`);
+  while ((await metrics(server.url)).get('tailrace_connections{transport="poll"}') !== 1);
+  await post('/v1/topics/a', '1');
+  await (await poll).text();
+  expect((await metrics(server.url)).get('tailrace_connections{transport="poll"}')).toBeUndefined();
+});
