@@ -37,7 +37,8 @@ app.get('/orders', () => ({ orders }));
 await app.listen({ port: Number(process.env.PORT ?? 3000), host: '127.0.0.1' });
 console.log(`shop at http://127.0.0.1:${(app.server.address() as AddressInfo).port}`);
 
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, stop);
+// `on`, not `once`: npm passes a Ctrl-C on that has reached this process already
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, stop);
 
 async function stop(): Promise<void> {
   stopping.abort();

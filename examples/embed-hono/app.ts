@@ -30,7 +30,8 @@ const server = serve(
 );
 server.on('upgrade', t.upgrade);
 
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, stop);
+// `on`, not `once`: npm passes a Ctrl-C on that has reached this process already
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, stop);
 
 async function stop(): Promise<void> {
   server.close();

@@ -33,7 +33,8 @@ server.listen(Number(process.env.PORT ?? 3000), '127.0.0.1', () => {
   console.log(`shop at http://127.0.0.1:${(server.address() as AddressInfo).port}`);
 });
 
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, stop);
+// `on`, not `once`: npm passes a Ctrl-C on that has reached this process already
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, stop);
 
 async function stop(): Promise<void> {
   server.close();

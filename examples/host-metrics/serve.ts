@@ -29,10 +29,13 @@ server.listen(Number(process.env.PORT ?? 4081), '127.0.0.1', () => {
   console.log(`host metrics at http://127.0.0.1:${port}/, published to ${tailrace}`);
 });
 
-for (const signal of ['SIGINT', 'SIGTERM']) process.once(signal, stop);
+// `on`, not `once`: npm passes a Ctrl-C on that has reached this process already
+let stopping: Promise<void> | undefined;
+for (const signal of ['SIGINT', 'SIGTERM']) process.on(signal, () => (stopping ??= stop()));
 
 async function stop(): Promise<void> {
   server.close();
   server.closeAllConnections();
-  console.log(`${await publisher.stop()} ticks published`);
+  const { published, unsent } = await publisher.stop();
+  console.log(`${published} ticks published, ${unsent} unsent`);
 }

@@ -98,6 +98,22 @@ describeInBrowser('the live page', () => {
     expect(complaints).toEqual([]);
   });
 
+  it('goes on from the cut with the filter that was set meanwhile', async () => {
+    await page.click('#cut');
+    await publish('a/1', 1);
+    await until(`document.getElementById('missed').textContent === '1'`);
+    await page.fill('#filter', 'b/#');
+    await page.click('#filter-form button');
+    await until(`document.getElementById('missed').textContent === '0'`);
+    await publish('b/1', 2);
+    await publish('a/1', 3);
+    await until(`document.getElementById('missed').textContent === '1'`);
+    await page.click('#cut');
+    await page.waitForSelector('#check.good');
+    expect(await page.textContent('#check')).toMatch(/^missed 1 · recovered 1 · /);
+    expect(await rows()).toMatchObject([{ topic: 'b/1', data: '2', recovered: true }]);
+  });
+
   it('resumes by itself when the server is killed and started again', async () => {
     await publish('a/1', 1);
     await rowCount(1);

@@ -3,6 +3,8 @@ import { pages, values } from './page.ts';
 import { Stage } from './stage.ts';
 
 const all = pages();
+/** npx alone takes seconds on a busy machine. */
+const slow = 120_000;
 const shells = ['sh', 'console', 'bash', 'shell'];
 
 test('shell blocks are written as sh, which can be pasted', () => {
@@ -35,12 +37,12 @@ for (const { path, blocks } of all) {
     let stage: Stage;
     beforeAll(async () => {
       stage = await Stage.open();
-    });
+    }, slow);
     afterAll(() => stage?.[Symbol.asyncDispose]());
 
     for (const block of played) {
       const title = `line ${block.line}: ${block.text.split('\n')[0]}`;
-      test(title, () => stage.play(block));
+      test(title, () => stage.play(block), slow);
     }
   });
 }

@@ -46,15 +46,17 @@ describe.skipIf(!existsSync(nginx))('behind nginx, with the location of docs/ope
       }`,
     );
     const proxy = stage.run(`exec ${nginx} -e stderr -c ${place}/nginx.conf`);
-    await proxy.until(output => output.includes('start worker process'), 'workers');
-    return {
-      stage,
-      port,
-      async [Symbol.asyncDispose]() {
-        await proxy[Symbol.asyncDispose]();
-        await stage[Symbol.asyncDispose]();
-      },
+    const close = async (): Promise<void> => {
+      await proxy[Symbol.asyncDispose]();
+      await stage[Symbol.asyncDispose]();
     };
+    try {
+      await proxy.until(output => output.includes('start worker process'), 'workers');
+    } catch (error) {
+      await close();
+      throw error;
+    }
+    return { stage, port, [Symbol.asyncDispose]: close };
   }
 
   test('an event stream brings each message as it comes', async () => {

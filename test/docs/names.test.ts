@@ -40,7 +40,10 @@ test('settings that pages name exist', () => {
   const groups = new Set([...settingNames].filter(name => name.includes('.')).map(name => name.split('.')[0]!));
   const inRules = new Set(['lag.policy', 'lag.after']);
   const isSetting = (name: string): boolean =>
-    !groups.has(name.split('.')[0]!) || /\.(json|ts|md|append)$/.test(name) || inRules.has(name) || settingNames.has(name);
+    !groups.has(name.split('.')[0]!) ||
+    /\.(json|ts|md|append)$/.test(name) ||
+    inRules.has(name) ||
+    settingNames.has(name);
   expect(unknown(/^([a-z]+\.[a-zA-Z]+)/gm, isSetting, quoted)).toEqual([]);
 });
 
@@ -54,7 +57,10 @@ test('names in snake case are error codes, metrics, kinds of log lines, or names
   const kinds = [...reports.matchAll(/\| '(\w+)'/g)].map(match => match[1]);
   const others = new Set([...kinds, 'predict_linear', 'reverse_proxy']);
   const known = (name: string): boolean =>
-    name in errorTable || name.startsWith('tailrace_') || /^(tcp|net|nodejs|process|proxy)_/.test(name) || others.has(name);
+    name in errorTable ||
+    name.startsWith('tailrace_') ||
+    /^(tcp|net|nodejs|process|proxy)_/.test(name) ||
+    others.has(name);
   expect(unknown(/(?:^|\s)([a-z]+(?:_[a-z]+)+)(?=$|[\s{])/gm, known, quoted)).toEqual([]);
 });
 

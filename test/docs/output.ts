@@ -7,7 +7,7 @@ export function missingLine(wanted: string, output: string): string | undefined 
   let at = 0;
   for (const line of wanted.split('\n')) {
     if (line.trim() === '') continue;
-    const pattern = new RegExp(`^${line.trimEnd().split('…').map(escape).join('.*')}$`);
+    const pattern = new RegExp(`^${line.trimEnd().split('…').map(literal).join('.*')}$`);
     while (at < lines.length && !pattern.test(lines[at]!)) at++;
     if (at === lines.length) return line;
     at++;
@@ -15,6 +15,6 @@ export function missingLine(wanted: string, output: string): string | undefined 
   return undefined;
 }
 
-function escape(text: string): string {
+function literal(text: string): string {
   return text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&');
 }

@@ -43,7 +43,9 @@ test('relative links lead to files and headings that are there', () => {
 test('every § that code or a page cites is a section of docs/protocol.md or docs/design.md', () => {
   const protocol = sections('docs/protocol.md');
   const design = sections('docs/design.md');
-  expect([...protocol].filter(number => !number.includes('.'))).toEqual(Array.from({ length: 10 }, (_, i) => `${i + 1}`));
+  expect([...protocol].filter(number => !number.includes('.'))).toEqual(
+    Array.from({ length: 10 }, (_, i) => `${i + 1}`),
+  );
   const code = globSync(['packages/*/{src,test}/**/*.ts', 'scripts/**/*.ts', 'examples/**/*.ts'], {
     cwd: repository,
     exclude: path => path.includes('node_modules'),
@@ -51,7 +53,8 @@ test('every § that code or a page cites is a section of docs/protocol.md or doc
   const dangling = [...code, ...all.map(({ path, prose }) => ({ path, text: prose }))].flatMap(({ path, text }) => {
     // "RFC 6455 §5.1, §5.2" and "design §6, §8": a list belongs to the name before it
     const cited: [string, string, Set<string>][] = [];
-    const pattern = /(RFC \d+|design(?:\.md)?|(?:docs\/)?protocol\.md)?,?\s*((?:§\d+(?:\.\d+)*(?:,? (?:step \d+(?:\.\d+)*,? )?(?:and )?)?)+)/g;
+    const pattern =
+      /(RFC \d+|design(?:\.md)?|(?:docs\/)?protocol\.md)?,?\s*((?:§\d+(?:\.\d+)*(?:,? (?:step \d+(?:\.\d+)*,? )?(?:and )?)?)+)/g;
     for (const [whole, name = '', list = ''] of text.matchAll(pattern)) {
       if (name.startsWith('RFC')) continue;
       // websocket/ speaks of RFC 6455 throughout, and says so at its top

@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 
 /** How long something may take to show up; a deadline, not a pause. */
-const patienceMs = 20_000;
+const patienceMs = 60_000;
 
 /** A command that runs in a shell, with what it printed so far on both of its outputs. */
 export class Terminal implements AsyncDisposable {

@@ -69,7 +69,9 @@ describeInBrowser('host metrics', () => {
       }
 
       example.signal('SIGTERM');
-      const published = Number(await example.until(output => /(\d+) ticks published/.exec(output)?.[1], 'its total'));
+      const published = Number(
+        await example.until(output => /(\d+) ticks published, 0 unsent/.exec(output)?.[1], 'its total'),
+      );
       expect(await example.ended()).toBe(0);
       await pointsPast(published - 2);
 

@@ -35,13 +35,13 @@ const stream = new Stream({
     if (verdict !== undefined) showVerdict(verdict);
   },
   notice({ type, reason, topic }) {
+    if (type === 'reset') check.forget();
     if (type === 'end') list.divider(`topic ${topic} ended`, 'cut');
     else list.divider(`${type}: ${reason}; messages between are gone`, 'cut');
   },
   refused({ detail }) {
     showStatus('refused');
-    element('filter-error').textContent = detail;
-    element('filter-error').hidden = false;
+    showTrouble(detail);
   },
 });
 
@@ -99,12 +99,12 @@ async function resume() {
     check.begin(await watch.stop());
     watch = undefined;
     stream.open(filter);
-  } catch {
-    showStatus('no server answers');
-  } finally {
+    element('filter-error').hidden = true;
+  } catch (error) {
+    showTrouble(error instanceof TypeError ? 'no server answers; resume when it is back' : error.message);
     element('cut').disabled = false;
-    showCut();
   }
+  showCut();
 }
 
 function changeFilter(event) {
@@ -112,7 +112,11 @@ function changeFilter(event) {
   const wanted = element('filter').value.trim();
   element('filter-error').hidden = true;
   filter = wanted;
-  if (watch !== undefined) return;
+  if (watch !== undefined) {
+    watch.stop().catch(() => {}); // what it saw went through the old filter
+    watch = new Watch(filter, stream.cursor, showCut);
+    return;
+  }
   list.divider(`reading ${filter} from here`, 'resumed');
   opened = false;
   stream.open(filter);
@@ -170,6 +174,11 @@ function showVerdict({ missed, capped, recovered: came, doubles, gaps, ordered }
   line.replaceChildren(...parts.flatMap((part, index) => (index === 0 ? [unbroken(part)] : [' · ', unbroken(part)])));
   line.hidden = false;
   list.divider('live', 'resumed');
+}
+
+function showTrouble(text) {
+  element('filter-error').textContent = text;
+  element('filter-error').hidden = false;
 }
 
 function showDemo() {

@@ -13,6 +13,12 @@ export class ResumeCheck {
   #doubles = 0;
   #disorder = 0;
 
+  /** Another log answers: its offsets mean other messages. */
+  forget() {
+    this.#received.clear();
+    this.#newest.clear();
+  }
+
   /** From here on `missed` has to arrive, once each. */
   begin(missed) {
     this.#missed = missed;

@@ -28,7 +28,7 @@ export class Stream {
     const socket = new WebSocket(url, 'tailrace.v1.json');
     this.#socket = socket;
     socket.onopen = () => {
-      const place = { from: 'now' };
+      const place = this.cursor === undefined ? { from: 'now' } : { cursor: this.cursor };
       const client = { name: 'live-page', version: '1' };
       socket.send(JSON.stringify({ type: 'connect', client, subscribe: [{ sub: label, filter, ...place }] }));
     };

@@ -25,17 +25,21 @@ export class Watch {
     this.#done = this.#follow();
   }
 
+  get #full() {
+    return this.identities.size >= watchMax;
+  }
+
   /** Reads up to the head once more and ends; resolves to the identities of all that was published. */
   async stop() {
     this.#wait.abort();
     await this.#done;
-    while (await this.#poll(0));
+    while (!this.#full && (await this.#poll(0)));
     return this.identities;
   }
 
   async #follow() {
     const { signal } = this.#wait;
-    while (!signal.aborted) {
+    while (!signal.aborted && !this.#full) {
       try {
         await this.#poll(25_000, signal);
       } catch {
@@ -47,13 +51,12 @@ export class Watch {
 
   /** Resolves to whether there is more to read. */
   async #poll(wait, signal) {
-    if (this.identities.size >= watchMax) return new Promise(resolve => setTimeout(resolve, wait, false));
     const query = new URLSearchParams({ filter: this.#filter, cursor: this.#cursor, wait });
     const response = await fetch(`/v1/poll?${query}`, signal === undefined ? {} : { signal });
     const answer = await response.json();
     if (!response.ok) throw new Error(answer.detail);
     for (const message of answer.messages) {
-      if (message.offset !== undefined && this.identities.size < watchMax) this.identities.add(identityOf(message));
+      if (message.offset !== undefined && !this.#full) this.identities.add(identityOf(message));
     }
     this.#cursor = answer.cursor;
     this.#onCount(this.identities.size);

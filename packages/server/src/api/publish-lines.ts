@@ -1,6 +1,6 @@
 import { isAscii, isUtf8 } from 'node:buffer';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type InputLimits, type Message, parseMessage, TailraceError } from '@tailrace/protocol';
+import { type InputLimits, type Message, parseMessageText, TailraceError } from '@tailrace/protocol';
 import type { HeaderList } from '../admission/index.ts';
 import { type Hub, type Published, passedOn } from '../hub/index.ts';
 import type { PublishCounts } from '../observe/publish-counts.ts';
@@ -173,7 +173,7 @@ export class PublishLines implements Swept {
       const line = text.slice(start, end);
       start = end + 1;
       try {
-        const message = parseMessage(JSON.parse(line), line, 0, limits);
+        const message = parseMessageText(line, limits);
         this.#waiting.push(message);
         this.#waitingLines.push(this.#lineNumber);
         this.#waitingBytes += message.data.length + messageWeight;

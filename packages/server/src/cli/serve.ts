@@ -40,6 +40,8 @@ async function run(input: Input): Promise<number> {
   for (const warning of warnings) process.stderr.write(`${yellow('warning:')} ${warning.source}: ${warning.message}\n`);
 
   if (config.port !== 0 && (await portIsTaken(config.host, config.port))) throw portInUse(config);
+  // from here on a signal waits for the start to be over, so that it always ends in a good order
+  const stop = stopRequested();
   const { startServer } = await import('../server.ts');
   const server = await startServer(config, { acceptLoss: input.on('accept-loss') }).catch((error: unknown) => {
     throw whyNotStarted(error, config);
@@ -50,7 +52,7 @@ async function run(input: Input): Promise<number> {
       `${yellow('warning:')} insecure is on: everyone who can reach ${config.host} may read and publish everything\n`,
     );
 
-  const signal = await stopRequested();
+  const signal = await stop;
   process.stdout.write(`${signal}: stopping; once more to stop at once\n`);
   await server.close();
   process.stdout.write('stopped\n');

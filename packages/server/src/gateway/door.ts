@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import {
   type AddressInfo,
   createServer as createSocketServer,
-  type Socket,
+  Socket,
   type Server as SocketServer,
 } from 'node:net';
 import { TailraceError } from '@tailrace/protocol';
@@ -14,7 +14,7 @@ import { BarePublisher, type BarePublishing } from './bare-publisher.ts';
 import type { Gateway } from './gateway.ts';
 import { mayBePublish, PublishHeads } from './publish-head.ts';
 import { type BareHead, mayBeStream, readHead } from './request-head.ts';
-import { answerProblem, BareResponder } from './responder.ts';
+import { answerProblem, BareResponder, ResponseResponder } from './responder.ts';
 import { disown, own, type SocketOwner } from './socket-owner.ts';
 import { refuseSse, serveSse } from './sse.ts';
 import { upgradeToWebSocket } from './websocket/upgrade.ts';
@@ -62,6 +62,8 @@ export class Door {
   readonly #stopSweep: () => void;
   readonly #publishing: BarePublishing;
   readonly #publishers = new Set<BarePublisher>();
+  /** How many requests of node:http's connections are being answered. */
+  readonly #answering = new Map<Socket, number>();
 
   constructor(options: DoorOptions) {
     this.#o = options;
@@ -93,19 +95,42 @@ export class Door {
       noDelay: true,
       shouldUpgradeCallback: req => pathOf(req.url ?? '') === '/v1/ws',
     });
+    // whoever sends a request may end its side before the answer
+    (this.http as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
     const handle = (req: IncomingMessage, res: ServerResponse): void => {
-      this.inFlight++;
-      res.once('close', () => this.inFlight--);
-      options.handle(req, res);
+      this.#begin(req.socket, res);
+      if (hostCount(req) > 1) {
+        // node:http takes the first, a proxy in front perhaps the last
+        res.setHeader('Connection', 'close');
+        answerProblem(new ResponseResponder(res), new TailraceError('bad_request', 'the request has two Hosts'), []);
+      } else options.handle(req, res);
     };
     this.http.on('request', handle);
     this.http.on('checkContinue', handle);
-    this.http.on('clientError', (error: NodeJS.ErrnoException, socket) =>
-      refuseBroken(error, socket as Socket, options.headerMax),
-    );
+    this.http.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+      // behind a request without answer, or a stream, a refusal would be taken for a part of that answer
+      if (this.#answering.has(socket as Socket)) socket.destroy();
+      else refuseBroken(error, socket as Socket, options.headerMax);
+    });
     this.http.on('upgrade', (req, socket, head) => this.upgrade(req, socket as Socket, head));
     // a server that never listens begins to watch its header time-outs only when told that it does
     this.http.emit('listening');
+  }
+
+  #begin(socket: Socket, res: ServerResponse): void {
+    this.inFlight++;
+    this.#answering.set(socket, (this.#answering.get(socket) ?? 0) + 1);
+    const done = (): void => {
+      res.off('close', done);
+      socket.off('close', done);
+      this.inFlight--;
+      const left = this.#answering.get(socket)! - 1;
+      if (left > 0) this.#answering.set(socket, left);
+      else this.#answering.delete(socket);
+    };
+    res.on('close', done);
+    // a response that never had its turn on the connection does not see it close
+    if (res.socket === null) socket.on('close', done);
   }
 
   /** Opens the port; 0 takes a free one. Resolves with the address. */
@@ -121,7 +146,7 @@ export class Door {
   }
 
   #listen(host: string, port: number): Promise<SocketServer> {
-    const server = createSocketServer({ noDelay: true, allowHalfOpen: true }, socket => this.accept(socket));
+    const server = createSocketServer({ noDelay: true }, socket => this.accept(socket));
     return new Promise((resolve, reject) => {
       const listening = (): void => {
         server.off('error', failed);
@@ -160,6 +185,7 @@ export class Door {
       if (!mayBePublish(bytes)) return this.#handOver(socket, bytes);
       if (bytes.length < publishStart) return false;
       const publisher = new BarePublisher(this.#publishing, socket);
+      socket.once('close', () => this.sockets.delete(socket));
       this.#publishers.add(publisher);
       publisher.received(bytes);
       return true;
@@ -178,9 +204,11 @@ export class Door {
 
   #handOver(socket: Socket, bytes: Buffer): true {
     disown(socket);
+    socket.allowHalfOpen = true;
     socket.on('close', () => this.sockets.delete(socket));
     this.http.emit('connection', socket);
     socket.unshift(bytes);
+    socket.resume(); // a publisher that waited for its answers has paused it
     return true;
   }
 
@@ -217,7 +245,6 @@ export class Door {
   /** The gateway has it from here, or an answer is on its way and closes it. */
   #letGo(socket: Socket): void {
     this.sockets.delete(socket);
-    socket.allowHalfOpen = false;
   }
 
   /** An upgrade that node:http read, or that an embedding server passes on. */
@@ -234,6 +261,12 @@ export class Door {
       origin: head.header('origin'),
       secFetchSite: head.header('sec-fetch-site'),
     });
+    if (!(socket instanceof Socket)) {
+      // node:http puts a stream of its own in front of the socket when the request has a body
+      const error = new TailraceError('bad_request', 'a WebSocket handshake has no body');
+      answerProblem(new BareResponder(req.socket), error, []);
+      return;
+    }
     const responder = new BareResponder(socket);
     if ('error' in verdict) answerProblem(responder, verdict.error, []);
     else
@@ -334,6 +367,14 @@ function refuseBroken(error: NodeJS.ErrnoException, socket: Socket, headerMax: n
         : new TailraceError('bad_request', `not a valid HTTP/1.1 request: ${error.message}`);
   answerProblem(new BareResponder(socket), refusal, []);
   socket.destroySoon();
+}
+
+function hostCount(req: IncomingMessage): number {
+  const { rawHeaders } = req;
+  let count = 0;
+  for (let i = 0; i < rawHeaders.length; i += 2)
+    if (rawHeaders[i]!.length === 4 && rawHeaders[i]!.toLowerCase() === 'host') count++;
+  return count;
 }
 
 function pathOf(target: string): string {

@@ -36,7 +36,18 @@ export class BareResponder implements Responder {
         body,
     );
     socket.resume();
+    // a client that keeps its side open would keep the descriptor, and is counted nowhere any more
+    socket.destroySoon();
   }
+}
+
+/**
+ * Goes on with the response once it is its turn: a request that was pipelined behind another has no socket before that
+ * one is answered. Never, when the connection breaks first.
+ */
+export function onTurn(res: ServerResponse, go: (responder: ResponseResponder) => void): void {
+  if (res.socket !== null) go(new ResponseResponder(res));
+  else res.once('socket', () => go(new ResponseResponder(res)));
 }
 
 /** For requests that node:http read: kept-alive connections, odd heads, embedded servers. */

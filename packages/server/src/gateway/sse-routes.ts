@@ -2,7 +2,7 @@ import { isUtf8 } from 'node:buffer';
 import { TailraceError } from '@tailrace/protocol';
 import type { PlainRoute } from '../api/index.ts';
 import type { Gateway } from './gateway.ts';
-import { ResponseResponder } from './responder.ts';
+import { onTurn } from './responder.ts';
 import { headerOf, serveSse, serveSseFrames } from './sse.ts';
 
 /** Bytes of a POST that names subscriptions. */
@@ -16,7 +16,7 @@ export function sseRoutes(gateway: Gateway): PlainRoute[] {
       path: '/v1/sse',
       handle(req, res, _query, cors) {
         const head = { target: req.url ?? '', header: (name: string) => headerOf(req, name) };
-        serveSse(gateway, head, new ResponseResponder(res), cors);
+        onTurn(res, responder => serveSse(gateway, head, responder, cors));
       },
     },
     {
@@ -25,7 +25,7 @@ export function sseRoutes(gateway: Gateway): PlainRoute[] {
       bodyMax,
       handle(req, res, _query, cors, body) {
         if (!isUtf8(body)) throw new TailraceError('bad_request', 'the body is not valid UTF-8, as JSON must be');
-        serveSseFrames(gateway, req, new ResponseResponder(res), cors, body.toString());
+        onTurn(res, responder => serveSseFrames(gateway, req, responder, cors, body.toString()));
       },
     },
   ];

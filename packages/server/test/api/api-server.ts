@@ -22,6 +22,8 @@ export interface ApiServer extends AsyncDisposable {
   /** What the server called its own faults. */
   readonly faults: unknown[];
   draining: boolean;
+  /** Open connections. */
+  readonly connections: number;
 }
 
 export interface ApiServerOptions {
@@ -103,6 +105,11 @@ export async function startApi(options: ApiServerOptions = {}): Promise<ApiServe
   const http = createServer({ requestTimeout: 0 });
   http.on('request', api.handle);
   http.on('checkContinue', api.handle);
+  let connections = 0;
+  http.on('connection', socket => {
+    connections++;
+    socket.on('close', () => connections--);
+  });
   http.listen(0, '127.0.0.1');
   await once(http, 'listening');
   const { port } = http.address() as AddressInfo;
@@ -116,6 +123,9 @@ export async function startApi(options: ApiServerOptions = {}): Promise<ApiServe
     metrics,
     faults,
     draining: false,
+    get connections() {
+      return connections;
+    },
     async [Symbol.asyncDispose]() {
       http.closeAllConnections();
       http.close();

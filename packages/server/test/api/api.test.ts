@@ -95,7 +95,7 @@ describe('paths and methods', () => {
   });
 
   it('survives a flood of odd URLs', async () => {
-    const urls = Array.from({ length: 300 }, (_, i) => `/${'x'.repeat(i * 10)}?${'&a=%41'.repeat(i)}`);
+    const urls = Array.from({ length: 300 }, (_, i) => `/x${'x'.repeat(i * 10)}?${'&a=%41'.repeat(i)}`);
     for (const url of urls) expect((await send('GET', url)).status).toBe(404);
   });
 });

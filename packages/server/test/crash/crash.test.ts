@@ -4,7 +4,9 @@ import * as path from 'node:path';
 import { expect, test } from 'vitest';
 import { type CrashReport, crashRounds } from './rounds.ts';
 
-test('200 kills at random moments lose nothing that was acknowledged, and double nothing', { timeout: 180_000 }, async () => {
+test('200 kills at random moments lose nothing that was acknowledged, and double nothing', {
+  timeout: 180_000,
+}, async () => {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'tailrace-crash-'));
   const seed = Math.floor(Math.random() * 1e6);
   // two lanes, for two cores; a failure names its seed

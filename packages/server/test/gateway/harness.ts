@@ -119,7 +119,7 @@ export class Rooms {
         const [result] = await this.hub.publisher.publish([checkMessage(topic, body, {})]);
         res.end(this.#results.text(result!) ?? '{}');
       } else if (path === '/held') this.held.push(res);
-      else res.writeHead(path === '/ok' ? 200 : 404).end(path);
+      else res.writeHead(path === '/ok' ? 200 : 404, { 'Content-Length': path.length }).end(path);
     } catch (error) {
       res.writeHead(isTailraceError(error) ? error.status : 500).end(String(error));
     }

@@ -7,12 +7,14 @@ export class RawClient {
   /** The peer ended its side. */
   ended = false;
   closed = false;
+  connected = false;
   error: NodeJS.ErrnoException | undefined;
   #chunks: Buffer[] = [];
   #bytes: Buffer = Buffer.alloc(0);
 
   private constructor(socket: Socket) {
     this.socket = socket;
+    socket.on('connect', () => (this.connected = true));
     socket.on('data', chunk => this.#chunks.push(chunk));
     socket.on('end', () => (this.ended = true));
     socket.on('close', () => (this.closed = true));
@@ -23,7 +25,7 @@ export class RawClient {
     const socket = connect({ port, host: options.host ?? '127.0.0.1', allowHalfOpen: true, noDelay: true });
     const client = new RawClient(socket);
     if (options.reads === false) socket.pause();
-    await until(() => socket.readyState === 'open' || client.closed, 'connected');
+    await until(() => client.connected || client.closed, 'connected');
     return client;
   }
 

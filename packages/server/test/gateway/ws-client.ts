@@ -33,7 +33,7 @@ export class WsClient {
   static async open(port: number, options: ClientOptions = {}): Promise<WsClient> {
     const socket = new WebSocket(`ws://127.0.0.1:${port}/v1/ws`, ['tailrace.v1.json'], { perMessageDeflate: false, ...options });
     const client = new WsClient(socket);
-    await until(() => socket.readyState !== WebSocket.CONNECTING, 'the handshake');
+    await until(() => socket.readyState !== WebSocket.CONNECTING || client.status !== undefined, 'the handshake');
     return client;
   }
 

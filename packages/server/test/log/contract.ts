@@ -182,7 +182,12 @@ export function logContract(name: string, subject: ContractSubject): void {
       await log.trim(40);
       expect(log.floor).toBeGreaterThanOrEqual(floor);
       expect(log.floor).toBe(40);
-      expect(await log.read(3, 40, everything, 1000)).toEqual({ after: 40, records: [], next: 40, time: log.head.time });
+      expect(await log.read(3, 40, everything, 1000)).toEqual({
+        after: 40,
+        records: [],
+        next: 40,
+        time: log.head.time,
+      });
       expect(await append(message('a'))).toEqual([41]);
       expect(await log.read(0, 41, everything, 1000)).toMatchObject({ after: 40, next: 41, records: [{ offset: 41 }] });
       await log.trim(10);
@@ -204,7 +209,9 @@ export function logContract(name: string, subject: ContractSubject): void {
       log = await subject.open(clock, { pending: { bytes: 10_000, records: 5 } });
       const first = log.append([message('a'), message('a'), message('a'), message('a')], 'fsync');
       await expect(log.append([message('a'), message('a')], 'fsync')).rejects.toMatchObject({ code: 'overloaded' });
-      await expect(log.append([message('a', 'x'.repeat(20_000))], 'fsync')).rejects.toMatchObject({ code: 'overloaded' });
+      await expect(log.append([message('a', 'x'.repeat(20_000))], 'fsync')).rejects.toMatchObject({
+        code: 'overloaded',
+      });
       expect((await first).map(offsetOf)).toEqual([1, 2, 3, 4]);
       expect(log.status).toMatchObject({ pendingRecords: 0, pendingBytes: 0 });
       expect(await append(message('b', 'x'.repeat(20_000)))).toEqual([5]);
@@ -246,7 +253,19 @@ export function logContract(name: string, subject: ContractSubject): void {
 }
 
 const topicNames = ['a', 'a/b', 'a/b/c', 'a/c', 'b', 'b/c/d', 'ä/ö', '$sys/x', 'long/'.repeat(20).slice(0, -1)];
-const filterNames = ['#', 'a/#', 'a/+', '+', '+/b/#', 'b/+/d', 'nothing/here', 'nothing/#', '$sys/#', 'ä/+', ...topicNames];
+const filterNames = [
+  '#',
+  'a/#',
+  'a/+',
+  '+',
+  '+/b/#',
+  'b/+/d',
+  'nothing/here',
+  'nothing/#',
+  '$sys/#',
+  'ä/+',
+  ...topicNames,
+];
 
 interface Step {
   readonly topics: readonly number[];

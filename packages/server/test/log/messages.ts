@@ -24,7 +24,11 @@ export function message(topic: string, data: string | Uint8Array = '1', fields: 
 /** A record as plain values, to compare with. */
 export function plain(record: LogRecord): Record<string, unknown> {
   const { durability: _, ...rest } = { ...record, durability: undefined };
-  return { ...rest, data: Buffer.from(record.data).toString('latin1'), headers: record.headers && { ...record.headers } };
+  return {
+    ...rest,
+    data: Buffer.from(record.data).toString('latin1'),
+    headers: record.headers && { ...record.headers },
+  };
 }
 
 export function offsetOf(result: Appended | AppendFailure | undefined): number {

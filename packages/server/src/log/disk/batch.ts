@@ -1,7 +1,7 @@
 import { encodedBound } from '../intake.ts';
 import type { PendingAppend } from '../pending-append.ts';
 import type { LogRecord } from '../record.ts';
-import { type ActiveIndex, type ActiveTopic } from './active-index.ts';
+import type { ActiveIndex, ActiveTopic } from './active-index.ts';
 import { finishFrame, frameHeaderBytes, frameTargetBytes, writeFrame } from './frame.ts';
 import { align8 } from './integers.ts';
 import { encodeRecord } from './record-codec.ts';
@@ -93,11 +93,7 @@ export class Batch {
     }
     for (let f = 0; f < this.#frames.length; f++) {
       const next = this.#firstOf[f + 1] ?? records.length;
-      index.sparse.add(
-        records[this.#firstOf[f]!]!.offset,
-        this.position + this.#frames[f]!,
-        records[next - 1]!.time,
-      );
+      index.sparse.add(records[this.#firstOf[f]!]!.offset, this.position + this.#frames[f]!, records[next - 1]!.time);
     }
     if (segment.records === 0) segment.firstTime = records[0]!.time;
     segment.records += records.length;

@@ -223,7 +223,8 @@ export class Committer {
     } catch (error) {
       this.#fence(error);
     }
-    if (this.#collecting !== undefined && this.fenced === undefined) {
+    // what came while the last step was under way
+    if ((this.#collecting !== undefined || this.#wantsRoll) && this.fenced === undefined) {
       void this.#run();
       return;
     }

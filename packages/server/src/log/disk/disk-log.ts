@@ -13,8 +13,8 @@ import { ActiveIndex } from './active-index.ts';
 import type { Batch } from './batch.ts';
 import { Committer } from './committer.ts';
 import type { Disk, Ownership } from './disk.ts';
-import { epochsFromHeaders } from './epochs-from-headers.ts';
 import { readEpochs, writeEpochs } from './epochs-file.ts';
+import { epochsFromHeaders } from './epochs-from-headers.ts';
 import { type Identity, newIdentity, readIdentity, writeIdentity } from './identity.ts';
 import { IndexCache } from './index-cache.ts';
 import { nodeDisk } from './node-disk.ts';
@@ -85,7 +85,12 @@ export async function openDiskLog(options: DiskLogOptions): Promise<DiskLog> {
     list.begin(epoch, recovered.head + 1);
     const lost = [...(epochs?.lost ?? []), ...recovered.lost];
     await writeEpochs(disk, directory, { starts: list.starts, nextSegment: recovered.nextSegment, lost });
-    const log = new DiskLog({ ...options, disk, clock }, ownership, identity, list, recovered, { files, segments, reader, reading });
+    const log = new DiskLog({ ...options, disk, clock }, ownership, identity, list, recovered, {
+      files,
+      segments,
+      reader,
+      reading,
+    });
     await log.start();
     const ms = Math.round(clock.monotonic() - started);
     const count = recovered.segments.length;
@@ -226,7 +231,8 @@ export class DiskLog implements Log {
   /** What the constructor cannot wait for. */
   async start(): Promise<void> {
     await remember(this.#segments.all, this.#reader.gate, this.#intake, this.#options, report => this.#report(report));
-    for (const segment of this.#segments.all) if (segment.index instanceof ActiveIndex) this.#sealer.seal(segment, undefined);
+    for (const segment of this.#segments.all)
+      if (segment.index instanceof ActiveIndex) this.#sealer.seal(segment, undefined);
     this.#preparer.start();
     this.#retention.start();
     this.#stopBeat = this.#options.clock.every(beatMs, () => this.#committer.beat());
@@ -454,7 +460,11 @@ export class DiskLog implements Log {
       this.#refusedFull = false;
       this.#report({ level: 'info', kind: 'space_back', message: 'there is space on the disk again' });
     } else {
-      this.#report({ level: 'warn', kind: 'full', message: `the disk is full, what is appended may be refused: ${full}` });
+      this.#report({
+        level: 'warn',
+        kind: 'full',
+        message: `the disk is full, what is appended may be refused: ${full}`,
+      });
     }
   }
 

@@ -1,8 +1,8 @@
+import type { LogRecord } from '../record.ts';
 import { type Damage, LogDamaged } from './damage.ts';
 import { FrameHeader, frameHeaderBytes } from './frame.ts';
 import type { Gate } from './gate.ts';
 import { decodeRecord, recordHeaderBytes, recordIsWhole, recordLength } from './record-codec.ts';
-import type { LogRecord } from '../record.ts';
 import type { Segment } from './segment.ts';
 
 /** Bytes read at once on a scan. */
@@ -42,7 +42,8 @@ export class FrameReader {
     await this.#need(position, frameHeaderBytes);
     const { seed } = this.#segment;
     if (!this.header.read(this.buffer, this.at, seed)) throw this.#damage('no valid frame header');
-    if (position + this.header.length > this.#end) throw this.#damage('the frame reaches beyond the end of the segment');
+    if (position + this.header.length > this.#end)
+      throw this.#damage('the frame reaches beyond the end of the segment');
     await this.#need(position, this.header.length);
     if (!this.header.bodyIsWhole(this.buffer, this.at, seed)) throw this.#damage('the frame fails its checksum');
     return true;
@@ -68,11 +69,7 @@ export class FrameReader {
 }
 
 /** Reads single records by their positions, each checked by its own crc. */
-export async function readRecordsAt(
-  segment: Segment,
-  gate: Gate,
-  positions: readonly number[],
-): Promise<LogRecord[]> {
+export async function readRecordsAt(segment: Segment, gate: Gate, positions: readonly number[]): Promise<LogRecord[]> {
   const records: LogRecord[] = [];
   let buffer = Buffer.alloc(0);
   let base = 0;

@@ -1,6 +1,14 @@
 import { ActiveIndex } from './active-index.ts';
 import { frameHeaderBytes } from './frame.ts';
-import { recordEndsTopic, recordIsRemembered, recordLength, recordOffset, recordTime, recordTopic, recordTopicNumber } from './record-codec.ts';
+import {
+  recordEndsTopic,
+  recordIsRemembered,
+  recordLength,
+  recordOffset,
+  recordTime,
+  recordTopic,
+  recordTopicNumber,
+} from './record-codec.ts';
 import type { ScannedFrame } from './scan.ts';
 import type { Segment } from './segment.ts';
 

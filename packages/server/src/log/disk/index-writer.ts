@@ -4,7 +4,13 @@ import type { Clock } from '../clock.ts';
 import type { ActiveIndex, ActiveTopic } from './active-index.ts';
 import { addToBloom, newBloom } from './bloom.ts';
 import type { Disk, DiskFile } from './disk.ts';
-import { blockHeaderBytes, directoryBlockBytes, encodeIndexFooter, entryHeaderBytes, type IndexPart } from './index-format.ts';
+import {
+  blockHeaderBytes,
+  directoryBlockBytes,
+  encodeIndexFooter,
+  entryHeaderBytes,
+  type IndexPart,
+} from './index-format.ts';
 import type { Segment } from './segment.ts';
 
 /** Small parts are collected up to this many bytes: each write takes a turn of the thread pool. */

@@ -4,7 +4,14 @@ import type { LogRecord } from '../record.ts';
 import { frameHeaderBytes } from './frame.ts';
 import { FrameReader, readRecordsAt } from './frame-reader.ts';
 import { Gate } from './gate.ts';
-import { decodeRecord, recordHeaderBytes, recordLength, recordOffset, recordTime, recordTopicNumber } from './record-codec.ts';
+import {
+  decodeRecord,
+  recordHeaderBytes,
+  recordLength,
+  recordOffset,
+  recordTime,
+  recordTopicNumber,
+} from './record-codec.ts';
 import type { Segment } from './segment.ts';
 import type { PostingList, TopicSet } from './segment-index.ts';
 import type { SegmentList } from './segment-list.ts';
@@ -38,11 +45,10 @@ export class Reader {
     const records: LogRecord[] = [];
     while (cursor < to && (budget > 0 || records.length === 0)) {
       const segment = this.#segments.holding(cursor + 1);
-      if (segment === undefined) break;
-      if (segment.firstOffset - 1 > cursor) {
+      if (segment === undefined || segment.firstOffset - 1 > cursor) {
         // a hole: told as the beginning of a slice, never in the middle of one
         if (cursor > after) break;
-        cursor = Math.min(segment.firstOffset - 1, to);
+        cursor = segment === undefined ? to : Math.min(segment.firstOffset - 1, to);
         return { after: cursor, records, next: cursor, time: await this.timeOf(cursor) };
       }
       const end = Math.min(to, segment.lastOffset);
@@ -184,7 +190,8 @@ export class Reader {
     let at = frames.at + frameHeaderBytes;
     for (let i = 0; i < header.count; i++) {
       const length = recordLength(buffer, at);
-      if (length < recordHeaderBytes) throw new Error(`segment ${segment.name} was written wrongly: a record of ${length} bytes`);
+      if (length < recordHeaderBytes)
+        throw new Error(`segment ${segment.name} was written wrongly: a record of ${length} bytes`);
       if (!visit(at)) return;
       at += length;
     }

@@ -1,7 +1,7 @@
 import * as path from 'node:path';
 import type { Clock } from '../clock.ts';
 import type { LogReport, OffsetRange } from '../report.ts';
-import { describeDamage, type Damage, LogDamaged } from './damage.ts';
+import { type Damage, describeDamage, LogDamaged } from './damage.ts';
 import type { Disk } from './disk.ts';
 import { type EpochsFile, lossWasAccepted } from './epochs-file.ts';
 import type { Identity } from './identity.ts';
@@ -76,7 +76,11 @@ class Recovery {
     if (began - 1 > this.#head) this.#missing(began - 1, names[names.length - 1]?.name ?? 'none');
     if (this.#damages.length > 0) {
       if (!acceptLoss)
-        throw new LogDamaged(directory, this.#damages, 'Nothing was changed; copies are in quarantine/. To go on without what is lost, start once with --accept-loss.');
+        throw new LogDamaged(
+          directory,
+          this.#damages,
+          'Nothing was changed; copies are in quarantine/. To go on without what is lost, start once with --accept-loss.',
+        );
       this.#parts.report({
         level: 'error',
         kind: 'loss_accepted',
@@ -115,7 +119,8 @@ class Recovery {
       if (this.#parts.acceptLoss) await this.#remove(name.name);
       return;
     }
-    if (header.firstOffset > this.#head + 1 && this.#segments.length > 0) this.#missing(header.firstOffset - 1, name.name);
+    if (header.firstOffset > this.#head + 1 && this.#segments.length > 0)
+      this.#missing(header.firstOffset - 1, name.name);
     this.#head = Math.max(this.#head, header.firstOffset - 1);
     this.#nextSegment = Math.max(this.#nextSegment, header.number + 1);
     const segment = new Segment(files, directory, header);
@@ -132,7 +137,8 @@ class Recovery {
     const buffer = await readAll(this.#parts.disk, segment.path);
     const scan = scanSegment(buffer, segment.header);
     // a copy made by a recovery that did not get to cut this file: the copy counts
-    const overlap = next === undefined ? undefined : scan.frames.find(frame => frame.count > 0 && frame.last >= next.firstOffset);
+    const overlap =
+      next === undefined ? undefined : scan.frames.find(frame => frame.count > 0 && frame.last >= next.firstOffset);
     if (overlap !== undefined && overlap.first === next!.firstOffset) {
       await this.#keep(segment, buffer, scan.frames.slice(0, scan.frames.indexOf(overlap)));
       return;
@@ -235,7 +241,9 @@ class Recovery {
     const { disk, directory, acceptLoss } = this.#parts;
     const { name } = segment;
     await copyAside(disk, directory, name, buffer.subarray(0, Math.max(scan.dataEnd, segment.header.framesAt)));
-    const runs = [scan.frames, ...runsBehind(buffer, segment.header, scan).map(run => run.frames)].filter(run => run.some(frame => frame.count > 0));
+    const runs = [scan.frames, ...runsBehind(buffer, segment.header, scan).map(run => run.frames)].filter(run =>
+      run.some(frame => frame.count > 0),
+    );
     const savedTo = Math.max(scan.last, ...runs.map(run => run[run.length - 1]!.last));
     const place = scan.bad ?? { frame: scan.frames.length, position: scan.end, what: 'frames are missing' };
     let before = scan.last;
@@ -247,14 +255,26 @@ class Recovery {
     if (before < needed) lost.push({ from: before + 1, to: needed });
     for (const range of lost) {
       this.#lost.push(range);
-      this.#damages.push({ segment: name, frame: place.frame, position: place.position, offset: range.from, what: place.what, lost: range });
+      this.#damages.push({
+        segment: name,
+        frame: place.frame,
+        position: place.position,
+        offset: range.from,
+        what: place.what,
+        lost: range,
+      });
     }
     this.#head = Math.max(needed, savedTo);
     if (!acceptLoss) return;
     await this.#saveRuns(segment, buffer, runs, next);
   }
 
-  async #saveRuns(segment: Segment, buffer: Buffer, runs: readonly (readonly ScannedFrame[])[], next: SegmentName | undefined): Promise<void> {
+  async #saveRuns(
+    segment: Segment,
+    buffer: Buffer,
+    runs: readonly (readonly ScannedFrame[])[],
+    next: SegmentName | undefined,
+  ): Promise<void> {
     const { disk, directory, clock } = this.#parts;
     const saved: Segment[] = [];
     // the one that takes the damaged file's place comes last: until then a new start begins again

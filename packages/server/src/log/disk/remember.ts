@@ -1,6 +1,6 @@
 import type { Intake } from '../intake.ts';
-import type { LogReport } from '../report.ts';
 import { logDefaults } from '../options.ts';
+import type { LogReport } from '../report.ts';
 import type { DiskLogOptions } from './disk-log.ts';
 import { frameHeaderBytes } from './frame.ts';
 import { FrameReader } from './frame-reader.ts';

@@ -126,7 +126,12 @@ export class Retention {
       await segment.files.forget(file);
       await disk.unlink(file).catch(ignoreMissing);
     }
-    report({ level: 'info', kind: 'retention', message: `removed ${segment.name}, floor ${this.floor}`, bytes: segment.end });
+    report({
+      level: 'info',
+      kind: 'retention',
+      message: `removed ${segment.name}, floor ${this.floor}`,
+      bytes: segment.end,
+    });
   }
 
   #queue(task: () => Promise<void>): Promise<void> {

@@ -58,8 +58,7 @@ export function decodeSegmentHeader(buffer: Buffer): SegmentHeader | string {
   if (buffer.subarray(crcAt + 4, segmentHeaderBytes).some(byte => byte !== 0))
     return 'reserved bytes of the segment header are not zero';
   const version = buffer.readUInt32LE(8);
-  if (version !== formatVersion)
-    return `the segment has format version ${version}; this server reads ${formatVersion}`;
+  if (version !== formatVersion) return `the segment has format version ${version}; this server reads ${formatVersion}`;
   return {
     framesAt: buffer.readUInt32LE(12),
     generation: buffer.readUInt32LE(16),
@@ -69,7 +68,7 @@ export function decodeSegmentHeader(buffer: Buffer): SegmentHeader | string {
     created: readU64(buffer, 48),
     previousCrc: buffer.readUInt32LE(56),
     logId: buffer.toString('latin1', 64, 80).replace(/\0+$/, ''),
-    secret: Uint8Array.prototype.slice.call(buffer, 80, 96),
+    secret: new Uint8Array(buffer.subarray(80, 96)),
   };
 }
 

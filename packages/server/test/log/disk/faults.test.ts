@@ -96,7 +96,12 @@ describe('a full disk', () => {
 
 async function fillAndFree(mount: string): Promise<void> {
   const clock = new ManualClock();
-  await using log = await openDiskLog({ directory: path.join(mount, 'data'), clock, segmentBytes: 512 * 1024, hotBytes: 1 });
+  await using log = await openDiskLog({
+    directory: path.join(mount, 'data'),
+    clock,
+    segmentBytes: 512 * 1024,
+    hotBytes: 1,
+  });
   const ballast = path.join(mount, 'ballast');
   fs.writeFileSync(ballast, Buffer.alloc(1024 * 1024));
   let taken = 0;
@@ -120,36 +125,39 @@ async function fillAndFree(mount: string): Promise<void> {
 }
 
 describe('a failing disk', () => {
-  test.each(['sync', 'write'] as const)('an error of %s fences the log: unknown, then refused; reads go on', async operation => {
-    const { log, machine, reports } = await open({ hotBytes: 1 });
-    await log.append([message('a', '1')], 'fsync');
-    await log.append([message('a', '2')], 'fsync');
-    await until('the files are filled', () => machine.usedBytes >= 8192);
-    let syncs = 0;
-    machine.fault = (op, file) => {
-      if (op !== operation || !file.endsWith('.tmp')) return;
-      syncs++;
-      if (syncs === 1) throw failure('EIO', file);
-    };
-    const pending = [log.append([message('a', '3')], 'fsync'), log.append([message('a', '4')], 'written')];
-    for (const append of pending) await expect(append).rejects.toMatchObject({ code: 'outcome_unknown' });
-    expect(log.status).toMatchObject({ state: 'fenced', pendingBytes: 0, pendingRecords: 0 });
-    expect(log.status.reason).toContain('EIO');
-    await expect(log.append([message('a', '5')], 'fsync')).rejects.toMatchObject({ code: 'log_fenced' });
-    // a second sync of the same data would say yes and mean nothing
-    expect(syncs).toBe(1);
-    expect(log.head.offset).toBe(2);
-    expect(await readAllOf(log, ['a'])).toHaveLength(2);
-    expect(reports.filter(report => report.kind === 'fenced')).toHaveLength(1);
-    await log.close();
+  test.each(['sync', 'write'] as const)(
+    'an error of %s fences the log: unknown, then refused; reads go on',
+    async operation => {
+      const { log, machine, reports } = await open({ hotBytes: 1 });
+      await log.append([message('a', '1')], 'fsync');
+      await log.append([message('a', '2')], 'fsync');
+      await until('the files are filled', () => machine.usedBytes >= 8192);
+      let syncs = 0;
+      machine.fault = (op, file) => {
+        if (op !== operation || !file.endsWith('.tmp')) return;
+        syncs++;
+        if (syncs === 1) throw failure('EIO', file);
+      };
+      const pending = [log.append([message('a', '3')], 'fsync'), log.append([message('a', '4')], 'written')];
+      for (const append of pending) await expect(append).rejects.toMatchObject({ code: 'outcome_unknown' });
+      expect(log.status).toMatchObject({ state: 'fenced', pendingBytes: 0, pendingRecords: 0 });
+      expect(log.status.reason).toContain('EIO');
+      await expect(log.append([message('a', '5')], 'fsync')).rejects.toMatchObject({ code: 'log_fenced' });
+      // a second sync of the same data would say yes and mean nothing
+      expect(syncs).toBe(1);
+      expect(log.head.offset).toBe(2);
+      expect(await readAllOf(log, ['a'])).toHaveLength(2);
+      expect(reports.filter(report => report.kind === 'fenced')).toHaveLength(1);
+      await log.close();
 
-    machine.cut();
-    const recovered = await openDiskLog({ directory, disk: machine.boot(), segmentBytes: 8192 });
-    expect(recovered.head.offset).toBeGreaterThanOrEqual(2);
-    expect((await readAllOf(recovered, ['a'])).length).toBe(recovered.head.offset);
-    expect(await recovered.append([message('a', '6')], 'fsync')).toMatchObject([{ duplicate: false }]);
-    await recovered.close();
-  });
+      machine.cut();
+      const recovered = await openDiskLog({ directory, disk: machine.boot(), segmentBytes: 8192 });
+      expect(recovered.head.offset).toBeGreaterThanOrEqual(2);
+      expect((await readAllOf(recovered, ['a'])).length).toBe(recovered.head.offset);
+      expect(await recovered.append([message('a', '6')], 'fsync')).toMatchObject([{ duplicate: false }]);
+      await recovered.close();
+    },
+  );
 
   test('an owner that was replaced acks nothing more', async () => {
     const { log, machine } = await open();

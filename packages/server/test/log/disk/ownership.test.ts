@@ -12,7 +12,9 @@ const source = path.resolve(import.meta.dirname, '../../../src/log/disk/ownershi
 /** A process that owns the directory until it is killed. */
 function owner(directory: string): Promise<{ pid: number; kill: () => Promise<void> }> {
   const script = `const { own } = await import(${JSON.stringify(source)}); await own(${JSON.stringify(directory)}); process.stdout.write('owned'); setInterval(() => {}, 1e6);`;
-  const child = spawn(process.execPath, ['--input-type=module', '-e', script], { stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
   return new Promise((resolve, reject) => {
     child.once('exit', code => reject(new Error(`the owner ended with ${code}`)));
     child.stdout.once('data', () => {

@@ -24,10 +24,18 @@ export async function prepareLog(
   options: Partial<DiskLogOptions> = {},
 ): Promise<PreparedLog> {
   const machine = new SimulatedDisk(new SeededRandom(1));
-  const log = await openDiskLog({ directory, disk: machine.boot(), clock: new ManualClock(), segmentBytes: 16384, ...options });
+  const log = await openDiskLog({
+    directory,
+    disk: machine.boot(),
+    clock: new ManualClock(),
+    segmentBytes: 16384,
+    ...options,
+  });
   const data: string[] = [];
   for (let i = 0; i < batches; i++) {
-    const messages = [0, 1, 2].map(n => message(`t/${n}`, `record ${i}.${n} ${'.'.repeat(40 * n)}`, { id: `${i}.${n}` }));
+    const messages = [0, 1, 2].map(n =>
+      message(`t/${n}`, `record ${i}.${n} ${'.'.repeat(40 * n)}`, { id: `${i}.${n}` }),
+    );
     await log.append(messages, 'fsync');
     data.push(...messages.map(({ data }) => Buffer.from(data).toString()));
   }
@@ -78,7 +86,10 @@ export async function reopen(image: Image, options: Partial<DiskLogOptions> = {}
 
 /** The newest segment of an image. */
 export function newestSegment(image: Image): string {
-  return [...image.keys()].filter(file => file.endsWith('.log')).sort().at(-1)!;
+  return [...image.keys()]
+    .filter(file => file.endsWith('.log'))
+    .sort()
+    .at(-1)!;
 }
 
 export function baseName(file: string): string {

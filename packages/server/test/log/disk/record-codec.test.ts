@@ -1,14 +1,17 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { decodeRecord, encodeRecord, recordIsWhole, recordTopicNumber } from '../../../src/log/disk/record-codec.ts';
 import { FrameHeader, findFrame, finishFrame, frameHeaderBytes, writeFrame } from '../../../src/log/disk/frame.ts';
+import { decodeRecord, encodeRecord, recordIsWhole, recordTopicNumber } from '../../../src/log/disk/record-codec.ts';
 import { decodeSegmentHeader, encodeSegmentHeader } from '../../../src/log/disk/segment-header.ts';
 import { parseSegmentName, segmentName } from '../../../src/log/disk/segment-name.ts';
 import { encodedBound } from '../../../src/log/intake.ts';
 import { LogRecord } from '../../../src/log/record.ts';
 import { message, plain } from '../messages.ts';
 
-const text = fc.oneof(fc.string({ minLength: 1, maxLength: 100 }), fc.string({ unit: 'binary', minLength: 1, maxLength: 40 }));
+const text = fc.oneof(
+  fc.string({ minLength: 1, maxLength: 100 }),
+  fc.string({ unit: 'binary', minLength: 1, maxLength: 40 }),
+);
 const wellFormed = text.map(value => value.toWellFormed());
 const optional = fc.option(wellFormed, { nil: undefined });
 
@@ -21,7 +24,9 @@ const records = fc
     id: optional,
     key: optional,
     by: optional,
-    headers: fc.option(fc.dictionary(wellFormed, wellFormed, { maxKeys: 4, noNullPrototype: true }), { nil: undefined }),
+    headers: fc.option(fc.dictionary(wellFormed, wellFormed, { maxKeys: 4, noNullPrototype: true }), {
+      nil: undefined,
+    }),
     producer: optional,
     end: fc.boolean(),
     ahead: fc.nat(0xffff_fffe),
@@ -78,7 +83,13 @@ describe('a frame', () => {
   test('comes back as it was; with any bit changed it is none', () => {
     fc.assert(
       fc.property(
-        fc.record({ body: fc.uint8Array({ maxLength: 200 }), first: offset, last: offset, durable: offset, time: offset }),
+        fc.record({
+          body: fc.uint8Array({ maxLength: 200 }),
+          first: offset,
+          last: offset,
+          durable: offset,
+          time: offset,
+        }),
         fc.nat(0xffff_ffff),
         fc.nat(),
         ({ body, first, last, durable, time }, previous, pick) => {
@@ -128,7 +139,12 @@ describe('a segment', () => {
     const names = offsets.map(offset => segmentName(offset, 0));
     expect([...names].sort()).toEqual(names);
     expect(names.map(name => parseSegmentName(name)?.firstOffset)).toEqual(offsets);
-    for (const name of ['1.0000.log', '0000000000000000.0000.log', '0000000000000001.0000.idx', '9999999999999999.0000.log'])
+    for (const name of [
+      '1.0000.log',
+      '0000000000000000.0000.log',
+      '0000000000000001.0000.idx',
+      '9999999999999999.0000.log',
+    ])
       expect(parseSegmentName(name)).toBeUndefined();
   });
 });

@@ -1,9 +1,9 @@
-import { beforeAll, describe, expect, test } from 'vitest';
-import { describeDamage, LogDamaged, openDiskLog, repair, verify } from '../../../src/log/index.ts';
-import { frameHeaderBytes } from '../../../src/log/disk/frame.ts';
-import { scanSegment, type ScannedFrame } from '../../../src/log/disk/scan.ts';
-import { decodeSegmentHeader, type SegmentHeader } from '../../../src/log/disk/segment-header.ts';
 import { filterSet } from '@tailrace/protocol';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { frameHeaderBytes } from '../../../src/log/disk/frame.ts';
+import { type ScannedFrame, scanSegment } from '../../../src/log/disk/scan.ts';
+import { decodeSegmentHeader, type SegmentHeader } from '../../../src/log/disk/segment-header.ts';
+import { describeDamage, LogDamaged, openDiskLog, repair, verify } from '../../../src/log/index.ts';
 import { ManualClock } from '../manual-clock.ts';
 import { message } from '../messages.ts';
 import { SeededRandom } from '../seeded-random.ts';
@@ -36,7 +36,9 @@ beforeAll(async () => {
 
 /** The image with one file changed. */
 function changed(image: Image, name: string, change: (content: Buffer) => Buffer): Image {
-  return new Map([...image].map(([other, content]) => [other, other === name ? change(Buffer.from(content)) : content]));
+  return new Map(
+    [...image].map(([other, content]) => [other, other === name ? change(Buffer.from(content)) : content]),
+  );
 }
 
 /** Opens it; what can be read must be a beginning of what was written. Says how many records, or 'refused'. */
@@ -60,7 +62,10 @@ describe('a tail that a crash left', () => {
     for (let length = last.position; length < last.position + last.length; length++) {
       const image = changed(killed.image, file, content => content.fill(0, length));
       // the last bytes may be zero anyway: padding
-      const whole = killed.image.get(file)!.subarray(length, last.position + last.length).every(byte => byte === 0);
+      const whole = killed.image
+        .get(file)!
+        .subarray(length, last.position + last.length)
+        .every(byte => byte === 0);
       expect(await outcome(image, killed.data)).toBe(whole ? 36 : 33);
     }
     const cut = changed(killed.image, file, content => content.subarray(0, last.position + 70));
@@ -92,10 +97,12 @@ describe('a tail that a crash left', () => {
     expect(reports.find(report => report.kind === 'tail_copied')).toMatchObject({ at: { offset: 34 } });
     const last = frames[frames.length - 1]!;
     expect(machine.content(file)).toHaveLength(last.position);
-    expect(machine.files().filter(name => name.endsWith('.log')).map(baseName)).toEqual([
-      '0000000000000001.0000.log',
-      '0000000000000034.0000.log',
-    ]);
+    expect(
+      machine
+        .files()
+        .filter(name => name.endsWith('.log'))
+        .map(baseName),
+    ).toEqual(['0000000000000001.0000.log', '0000000000000034.0000.log']);
   });
 
   test('a log that was closed is taken as it is', async () => {
@@ -213,7 +220,10 @@ describe('damage', () => {
     const clock = new ManualClock();
     const log = await openDiskLog({ directory, disk: machine.boot(), clock, segmentBytes: 16384 });
     const forged = killed.image.get(file)!.subarray(frames[0]!.position, frames[8]!.position);
-    await log.append([message('a', '1'), message('a', Buffer.concat([Buffer.alloc(5), forged])), message('a', '2')], 'fsync');
+    await log.append(
+      [message('a', '1'), message('a', Buffer.concat([Buffer.alloc(5), forged])), message('a', '2')],
+      'fsync',
+    );
     await log.append([message('a', '3')], 'fsync');
     machine.kill();
     const { records } = await reopen(imageOf(machine));
@@ -286,6 +296,32 @@ describe('damage', () => {
     await log.close();
   });
 
+  test('with the loss of the newest records accepted, reading ends and offsets are not given out again', async () => {
+    const many = await prepareLog(200, 'closed');
+    const { machine } = await reopen(many.image);
+    await machine.boot().unlink(
+      machine
+        .files()
+        .filter(name => name.endsWith('.log'))
+        .at(-1)!,
+    );
+    const open = (acceptLoss: boolean) =>
+      openDiskLog({ directory, disk: machine.boot(), clock: new ManualClock(), segmentBytes: 16384, acceptLoss });
+    await expect(open(false)).rejects.toMatchObject({ damages: [{ lost: { to: 600 } }] });
+    const log = await open(true);
+    const slice = await log.read(0, 600, filterSet(['#']), 1e9);
+    expect(slice.next).toBeLessThan(600);
+    expect(slice.records).toHaveLength(slice.next);
+    expect(await log.read(slice.next, 600, filterSet(['#']), 1e9)).toMatchObject({
+      after: 600,
+      records: [],
+      next: 600,
+    });
+    expect(await log.append([message('a')], 'fsync')).toMatchObject([{ offset: 601 }]);
+    await log.close();
+    await (await open(false)).close();
+  });
+
   test('a missing segment is told', async () => {
     const many = await prepareLog(400, 'closed');
     const segments = [...many.image.keys()].filter(name => name.endsWith('.log')).sort();
@@ -299,7 +335,7 @@ describe('damage', () => {
   });
 });
 
-/** Whether a log without its newest segment can be told from one that never had it: only after another start. */
+/** Without its newest segment a log cannot be told from one that never had it, until a start has written its epoch. */
 async function prepareAgain(image: Image): Promise<string> {
   try {
     const { records } = await reopen(image);

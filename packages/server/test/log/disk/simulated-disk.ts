@@ -16,7 +16,16 @@ interface DirectoryChange {
   apply(names: Map<string, Inode>): void;
 }
 
-export type DiskOperation = 'open' | 'write' | 'sync' | 'link' | 'rename' | 'unlink' | 'syncDirectory' | 'truncate' | 'read';
+export type DiskOperation =
+  | 'open'
+  | 'write'
+  | 'sync'
+  | 'link'
+  | 'rename'
+  | 'unlink'
+  | 'syncDirectory'
+  | 'truncate'
+  | 'read';
 
 /**
  * A disk that forgets as real ones do. Written sectors become durable by `sync`, names by `syncDirectory`; a power cut

@@ -31,7 +31,8 @@ export async function* dump(directory: string, options: DumpOptions = {}): Async
     if (firstOffset > to || limit < from) continue;
     const file = path.join(directory, name);
     const header = await readHeader(disk, file);
-    if (typeof header === 'string') throw new LogDamaged(directory, [{ segment: name, position: 0, what: header }], hint);
+    if (typeof header === 'string')
+      throw new LogDamaged(directory, [{ segment: name, position: 0, what: header }], hint);
     const buffer = await readAll(disk, file);
     const scan = scanSegment(buffer, header);
     for (const frame of scan.frames) {

@@ -1,5 +1,5 @@
 import * as path from 'node:path';
-import { ActiveIndex } from '../active-index.ts';
+import type { ActiveIndex } from '../active-index.ts';
 import type { Damage } from '../damage.ts';
 import type { Disk } from '../disk.ts';
 import { type EpochsFile, lossWasAccepted, readEpochs } from '../epochs-file.ts';
@@ -182,7 +182,10 @@ class Verification {
       if (footer.number !== segment.header.number || footer.generation !== segment.header.generation)
         this.#damages.push({ segment: name, what: 'the index belongs to another segment' });
       else if (footer.length !== buffer.length || (scan.bad === undefined && footer.lastOffset !== scan.last))
-        this.#damages.push({ segment: name, what: `the index is for ${footer.length} bytes up to offset ${footer.lastOffset}` });
+        this.#damages.push({
+          segment: name,
+          what: `the index is for ${footer.length} bytes up to offset ${footer.lastOffset}`,
+        });
       else return index;
     } catch (error) {
       if (!(error instanceof Error)) throw error;

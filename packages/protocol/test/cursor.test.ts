@@ -1,0 +1,157 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import {
+  type Cursor,
+  cursorPrefix,
+  cursorSuffix,
+  cursorTokenMaxBytes,
+  formatCursor,
+  isTailraceError,
+  lastMaxCount,
+  parseCursor,
+  parseFrom,
+} from '../src/index.ts';
+
+const cursor: fc.Arbitrary<Cursor> = fc.record({
+  log: fc.stringMatching(/^[a-z0-9]{4,16}$/),
+  epoch: fc.integer({ min: 0, max: 36 ** 10 - 1 }),
+  offset: fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER }),
+  time: fc.integer({ min: 0, max: 36 ** 10 - 1 }),
+});
+
+function refused(read: () => unknown): boolean {
+  try {
+    read();
+    return false;
+  } catch (error) {
+    if (!isTailraceError(error)) throw error;
+    expect(error.code).toBe('cursor_invalid');
+    return true;
+  }
+}
+
+describe('cursor tokens', () => {
+  it('come back as they went', () => {
+    fc.assert(
+      fc.property(cursor, value => {
+        const token = formatCursor(value);
+        expect(parseCursor(token)).toEqual(value);
+        expect(token).toMatch(/^[A-Za-z0-9._-]+$/);
+        expect(token.length).toBeLessThanOrEqual(cursorTokenMaxBytes);
+        expect(cursorPrefix(value.log, value.epoch) + cursorSuffix(value.offset, value.time)).toBe(token);
+      }),
+    );
+  });
+
+  it('are refused when no server made them', () => {
+    for (const bad of [
+      '',
+      'k',
+      'x'.repeat(2000),
+      'kabcd.1.2',
+      'kabcd.1.2.3.4',
+      'Kabcd.1.2.3',
+      'kabc.1.2.3',
+      'kABCD.1.2.3',
+      'kabcd.-1.2.3',
+      'kabcd.1.-2.3',
+      'kabcd.1.1e3.3',
+      'kabcd.1.9999999999999999.3',
+      'kabcd.1.2.3\n',
+      ' kabcd.1.2.3',
+      'kabcd.1.2.3 ',
+      'kabcd.1.\u0662.3',
+      'kabcd\0.1.2.3',
+    ])
+      expect([bad, refused(() => parseCursor(bad))]).toEqual([bad, true]);
+  });
+
+  it('never fail otherwise, whatever the text', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', maxLength: 60 }), text => {
+        if (!refused(() => parseCursor(text))) expect(formatCursor(parseCursor(text))).toBeTypeOf('string');
+      }),
+    );
+    fc.assert(
+      fc.property(
+        cursor,
+        fc.nat(),
+        fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }),
+        (value, at, character) => {
+          const token = formatCursor(value);
+          const i = at % token.length;
+          const changed = token.slice(0, i) + character + token.slice(i + 1);
+          if (refused(() => parseCursor(changed))) return;
+          for (const number of [parseCursor(changed).epoch, parseCursor(changed).offset, parseCursor(changed).time])
+            expect(Number.isSafeInteger(number) && number >= 0).toBe(true);
+        },
+      ),
+    );
+  });
+});
+
+describe('from', () => {
+  const now = 1_800_000_000_000;
+  it.each([
+    ['now', { at: 'now' }],
+    ['earliest', { at: 'earliest' }],
+    ['last', { at: 'last', count: 1 }],
+    ['last:1', { at: 'last', count: 1 }],
+    [`last:${lastMaxCount}`, { at: 'last', count: lastMaxCount }],
+    ['@0', { at: 'offset', offset: 0 }],
+    ['@9007199254740991', { at: 'offset', offset: Number.MAX_SAFE_INTEGER }],
+    ['-5m', { at: 'time', time: now - 300_000 }],
+    ['-250ms', { at: 'time', time: now - 250 }],
+    ['-1d', { at: 'time', time: now - 86_400_000 }],
+    ['-999999999999d', { at: 'time', time: 0 }],
+    ['2026-11-21T10:00:00Z', { at: 'time', time: Date.UTC(2026, 10, 21, 10) }],
+    ['2026-11-21T10:00:00.250+02:00', { at: 'time', time: Date.UTC(2026, 10, 21, 8) + 250 }],
+    ['1960-01-01T00:00:00Z', { at: 'time', time: 0 }],
+  ])('reads %s', (text, from) => expect(parseFrom(text, now)).toEqual(from));
+
+  it.each([
+    '',
+    'NOW',
+    'later',
+    'last:0',
+    'last:-1',
+    `last:${lastMaxCount + 1}`,
+    'last:',
+    'last:1.5',
+    '@',
+    '@-1',
+    '@1.5',
+    '@9007199254740993',
+    '@99999999999999999',
+    '-5',
+    '-m',
+    '5m',
+    '-5w',
+    '-5m ',
+    '+5m',
+    '2026-11-21',
+    '2026-11-21 10:00:00Z',
+    '2026-13-21T10:00:00Z',
+    '2026-11-21T10:00:00',
+    '2026-11-21T25:00:00Z',
+    '0',
+    'kabcd.1.2.3',
+  ])('refuses %j', text => expect(refused(() => parseFrom(text, now))).toBe(true));
+
+  it('never gives a time that is no time', () => {
+    fc.assert(
+      fc.property(
+        fc.oneof(
+          fc.string({ maxLength: 30 }),
+          fc.stringMatching(/^-\d{1,13}(ms|s|m|h|d)$/),
+          fc.date({ noInvalidDate: true }).map(date => date.toISOString()),
+        ),
+        text => {
+          if (refused(() => parseFrom(text, now))) return;
+          const from = parseFrom(text, now);
+          if (from.at === 'time') expect(Number.isInteger(from.time) && from.time >= 0).toBe(true);
+        },
+      ),
+    );
+  });
+});
