@@ -7,6 +7,7 @@ import { repository, sourceFiles } from './house/source-files.ts';
 
 const checks: Readonly<Record<string, () => boolean>> = {
   types: () => run('node_modules/typescript/bin/tsc', '--project', '.'),
+  'types of tests and examples': () => run('node_modules/typescript/bin/tsc', '--project', 'tsconfig.test.json'),
   'lint and format': () => run('node_modules/@biomejs/biome/bin/biome', 'check', '--error-on-warnings', '.'),
   'import directions': () => none(importFaults(sourceFiles())),
   seams: () => none(seamFaults(sourceFiles())),

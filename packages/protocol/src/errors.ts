@@ -132,23 +132,11 @@ export const errorTable = {
     retry: 'never',
     help: 'The request line and headers exceed `limits.header`.',
   },
-  uri_too_long: {
-    status: 414,
-    title: 'Request target too long',
-    retry: 'never',
-    help: 'The path and query exceed the limit on the request head. POST /v1/sse and /v1/poll take subscriptions in a body.',
-  },
   request_timeout: {
     status: 408,
     title: 'The request came too slowly',
     retry: 'later',
     help: 'The head or body did not arrive within its time-out.',
-  },
-  frame_too_large: {
-    status: 413,
-    title: 'Frame too large',
-    retry: 'never',
-    help: 'A WebSocket message from a client may have `limits.frame` bytes.',
   },
   // publishing
   topic_ended: {
@@ -260,12 +248,6 @@ export const errorTable = {
     title: 'Host not served here',
     retry: 'never',
     help: 'Without authentication the server answers only to loopback names. Add the name to `hosts`.',
-  },
-  protocol_error: {
-    status: 400,
-    title: 'WebSocket protocol error',
-    retry: 'never',
-    help: 'The bytes received are not valid WebSocket frames (RFC 6455).',
   },
   internal: {
     status: 500,

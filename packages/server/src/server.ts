@@ -25,6 +25,10 @@ export interface StartOptions {
   readonly acceptLoss?: boolean;
 }
 
+/** Largest record that the log's format takes, and what a record may have beside its data, bytes. */
+const recordMax = 32 * 1024 * 1024;
+const recordOverhead = 64 * 1024;
+
 const clock = systemClock;
 const random = systemRandom;
 
@@ -34,15 +38,18 @@ export class Server {
   readonly log: Log;
   readonly hub: Hub;
   readonly gateway: Gateway;
+  readonly results: PublishResults;
   readonly door: Door;
   readonly #api: Api;
   readonly #logger: pino.Logger;
+  readonly #metrics: Metrics;
   #closing: Promise<void> | undefined;
 
   private constructor(config: Config, log: Log, metrics: Metrics, logger: pino.Logger) {
     this.config = config;
     this.log = log;
     this.#logger = logger;
+    this.#metrics = metrics;
     const { limits } = config;
     const onFault = (error: unknown): void => logger.error(error, 'fault');
     this.hub = new Hub({
@@ -73,8 +80,10 @@ export class Server {
     };
     const origins = new OriginPolicy({ origins: config.origins, hosts: config.hosts, authenticated: config.insecure });
     const connectionsMax = connectionsAllowed(limits.connections);
+    this.results = new PublishResults(this.hub.tokens, metrics.publishes);
     this.gateway = new Gateway({
       hub: this.hub,
+      results: this.results,
       clock,
       random,
       limits: frameLimits,
@@ -105,7 +114,6 @@ export class Server {
       gateway: this.gateway,
       origins,
       clock,
-      results: new PublishResults(this.hub.tokens, metrics.publishes),
       handle: (req, res) => this.#api.handle(req, res),
       headerMax: limits.header,
       headerTimeout: config.header.timeout,
@@ -156,6 +164,7 @@ export class Server {
     this.hub.close();
     this.gateway.close();
     await this.#api.close();
+    this.#metrics.close();
     this.door.destroy();
     await stopped;
     await this.log.close();
@@ -202,7 +211,8 @@ function openLog(
     },
     dedupe: { ids: config.dedupe.ids, ageMs: config.dedupe.age },
     pending: { bytes: config.pending.bytes },
-    onReport: ({ level, ...report }: LogReport) => logger[level](report, report.message),
+    recordBytes: Math.min(recordMax, config.limits.message + recordOverhead),
+    onReport: ({ level, message, ...report }: LogReport) => logger[level](report, message),
     onCommitStats: metrics.onCommit,
   };
   if (config.engine === 'memory') return Promise.resolve(openMemoryLog(common));

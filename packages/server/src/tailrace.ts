@@ -8,10 +8,9 @@ import {
   defaultInputLimits,
   type Envelope,
   filterSet,
-  TailraceError,
 } from '@tailrace/protocol';
 import { type ConfigInput, createConfig } from './config/index.ts';
-import { envelopeText, passedOn } from './hub/index.ts';
+import { envelopeText } from './hub/index.ts';
 import { Server } from './server.ts';
 
 /** Fields of a message beside topic and data (docs/protocol.md §1). */
@@ -74,13 +73,11 @@ export class Tailrace implements AsyncDisposable {
 
   /** Publishes one message; resolves after its commit. `data` is a JSON value, or with `contentType` a string or bytes. Throws TailraceError. */
   async publish(topic: string, data: unknown, options: PublishOptions = {}): Promise<PublishReceipt> {
-    const { hub } = this.#server;
+    const { hub, results } = this.#server;
     const message = checkMessage(topic, toBytes(data, options.contentType), options, defaultInputLimits);
-    const [result] = await hub.publisher.publish([message]);
-    if (result === passedOn) return { duplicate: false };
-    if (result === undefined || 'error' in result)
-      throw result?.error ?? new TailraceError('internal', 'the publish has no result');
-    return { offset: result.offset, cursor: hub.tokens.of(result.offset, result.time), duplicate: result.duplicate };
+    const { results: told, failed } = results.all(await hub.publisher.publish([message]), 1);
+    if (failed !== undefined) throw failed;
+    return told[0] as PublishReceipt;
   }
 
   /**

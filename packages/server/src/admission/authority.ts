@@ -1,3 +1,5 @@
+import { isIPv4, isIPv6 } from 'node:net';
+
 /** Host name and port as they stand in a `Host` header or an origin; the name in lower case, without a final dot. */
 export interface Authority {
   readonly name: string;
@@ -26,4 +28,9 @@ export function isLoopbackName(name: string): boolean {
   if (name === 'localhost' || name === '[::1]' || name === '[0:0:0:0:0:0:0:1]') return true;
   const octets = v4Loopback.exec(name);
   return octets !== null && Number(octets[1]) <= 255 && Number(octets[2]) <= 255 && Number(octets[3]) <= 255;
+}
+
+/** Whether the name is an IP address: no resolver has a say in what it means. */
+export function isAddress(name: string): boolean {
+  return isIPv4(name) || (name.startsWith('[') && isIPv6(name.slice(1, -1)));
 }

@@ -1,11 +1,13 @@
 import { TailraceError } from '@tailrace/protocol';
-import { type Authority, isLoopbackName, parseAuthority } from './authority.ts';
+import { type Authority, isAddress, isLoopbackName, parseAuthority } from './authority.ts';
 
 export interface OriginOptions {
   /** Origins served beside the server's own, such as `https://app.example.com`; `*` is every page. */
   readonly origins: readonly string[];
   /** Names without port under which an unauthenticated server answers, beside loopback names. */
   readonly hosts: readonly string[];
+  /** Whether an IP address as `Host` is served too, without authentication. */
+  readonly addresses?: boolean;
   /** Whether requests have to prove who they are: then any `Host` is served. */
   readonly authenticated: boolean;
 }
@@ -37,6 +39,7 @@ export class OriginPolicy {
   readonly #anyOrigin: boolean;
   readonly #hosts: ReadonlySet<string>;
   readonly #authenticated: boolean;
+  readonly #addresses: boolean;
   readonly #kept = new Map<string, OriginVerdict>();
 
   constructor(options: OriginOptions) {
@@ -44,6 +47,7 @@ export class OriginPolicy {
     this.#anyOrigin = options.origins.includes('*');
     this.#hosts = new Set(options.hosts.map(host => host.toLowerCase().replace(/\.$/, '')));
     this.#authenticated = options.authenticated;
+    this.#addresses = options.addresses ?? false;
   }
 
   /** Hot. */
@@ -68,7 +72,8 @@ export class OriginPolicy {
     if (here === undefined)
       return { error: new TailraceError('bad_request', `the Host header ${shown(host)} is not a host name with port`) };
     const loopback = isLoopbackName(here.name);
-    if (!this.#authenticated && !loopback && !this.#hosts.has(here.name)) {
+    const known = loopback || this.#hosts.has(here.name) || (this.#addresses && isAddress(here.name));
+    if (!this.#authenticated && !known) {
       return {
         error: new TailraceError(
           'host_refused',

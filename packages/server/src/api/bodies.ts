@@ -100,7 +100,7 @@ export class Bodies {
    * to see the answer.
    */
   refuse(req: IncomingMessage, res: ServerResponse, cors: HeaderList, cause: unknown, more: HeaderList = []): void {
-    if (req.complete || !hasBody(req)) {
+    if (req.complete || res.headersSent || !hasBody(req)) {
       this.answers.problem(res, cause, cors, more);
       return;
     }

@@ -1,5 +1,5 @@
 export { Api, type ApiOptions, type ApiSettings, createApi } from './api.ts';
-export { filterParameter } from './filters.ts';
+export { filterParameter, queryFilters } from './filters.ts';
 export { PublishResults } from './publish-results.ts';
 export type { AnswerDoc, Parameter, Parameters, PlainRoute, RouteDoc, Schema } from './route.ts';
 export { QueryValues, readQuery } from './route.ts';

@@ -35,11 +35,11 @@ export class PublishResults {
     return error;
   }
 
-  /** The results of `total` messages, of which those after the first failure were not attempted. */
-  all(
-    results: readonly Published[],
-    total: number,
-  ): { results: PublishResult[]; accepted: number; failed: TailraceError | undefined } {
+  /**
+   * The results of `total` messages, in their order. Those behind a failure that nobody tried are told so; where the
+   * outcome of an append is unknown each of its messages says that, since each may be in the log.
+   */
+  all(results: readonly Published[], total: number): AllResults {
     const told: PublishResult[] = [];
     let accepted = 0;
     let failed: TailraceError | undefined;
@@ -47,26 +47,37 @@ export class PublishResults {
       if (result === passedOn) {
         this.#counts.live++;
         told.push({ duplicate: false });
+        accepted++;
       } else if ('error' in result) {
         this.#counts.fail(result.error.code);
-        failed = result.error.placed({ index: told.length });
-        told.push({ error: failed.toProblem() });
-        break;
+        const error = result.error.placed({ index: told.length });
+        failed ??= error;
+        told.push({ error: error.toProblem() });
       } else {
         if (result.duplicate) this.#counts.duplicates++;
         else this.#counts.appended++;
         const cursor = this.#tokens.of(result.offset, result.time);
         told.push({ offset: result.offset, cursor, duplicate: result.duplicate });
+        accepted++;
       }
-      accepted++;
     }
-    if (failed !== undefined && told.length < total) {
-      const error = new TailraceError(
-        'not_attempted',
-        'an earlier message of the same request failed, and messages are appended in order',
-      ).toProblem();
-      while (told.length < total) told.push({ error });
+    while (told.length < total) {
+      const at = { index: told.length };
+      told.push({
+        error: new TailraceError(
+          'not_attempted',
+          'an earlier message of the same request failed, and messages are appended in order',
+          { at },
+        ).toProblem(),
+      });
     }
     return { results: told, accepted, failed };
   }
+}
+
+export interface AllResults {
+  readonly results: PublishResult[];
+  readonly accepted: number;
+  /** The first failure. */
+  readonly failed: TailraceError | undefined;
 }

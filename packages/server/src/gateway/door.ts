@@ -1,13 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
-import {
-  type AddressInfo,
-  createServer as createSocketServer,
-  Socket,
-  type Server as SocketServer,
-} from 'node:net';
+import { type AddressInfo, createServer as createSocketServer, Socket, type Server as SocketServer } from 'node:net';
 import { TailraceError } from '@tailrace/protocol';
 import { corsHeaders, type OriginPolicy } from '../admission/index.ts';
-import type { PublishResults } from '../api/index.ts';
 import { Deadlines, type Expiring } from '../hub/index.ts';
 import type { Clock } from '../log/index.ts';
 import { BarePublisher, type BarePublishing } from './bare-publisher.ts';
@@ -23,8 +17,6 @@ export interface DoorOptions {
   readonly gateway: Gateway;
   readonly origins: OriginPolicy;
   readonly clock: Clock;
-  /** Turns results of publishes on bare sockets into answers. */
-  readonly results: PublishResults;
   /** Everything that is not a streaming GET, and streaming GETs that node:http had to read. */
   readonly handle: (req: IncomingMessage, res: ServerResponse) => void;
   /** Bytes of a request head. */
@@ -80,7 +72,7 @@ export class Door {
       clock,
       limits: gateway.o.limits,
       heads: new PublishHeads(options.origins, options.headerMax, barePublishMax),
-      results: options.results,
+      results: gateway.o.results,
       deadlines: this.#headDeadlines,
       onFault: gateway.o.onFault,
       handOver: (socket, bytes) => this.#handOver(socket, bytes),
@@ -269,6 +261,9 @@ export class Door {
     }
     const responder = new BareResponder(socket);
     if ('error' in verdict) answerProblem(responder, verdict.error, []);
+    // an app may have mounted it under a prefix, and passes on every upgrade it gets
+    else if (!pathOf(head.target).endsWith('/v1/ws'))
+      answerProblem(responder, new TailraceError('not_found', 'WebSocket is spoken at /v1/ws'), []);
     else
       upgradeToWebSocket(
         this.#o.gateway,

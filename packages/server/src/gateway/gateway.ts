@@ -1,5 +1,6 @@
 import type { FrameLimits, Ref, ServerFrame } from '@tailrace/protocol';
 import { TailraceError } from '@tailrace/protocol';
+import type { PublishResults } from '../api/index.ts';
 import type { Encoding, Hub } from '../hub/index.ts';
 import type { Clock, Random } from '../log/index.ts';
 import { webSocketJson } from './frame-encoding.ts';
@@ -10,6 +11,8 @@ import { Wheel } from './wheel.ts';
 
 export interface GatewayOptions {
   readonly hub: Hub;
+  /** Turns what the publisher says into what clients are told. */
+  readonly results: PublishResults;
   readonly clock: Clock;
   readonly random: Random;
   readonly limits: FrameLimits;

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { checkFilters, type FilterSet, filterSet, urlFilter } from '@tailrace/protocol';
-import type { QueryValues } from '../api/index.ts';
+import type { FilterSet } from '@tailrace/protocol';
+import { type QueryValues, queryFilters } from '../api/index.ts';
 import type { Start } from '../hub/index.ts';
 import type { LogRecord } from '../log/index.ts';
 import { joinEnvelopes } from './envelopes.ts';
@@ -20,7 +20,7 @@ export async function pollMessages(
   wait: number,
   cors: readonly string[],
 ): Promise<void> {
-  const filters = filterSet(checkFilters(query.list('filter').map(urlFilter), gateway.o.limits));
+  const filters = queryFilters(query.list('filter'), gateway.o.limits);
   const last = req.headers['last-event-id'];
   const cursor = (typeof last === 'string' && last !== '' ? last : undefined) ?? query.text('cursor');
   // a "+" of a time zone arrives as a space, as in every query

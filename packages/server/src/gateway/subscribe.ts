@@ -75,10 +75,7 @@ function refuseItem(
   if (session.closed) return;
   if (!isTailraceError(thrown)) gateway.o.onFault(thrown);
   const problem = toTailraceError(thrown).placed({ index }).toProblem();
-  session.notice({
-    type: 'error',
-    ...(ref === undefined ? {} : { ref }),
-    ...(sub === undefined ? {} : { sub }),
-    ...problem,
-  });
+  // `sub` says that this subscription is over; the one that has the label already is not
+  const over = sub === undefined || problem.code === 'already_subscribed' ? {} : { sub };
+  session.notice({ type: 'error', ...(ref === undefined ? {} : { ref }), ...over, ...problem });
 }

@@ -7,7 +7,7 @@ export type { Encoding } from './encoding.ts';
 export { envelopeMaxBytes, envelopeText, writeEnvelope } from './envelope-bytes.ts';
 export { Hub, type HubOptions } from './hub.ts';
 export type { FinishWaiter, Outlet } from './outlet.ts';
-export { type DurabilityRule, type Published, Publisher, passedOn } from './publisher.ts';
+export { type DurabilityRule, failures, type Published, Publisher, passedOn } from './publisher.ts';
 export { type Read, Reader } from './reader.ts';
 export { type CutReason, type Deliveries, Session, type SessionOwner } from './session.ts';
 export type { Place, Start, StartRequest } from './start.ts';

@@ -105,9 +105,9 @@ export class Publisher {
         results.push(...(await this.#o.log.append(messages.slice(start, i), durability)).map(toPublished));
       } catch (error) {
         if (start === 0) throw error;
-        results.push({ error: toTailraceError(error) });
+        results.push(...failures(toTailraceError(error), i - start));
       }
-      if (results.length < i || 'error' in Object(results[results.length - 1])) break;
+      if (results.length < i || isFailure(results[i - 1]!)) break;
     }
     return results;
   }
@@ -146,4 +146,16 @@ function toPublished(
   result: { readonly offset: number; readonly time: number; readonly duplicate: boolean } | { readonly error: Error },
 ): Published {
   return 'error' in result ? { error: toTailraceError(result.error) } : result;
+}
+
+function isFailure(result: Published): boolean {
+  return result !== passedOn && 'error' in result;
+}
+
+/**
+ * What a rejected append of `count` messages means for each: where the outcome is unknown any of them may be in the log,
+ * otherwise the first failed and the rest were not attempted.
+ */
+export function failures(error: TailraceError, count: number): Published[] {
+  return Array.from({ length: error.toProblem().outcome === 'unknown' ? count : 1 }, () => ({ error }));
 }

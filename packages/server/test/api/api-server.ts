@@ -3,7 +3,7 @@ import { createServer } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { defaultInputLimits, type FrameLimits } from '@tailrace/protocol';
 import { OriginPolicy } from '../../src/admission/index.ts';
-import { type Api, createApi } from '../../src/api/index.ts';
+import { type Api, createApi, PublishResults } from '../../src/api/index.ts';
 import { Gateway } from '../../src/gateway/gateway.ts';
 import { pollRoutes } from '../../src/gateway/poll.ts';
 import { Hub, type HubOptions } from '../../src/hub/index.ts';
@@ -63,6 +63,7 @@ export async function startApi(options: ApiServerOptions = {}): Promise<ApiServe
   });
   const gateway = new Gateway({
     hub,
+    results: new PublishResults(hub.tokens, metrics.publishes),
     clock,
     random: systemRandom,
     limits,

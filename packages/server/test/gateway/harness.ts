@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { checkMessage, defaultInputLimits, isTailraceError, type MessageFields } from '@tailrace/protocol';
-import { corsHeaders, OriginPolicy, type OriginOptions } from '../../src/admission/index.ts';
+import { corsHeaders, type OriginOptions, OriginPolicy } from '../../src/admission/index.ts';
 import { PublishResults } from '../../src/api/index.ts';
 import { Door, Gateway, type GatewayOptions } from '../../src/gateway/index.ts';
 import { sseRoutes } from '../../src/gateway/sse-routes.ts';
@@ -53,9 +53,11 @@ export class Rooms {
       ...options.hub,
     });
     const origins = new OriginPolicy({ origins: [], hosts: [], authenticated: false, ...options.origins });
+    this.#results = new PublishResults(this.hub.tokens, new PublishCounts());
     this.gateway = new Gateway({
       ...common,
       hub: this.hub,
+      results: this.#results,
       limits: { ...defaultInputLimits, items: 1000 },
       frameMax: 1024 * 1024,
       connectionsMax: options.connectionsMax ?? 19_000,
@@ -69,12 +71,10 @@ export class Rooms {
       onFault,
       ...options.gateway,
     });
-    this.#results = new PublishResults(this.hub.tokens, new PublishCounts());
     this.door = new Door({
       gateway: this.gateway,
       origins,
       clock: systemClock,
-      results: this.#results,
       headerMax: options.headerMax ?? 16_384,
       headerTimeout: options.headerTimeout ?? 10_000,
       spare: options.spare ?? 256,
@@ -110,7 +110,13 @@ export class Rooms {
     req.on('end', () => void this.#answer(path, corsHeaders(verdict.allowOrigin), req, res, Buffer.concat(chunks)));
   }
 
-  async #answer(path: string, cors: readonly string[], req: IncomingMessage, res: ServerResponse, body: Buffer): Promise<void> {
+  async #answer(
+    path: string,
+    cors: readonly string[],
+    req: IncomingMessage,
+    res: ServerResponse,
+    body: Buffer,
+  ): Promise<void> {
     try {
       const stream = sseRoutes(this.gateway).find(route => route.path === path && route.method === req.method);
       if (stream !== undefined) await stream.handle(req, res, '', cors, body);

@@ -3,7 +3,6 @@ import {
   type ClientFrame,
   FrameError,
   isTailraceError,
-  type PublishResult,
   parseClientFrame,
   type Ref,
   type RefusedItem,
@@ -14,6 +13,7 @@ import {
 } from '@tailrace/protocol';
 import {
   type CutReason,
+  failures,
   type Published,
   passedOn,
   type Session,
@@ -257,40 +257,23 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
   }
 
   async #publish(frame: ClientFrame & { readonly type: 'publish' }): Promise<void> {
+    const { hub, o } = this.#gateway;
     this.#publishing++;
-    let results: PublishResult[];
+    let published: readonly Published[] = [];
     try {
-      const published = frame.messages.length === 0 ? [] : await this.#gateway.hub.publisher.publish(frame.messages);
-      results = published.map(result => this.#toResult(result));
+      if (frame.messages.length > 0) published = await hub.publisher.publish(frame.messages);
     } catch (error) {
-      if (!isTailraceError(error)) this.#gateway.o.onFault(error);
-      results = [{ error: toTailraceError(error).toProblem() }];
+      if (!isTailraceError(error)) o.onFault(error);
+      published = failures(toTailraceError(error), frame.messages.length);
     }
     this.#publishing--;
+    const reached =
+      published.length === frame.messages.length && !published.some(result => result !== passedOn && 'error' in result);
+    if (frame.failed !== undefined && reached) published = [...published, { error: frame.failed }];
+    const { results } = o.results.all(published, frame.total);
     if (this.session.closed) return;
-    if (
-      frame.failed !== undefined &&
-      results.length === frame.messages.length &&
-      results.every(result => !('error' in result))
-    ) {
-      results.push({ error: frame.failed.toProblem() });
-    }
-    while (results.length < frame.total) {
-      results.push({
-        error: new TailraceError('not_attempted', 'an earlier message of this frame failed', {
-          at: { index: results.length },
-        }).toProblem(),
-      });
-    }
     this.#send({ type: 'published', ...withRef(frame.ref), results });
     if (this.#waiting !== null) this.#goOn();
-  }
-
-  #toResult(result: Published): PublishResult {
-    if (result === passedOn) return { duplicate: false };
-    if ('error' in result) return { error: result.error.toProblem() };
-    const { offset, time, duplicate } = result;
-    return { offset, cursor: this.#gateway.hub.tokens.of(offset, time), duplicate };
   }
 
   #send(frame: ServerFrame): void {

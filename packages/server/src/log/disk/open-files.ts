@@ -62,6 +62,7 @@ export class OpenFiles {
   async #close(open: OpenFile): Promise<void> {
     // one that could not be opened has nothing to close
     const file = await open.file.catch(() => undefined);
-    await file?.close();
+    // it was only read: nothing is lost when closing fails
+    await file?.close().catch(() => undefined);
   }
 }

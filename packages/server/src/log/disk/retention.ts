@@ -47,9 +47,11 @@ export class Retention {
     this.#stopTimer = this.#parts.clock.every(logDefaults.sweepMs, () => {
       if (this.#sweeping) return;
       this.#sweeping = true;
-      void this.#queue(() => this.#sweep()).finally(() => {
+      // a failure has been reported; the next sweep tries again
+      const done = () => {
         this.#sweeping = false;
-      });
+      };
+      this.#queue(() => this.#sweep()).then(done, done);
     });
   }
 

@@ -77,6 +77,25 @@ describe('a log that is opened again', () => {
     }
   });
 
+  test('holds records larger than a write and than a segment', async () => {
+    const directory = temporaryDirectory();
+    const options: DiskLogOptions = { directory, segmentBytes: 64 * 1024, recordBytes: 32 << 20, hotBytes: 1 };
+    const sizes = [10, 3 << 20, 100, 20 << 20, 70_000, 10];
+    let log = await openDiskLog(options);
+    await Promise.all(
+      sizes.map((size, i) => log.append([message('big', Buffer.alloc(size, i + 1))], i % 2 ? 'fsync' : 'written')),
+    );
+    for (let start = 0; start < 2; start++) {
+      const records = await readAllOf(log, ['#']);
+      expect(records.map(record => record.data.length)).toEqual(sizes);
+      expect(records.every((record, i) => Buffer.alloc(sizes[i]!, i + 1).equals(record.data))).toBe(true);
+      expect((await readAllOf(log, ['big'])).length).toBe(sizes.length);
+      await log.close();
+      log = await openDiskLog(options);
+    }
+    await log.close();
+  });
+
   test('is dumped and verified without a server', async () => {
     const directory = temporaryDirectory();
     const log = await openDiskLog({ directory, segmentBytes: 4096 });

@@ -3,6 +3,7 @@ import type { FilterSet } from '@tailrace/protocol';
 import type { LogRecord } from '../../record.ts';
 import { LogDamaged } from '../damage.ts';
 import type { Disk } from '../disk.ts';
+import { lossWasAccepted, readEpochs } from '../epochs-file.ts';
 import { frameHeaderBytes } from '../frame.ts';
 import { nodeDisk } from '../node-disk.ts';
 import { readAll, readHeader } from '../read-segment.ts';
@@ -21,6 +22,7 @@ export interface DumpOptions {
 /** The records of a log that no server needs to hold open, in order. Throws LogDamaged at the first bad place. */
 export async function* dump(directory: string, options: DumpOptions = {}): AsyncGenerator<LogRecord, void, undefined> {
   const { from = 1, to = Number.MAX_SAFE_INTEGER, filters, disk = nodeDisk } = options;
+  const epochs = await readEpochs(disk, directory).catch(() => undefined);
   const names = (await disk.list(directory)).map(parseSegmentName).filter(name => name !== undefined);
   names.sort((a, b) => a.firstOffset - b.firstOffset || b.generation - a.generation);
   const newest = names.filter((name, i) => name.firstOffset !== names[i - 1]?.firstOffset);
@@ -44,7 +46,7 @@ export async function* dump(directory: string, options: DumpOptions = {}): Async
       }
     }
     const needed = Math.max(scan.durable, newest[i + 1] === undefined ? 0 : limit);
-    if (scan.last < Math.min(needed, to)) {
+    if (scan.last < Math.min(needed, to) && !lossWasAccepted(epochs, scan.last + 1, needed)) {
       const bad = scan.bad ?? { frame: scan.frames.length, position: scan.end, what: 'frames are missing' };
       throw new LogDamaged(directory, [{ segment: name, offset: scan.last + 1, ...bad }], hint);
     }
