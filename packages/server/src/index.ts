@@ -5,6 +5,7 @@ export {
   type PublishOptions,
   type PublishReceipt,
   type ReceivedMessage,
+  type SubscribeNotice,
   type SubscribeOptions,
   Tailrace,
 } from './tailrace.ts';

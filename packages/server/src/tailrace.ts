@@ -42,7 +42,13 @@ export interface SubscribeOptions {
   readonly cursor?: string;
   /** Ends the iteration. */
   readonly signal?: AbortSignal;
+  /** Told when records are missing (`gap`) or the cursor did not fit (`reset`); reading goes on from `cursor`. */
+  readonly onNotice?: (notice: SubscribeNotice) => void;
 }
+
+export type SubscribeNotice =
+  | { readonly type: 'gap'; readonly cursor: string; readonly reason: 'trimmed' }
+  | { readonly type: 'reset'; readonly cursor: string; readonly reason: 'epoch' | 'ahead' };
 
 /** A message as an embedded subscriber gets it; `cursor` resumes after it, here or over any transport. */
 export type ReceivedMessage = Envelope & { readonly cursor: string };
@@ -82,8 +88,8 @@ export class Tailrace implements AsyncDisposable {
 
   /**
    * Iterates over the messages of one or more filters: history from `from` or `cursor`, then live. It reads as fast as
-   * the loop takes them and holds nothing for a slow one. A cursor that no longer fits throws `cursor_invalid`; what
-   * retention has removed is skipped as any reader would be told by `gap`.
+   * the loop takes them and holds nothing for a slow one. Throws `cursor_invalid` for a malformed cursor; what is
+   * missing is told to `onNotice`.
    */
   async *subscribe(
     filter: string | readonly string[],
@@ -93,10 +99,24 @@ export class Tailrace implements AsyncDisposable {
     const filters = filterSet(checkFilters(filter, defaultInputLimits));
     const signal = options.signal ?? new AbortController().signal;
     const start = await hub.resolveStart(filters, { cursor: options.cursor, from: options.from });
-    const reader = hub.reader(filters, start.snapshot?.to ?? start.jump?.to ?? start.at);
-    for (const record of start.snapshot?.records ?? []) yield this.#received(record);
+    const { jump, snapshot } = start;
+    if (jump !== undefined) {
+      const cursor = hub.tokens.of(jump.to.offset, jump.to.time);
+      options.onNotice?.(
+        jump.type === 'gap'
+          ? { type: 'gap', cursor, reason: 'trimmed' }
+          : { type: 'reset', cursor, reason: jump.reason },
+      );
+    }
+    const reader = hub.reader(filters, snapshot?.to ?? jump?.to ?? start.at);
+    for (const record of snapshot?.records ?? []) {
+      if (signal.aborted) return;
+      yield this.#received(record);
+    }
     while (!signal.aborted) {
-      const { records, atHead } = await reader.read(readBytes);
+      const { records, gap, atHead } = await reader.read(readBytes);
+      if (gap !== undefined)
+        options.onNotice?.({ type: 'gap', cursor: hub.tokens.of(gap.offset, gap.time), reason: 'trimmed' });
       for (const record of records) {
         if (signal.aborted) return;
         yield this.#received(record);

@@ -47,7 +47,9 @@ export function resolveStart(
   const end = cursor.log === log.id ? log.endOf(cursor.epoch) : undefined;
   const at = { offset: cursor.offset, time: cursor.time };
   if (end !== undefined && cursor.offset <= end) {
-    if (cursor.offset >= log.floor) return { at, recovered: true, jump: undefined, snapshot: undefined, now: false };
+    // what an operator gave up as lost is told by `gap` when reading comes by; it must not be denied before (I4)
+    const recovered = !log.lost.some(range => range.to > cursor.offset);
+    if (cursor.offset >= log.floor) return { at, recovered, jump: undefined, snapshot: undefined, now: false };
     return log
       .positionOf(log.floor)
       .then(to => ({ at, recovered: false, jump: { type: 'gap', to }, snapshot: undefined, now: false }));

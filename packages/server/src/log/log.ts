@@ -1,6 +1,7 @@
 import type { FilterSet, Message } from '@tailrace/protocol';
 import type { HotTail } from './hot-tail.ts';
 import type { LogRecord, StoredDurability } from './record.ts';
+import type { OffsetRange } from './report.ts';
 
 /**
  * One ordered, append-only sequence of records: the seam under everything (design §6, §8). An engine with several
@@ -25,6 +26,8 @@ export interface Log {
   readonly head: Position;
   /** Records with offset > floor are all still here; a cursor below it has missed some. */
   readonly floor: number;
+  /** Stretches of offsets whose loss an operator accepted: a reader from below one of them has missed it. */
+  readonly lost: readonly OffsetRange[];
   readonly status: LogStatus;
 
   /**

@@ -1,7 +1,7 @@
 import type { ServerResponse } from 'node:http';
 import { type FilterSet, type InputLimits, parseCursor, parseFrom } from '@tailrace/protocol';
 import type { HeaderList } from '../../admission/index.ts';
-import { envelopeMaxBytes, type Hub, type Start, writeEnvelope } from '../../hub/index.ts';
+import { envelopeMaxBytes, type Hub, type Place, type Start, writeEnvelope } from '../../hub/index.ts';
 import type { LogRecord } from '../../log/index.ts';
 import type { Answers } from '../answers.ts';
 import type { Bodies, Swept } from '../bodies.ts';
@@ -72,7 +72,7 @@ async function replay(call: Call, options: ReplayOptions): Promise<typeof answer
       query.text('order') === 'newest'
         ? await writeNewest(hub, filters, start, to, limit ?? 100, out)
         : await writeOldest(hub, filters, start, to, limit ?? Number.POSITIVE_INFINITY, out);
-    out.done({ done: true, ...end, ...toldJump(hub, start) });
+    out.done({ done: true, ...toldJump(hub, start), ...end });
   } catch (error) {
     out.fail(error);
   } finally {
@@ -82,6 +82,8 @@ async function replay(call: Call, options: ReplayOptions): Promise<typeof answer
 }
 
 interface End {
+  /** Where reading went on behind records that are gone; the last place when there were several. */
+  readonly gap?: { readonly cursor: string; readonly reason: 'trimmed' };
   readonly cursor: string;
   readonly before: string;
   readonly more: boolean;
@@ -117,8 +119,12 @@ function beginning({ at, jump, snapshot }: Start): { offset: number; time: numbe
 /** What is not there any more is told, in the last line (I4). */
 function toldJump(hub: Hub, { jump }: Start): object {
   if (jump === undefined || jump.to.offset === 0) return {};
-  const cursor = hub.tokens.of(jump.to.offset, jump.to.time);
-  return jump.type === 'gap' ? { gap: { cursor, reason: 'trimmed' } } : { reset: { cursor, reason: jump.reason } };
+  if (jump.type === 'gap') return toldGap(hub, jump.to);
+  return { reset: { cursor: hub.tokens.of(jump.to.offset, jump.to.time), reason: jump.reason } };
+}
+
+function toldGap(hub: Hub, to: Place): { gap: { cursor: string; reason: 'trimmed' } } {
+  return { gap: { cursor: hub.tokens.of(to.offset, to.time), reason: 'trimmed' } };
 }
 
 async function writeOldest(
@@ -134,6 +140,7 @@ async function writeOldest(
   let last = beginning(start);
   let written = 0;
   let more = false;
+  let skipped: Place | undefined;
   const take = async (records: readonly LogRecord[]): Promise<void> => {
     const left = limit - written;
     more = records.length > left;
@@ -146,7 +153,8 @@ async function writeOldest(
   };
   if (start.snapshot !== undefined) await take(start.snapshot.records.filter(record => record.offset <= to));
   while (!more && reader.offset < to && !out.gone) {
-    const { records } = await reader.read(stretchBytes, to);
+    const { records, gap } = await reader.read(stretchBytes, to);
+    if (gap !== undefined) skipped = gap;
     await take(records);
   }
   const reached = more
@@ -157,6 +165,7 @@ async function writeOldest(
     cursor: hub.tokens.of(reached.offset, reached.time),
     before: hub.tokens.of(before.offset, before.time),
     more,
+    ...(skipped === undefined ? {} : toldGap(hub, skipped)),
   };
 }
 
@@ -182,10 +191,13 @@ async function writeNewest(
   const end = await hub.log.positionOf(to);
   const oldest = records[records.length - 1];
   const before = oldest === undefined ? from : { offset: oldest.offset - 1, time: oldest.time };
+  const lost = hub.log.lost.findLast(range => range.to > before.offset && range.from <= to);
+  const skipped = lost === undefined ? undefined : await hub.log.positionOf(lost.to);
   return {
     cursor: hub.tokens.of(Math.max(to, from.offset), Math.max(end.time, from.time)),
     before: hub.tokens.of(before.offset, before.time),
     more,
+    ...(skipped === undefined ? {} : toldGap(hub, skipped)),
   };
 }
 

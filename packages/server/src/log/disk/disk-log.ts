@@ -8,7 +8,7 @@ import { type CommonLogOptions, logDefaults } from '../options.ts';
 import { PendingAppend } from '../pending-append.ts';
 import { type Random, systemRandom } from '../random.ts';
 import type { LogRecord, StoredDurability } from '../record.ts';
-import type { LogReport } from '../report.ts';
+import type { LogReport, OffsetRange } from '../report.ts';
 import { ActiveIndex } from './active-index.ts';
 import type { Batch } from './batch.ts';
 import { Committer } from './committer.ts';
@@ -90,6 +90,7 @@ export async function openDiskLog(options: DiskLogOptions): Promise<DiskLog> {
       segments,
       reader,
       reading,
+      lost,
     });
     await log.start();
     const ms = Math.round(clock.monotonic() - started);
@@ -119,11 +120,13 @@ interface ReadingParts {
   readonly segments: SegmentList;
   readonly reader: Reader;
   readonly reading: IndexReading;
+  readonly lost: readonly OffsetRange[];
 }
 
 export class DiskLog implements Log {
   readonly id: string;
   readonly hot: HotTail;
+  readonly lost: readonly OffsetRange[];
   head: Position;
   readonly #options: DiskLogOptions & { readonly disk: Disk; readonly clock: Clock };
   readonly #ownership: Ownership;
@@ -149,13 +152,14 @@ export class DiskLog implements Log {
     identity: Identity,
     epochs: EpochList,
     recovered: Recovered,
-    { files, segments, reader, reading }: ReadingParts,
+    { files, segments, reader, reading, lost }: ReadingParts,
   ) {
     const { disk, clock, directory } = options;
     this.#options = options;
     this.#ownership = ownership;
     this.#epochs = epochs;
     this.id = identity.id;
+    this.lost = lost;
     this.#segments = segments;
     this.#files = files;
     for (const segment of recovered.segments) segments.push(segment);

@@ -8,6 +8,7 @@ import { type CommonLogOptions, logDefaults } from '../options.ts';
 import { PendingAppend } from '../pending-append.ts';
 import { type Random, systemRandom } from '../random.ts';
 import type { LogRecord, StoredDurability } from '../record.ts';
+import type { OffsetRange } from '../report.ts';
 
 export interface MemoryLogOptions extends CommonLogOptions {
   readonly clock?: Clock | undefined;
@@ -22,6 +23,7 @@ export function openMemoryLog(options: MemoryLogOptions = {}): MemoryLog {
 export class MemoryLog implements Log {
   readonly id: string;
   readonly hot: HotTail;
+  readonly lost: readonly OffsetRange[] = [];
   head: Position;
   readonly #clock: Clock;
   readonly #options: MemoryLogOptions;
