@@ -27,7 +27,7 @@ export function publishedManifest(source: Readonly<Record<string, unknown>>): Re
       builtExport(target),
     ]),
   );
-  manifest.files = ['dist', ...('bin' in source ? ['bin'] : [])];
+  manifest.files = ['dist', ...('bin' in source ? ['bin', 'pages'] : [])];
   manifest.publishConfig = { access: 'public' };
   return manifest;
 }

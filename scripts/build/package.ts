@@ -19,6 +19,7 @@ export function buildPackage(name: string): string {
     const text = readFileSync(join(from, path), 'utf8');
     writeFileSync(join(to, path), text.replaceAll(/'\.\.\/src\/([^']+)\.ts'/g, "'../dist/$1.js'"), { mode: 0o755 });
   }
+  if (existsSync(join(from, 'pages'))) cpSync(join(from, 'pages'), join(to, 'pages'), { recursive: true });
   for (const file of ['README.md', 'LICENSE']) {
     const source = [join(from, file), join(repository, file)].find(existsSync);
     if (source !== undefined) cpSync(source, join(to, file));

@@ -7,7 +7,7 @@ import { type Api, createApi, PublishResults } from './api/index.ts';
 import type { Config } from './config/index.ts';
 import { Door, Gateway } from './gateway/index.ts';
 import { pollRoutes } from './gateway/poll.ts';
-import { sseRoutes } from './gateway/sse-routes.ts';
+import { streamRoutes } from './gateway/stream-routes.ts';
 import { Hub } from './hub/index.ts';
 import { type Log, type LogReport, openDiskLog, openMemoryLog, systemClock, systemRandom } from './log/index.ts';
 import { connectionsAllowed } from './observe/descriptors.ts';
@@ -106,7 +106,7 @@ export class Server {
       limits: frameLimits,
       config,
       server: `tailrace/${version}`,
-      routes: [...sseRoutes(this.gateway), ...pollRoutes(this.gateway, config.poll)],
+      routes: [...streamRoutes(this.gateway), ...pollRoutes(this.gateway, config.poll)],
       isDraining: () => this.gateway.draining,
       onFault,
     });

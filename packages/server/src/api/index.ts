@@ -3,4 +3,4 @@ export { filterParameter, queryFilters } from './filters.ts';
 export { PublishResults } from './publish-results.ts';
 export type { AnswerDoc, Parameter, Parameters, PlainRoute, RouteDoc, Schema } from './route.ts';
 export { QueryValues, readQuery } from './route.ts';
-export { envelopeSchema, problemSchema } from './schemas.ts';
+export { envelopeSchema, problemSchema, subscribeBody } from './schemas.ts';

@@ -92,3 +92,25 @@ export const components: Readonly<Record<string, Schema>> = {
 export function ref(name: keyof typeof components & string): Schema {
   return { $ref: `#/components/schemas/${name}` };
 }
+
+/** Body of a POST that names subscriptions (§6). */
+export const subscribeBody: Schema = {
+  type: 'object',
+  required: ['subscribe'],
+  properties: {
+    connect: { type: 'object' },
+    subscribe: {
+      type: 'array',
+      items: {
+        type: 'object',
+        required: ['filter'],
+        properties: {
+          filter: { oneOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' } }] },
+          sub: { type: 'string' },
+          cursor: { type: 'string' },
+          from: { type: 'string' },
+        },
+      },
+    },
+  },
+};

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Parameters, PlainRoute } from '../api/index.ts';
-import { envelopeSchema, filterParameter, readQuery } from '../api/index.ts';
+import { envelopeSchema, filterParameter, readQuery, subscribeBody } from '../api/index.ts';
 import type { Gateway } from './gateway.ts';
 import { PollAnswers } from './poll-answers.ts';
 import { pollFrames } from './poll-frames.ts';
@@ -88,26 +88,7 @@ export function pollRoutes(gateway: Gateway, settings: PollSettings): PlainRoute
         tag: 'read',
         query: waiting,
         body: {
-          'application/json': {
-            type: 'object',
-            required: ['subscribe'],
-            properties: {
-              connect: { type: 'object' },
-              subscribe: {
-                type: 'array',
-                items: {
-                  type: 'object',
-                  required: ['filter'],
-                  properties: {
-                    filter: { oneOf: [{ type: 'string' }, { type: 'array', items: { type: 'string' } }] },
-                    sub: { type: 'string' },
-                    cursor: { type: 'string' },
-                    from: { type: 'string' },
-                  },
-                },
-              },
-            },
-          },
+          'application/json': subscribeBody,
         },
         answers: {
           200: {

@@ -6,6 +6,7 @@ import { OriginPolicy } from '../../src/admission/index.ts';
 import { type Api, createApi, PublishResults } from '../../src/api/index.ts';
 import { Gateway } from '../../src/gateway/gateway.ts';
 import { pollRoutes } from '../../src/gateway/poll.ts';
+import { streamRoutes } from '../../src/gateway/stream-routes.ts';
 import { Hub, type HubOptions } from '../../src/hub/index.ts';
 import { type Log, openMemoryLog, systemClock, systemRandom } from '../../src/log/index.ts';
 import { createMetrics, type Metrics } from '../../src/observe/index.ts';
@@ -97,7 +98,7 @@ export async function startApi(options: ApiServerOptions = {}): Promise<ApiServe
       limits: { ...limits, body: bodyMax },
     },
     server: 'tailrace/test',
-    routes: pollRoutes(gateway, { wait: 25_000, max: 60_000 }),
+    routes: [...streamRoutes(gateway), ...pollRoutes(gateway, { wait: 25_000, max: 60_000 })],
     isDraining: () => server.draining,
     onFault: error => faults.push(error),
     ...(options.pages === undefined ? {} : { pages: options.pages }),

@@ -37,9 +37,12 @@ it('shows every route, and no other', async () => {
       'GET /v1/poll',
       'GET /v1/sessions',
       'GET /v1/sessions/{id}',
+      'GET /v1/sse',
       'GET /v1/topics',
+      'GET /v1/ws',
       'POST /v1/poll',
       'POST /v1/publish',
+      'POST /v1/sse',
       'POST /v1/topics/{topic}',
     ].sort(),
   );

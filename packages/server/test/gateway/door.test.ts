@@ -11,7 +11,7 @@ const post = (topic: string, body: string, headers = ''): string =>
 describe('the door', () => {
   let rooms: Rooms;
   let bystander: Bystander;
-  let raws: RawClient[] = [];
+  const raws: RawClient[] = [];
 
   async function begin(options: RoomOptions = {}): Promise<void> {
     if (rooms !== undefined) await rooms.close();
@@ -33,7 +33,8 @@ describe('the door', () => {
     return client.over(ms);
   }
 
-  const statuses = (text: string): number[] => [...text.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(match => Number(match[1]));
+  const statuses = (text: string): number[] =>
+    [...text.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(match => Number(match[1]));
 
   beforeEach(() => begin());
   afterEach(async () => {
@@ -41,7 +42,10 @@ describe('the door', () => {
     for (const client of raws.splice(0)) client.destroy();
     bystander.close();
     await until(() => rooms.gateway.connections.size === 0, 'no connection left');
-    await until(() => rooms.door.sockets.size === 0, () => `no socket left, there are ${rooms.door.sockets.size}`);
+    await until(
+      () => rooms.door.sockets.size === 0,
+      () => `no socket left, there are ${rooms.door.sockets.size}`,
+    );
     expect(rooms.door.inFlight).toBe(0);
     expect(rooms.hub.sessions.size).toBe(0);
     await rooms.close();
@@ -81,7 +85,13 @@ describe('the door', () => {
 
     it('answers pipelined requests in order', async () => {
       const client = await raw();
-      client.send(getRequest('/ok') + post('a', '1') + getRequest('/nothing') + post('a', '2') + getRequest('/ok', { Connection: 'close' }));
+      client.send(
+        getRequest('/ok') +
+          post('a', '1') +
+          getRequest('/nothing') +
+          post('a', '2') +
+          getRequest('/ok', { Connection: 'close' }),
+      );
       expect(statuses(await client.over())).toEqual([200, 200, 404, 200, 200]);
       expect(rooms.log.hot.newestOf('a')?.data.toString()).toBe(Buffer.from('2').toString());
     });
@@ -89,7 +99,13 @@ describe('the door', () => {
     it('answers many pipelined publishes in order, good and bad', async () => {
       const client = await raw();
       const before = rooms.log.head.offset;
-      client.send(post('a', '1') + post('a', 'not json') + post('a//b', '1') + post('a', '2') + getRequest('/ok', { Connection: 'close' }));
+      client.send(
+        post('a', '1') +
+          post('a', 'not json') +
+          post('a//b', '1') +
+          post('a', '2') +
+          getRequest('/ok', { Connection: 'close' }),
+      );
       expect(statuses(await client.over())).toEqual([200, 400, 400, 200, 200]);
       expect(rooms.log.head.offset).toBe(before + 2);
     });
@@ -153,15 +169,33 @@ describe('the door', () => {
       ['lower-case method', 'get /ok HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'],
       ['no target', 'GET  HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'],
       ['target with a space', 'GET /v1/sse?filter=a b HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'],
-      ['two lengths', 'POST /v1/topics/evil HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 3\r\nContent-Length: 40\r\n\r\n"x"'],
-      ['two equal lengths', 'POST /v1/topics/evil HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n"x"'],
+      [
+        'two lengths',
+        'POST /v1/topics/evil HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 3\r\nContent-Length: 40\r\n\r\n"x"',
+      ],
+      [
+        'two equal lengths',
+        'POST /v1/topics/evil HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n"x"',
+      ],
       ['a list of lengths', 'POST /v1/topics/evil HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 3, 3\r\n\r\n"x"'],
       ['length with a sign', 'POST /v1/topics/evil HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: +3\r\n\r\n"x"'],
       ['hexadecimal length', 'POST /v1/topics/evil HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 0x3\r\n\r\n"x"'],
-      ['length and chunks', 'POST /v1/topics/evil HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n"x"\r\n0\r\n\r\n'],
-      ['length and chunks on a stream', 'GET /v1/sse?filter=a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n'],
-      ['odd transfer encoding', 'POST /v1/topics/evil HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked, xx\r\n\r\n3\r\n"x"\r\n0\r\n\r\n'],
-      ['broken chunk', 'POST /v1/topics/evil HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"x"\r\n0\r\n\r\n'],
+      [
+        'length and chunks',
+        'POST /v1/topics/evil HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n"x"\r\n0\r\n\r\n',
+      ],
+      [
+        'length and chunks on a stream',
+        'GET /v1/sse?filter=a HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n',
+      ],
+      [
+        'odd transfer encoding',
+        'POST /v1/topics/evil HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked, xx\r\n\r\n3\r\n"x"\r\n0\r\n\r\n',
+      ],
+      [
+        'broken chunk',
+        'POST /v1/topics/evil HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"x"\r\n0\r\n\r\n',
+      ],
       ['bare LF after a header', 'GET /v1/sse?filter=a HTTP/1.1\r\nHost: 127.0.0.1\nX: y\r\n\r\n'],
       ['folded header', 'GET /v1/sse?filter=a HTTP/1.1\r\nHost: 127.0.0.1\r\nX: a\r\n b\r\n\r\n'],
       ['space before the colon', 'GET /v1/sse?filter=a HTTP/1.1\r\nHost : 127.0.0.1\r\n\r\n'],
@@ -170,7 +204,10 @@ describe('the door', () => {
       ['CR in a header', 'GET /v1/sse?filter=a HTTP/1.1\r\nHost: 127.0.0.1\r\nX: a\rb\r\n\r\n'],
       ['header without a name', 'GET /v1/sse?filter=a HTTP/1.1\r\nHost: 127.0.0.1\r\n: b\r\n\r\n'],
       ['no Host', 'GET /v1/sse?filter=a HTTP/1.1\r\n\r\n'],
-      ['two Hosts', 'GET /v1/sse?filter=a HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n'],
+      [
+        'two Hosts',
+        'GET /v1/sse?filter=a HTTP/1.1\r\nHost: 127.0.0.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n',
+      ],
     ];
 
     it.each(refused)('is refused: %s', async (_, bytes) => {
@@ -230,7 +267,9 @@ describe('the door', () => {
     });
 
     it('in absolute form is read like any other, and its Host decides', async () => {
-      const text = await send('GET http://127.0.0.1/v1/sse?filter=a HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n');
+      const text = await send(
+        'GET http://127.0.0.1/v1/sse?filter=a HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n',
+      );
       expect(statuses(text)[0]).toBe(404); // a path of that name does not exist
     });
 
@@ -240,7 +279,14 @@ describe('the door', () => {
         seed = (Math.imul(seed, 1103515245) + 12345) >>> 0;
         return (seed >>> 8) % below;
       };
-      const starts = ['', 'GET /v1/sse', 'GET /v1/sse?filter=a HTTP/1.1\r\n', 'POST /v1/topics/', upgradeRequest(), getRequest('/v1/ws')];
+      const starts = [
+        '',
+        'GET /v1/sse',
+        'GET /v1/sse?filter=a HTTP/1.1\r\n',
+        'POST /v1/topics/',
+        upgradeRequest(),
+        getRequest('/v1/ws'),
+      ];
       for (let round = 0; round < 50; round++) {
         const batch = await Promise.all(Array.from({ length: 20 }, () => raw()));
         for (const client of batch) {
@@ -291,8 +337,8 @@ describe('the door', () => {
       await begin({ headerTimeout: 400 });
       const silent = await raw();
       const slow = await Promise.all(
-        ['GET /v1/sse?fil', 'GET /ok HTTP/1.1\r\nHost: 127.', 'POST /v1/topics/a HTTP/1.1\r\nHost', 'G'].map(async bytes =>
-          (await raw()).send(bytes),
+        ['GET /v1/sse?fil', 'GET /ok HTTP/1.1\r\nHost: 127.', 'POST /v1/topics/a HTTP/1.1\r\nHost', 'G'].map(
+          async bytes => (await raw()).send(bytes),
         ),
       );
       expect(await silent.over(5000)).toBe('');
@@ -345,10 +391,13 @@ describe('the door', () => {
         client.send(bytes);
         await client.over();
         // what it sends now meets no socket: the server has closed both sides
-        await until(() => {
-          if (!client.closed) client.send('x');
-          return client.closed;
-        }, `the server to let go after ${bytes.slice(0, 40)}`);
+        await until(
+          () => {
+            if (!client.closed) client.send('x');
+            return client.closed;
+          },
+          `the server to let go after ${bytes.slice(0, 40)}`,
+        );
       }
     });
   });
@@ -433,7 +482,9 @@ describe('the door', () => {
     });
 
     it('refuses an EventSource from elsewhere with its true status: it must not come back', async () => {
-      const text = await send(getRequest('/v1/sse?filter=a', { Origin: 'https://evil.example', Accept: 'text/event-stream' }));
+      const text = await send(
+        getRequest('/v1/sse?filter=a', { Origin: 'https://evil.example', Accept: 'text/event-stream' }),
+      );
       expect(statuses(text)).toEqual([403]);
     });
 

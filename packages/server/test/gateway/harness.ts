@@ -3,7 +3,7 @@ import { checkMessage, defaultInputLimits, isTailraceError, type MessageFields }
 import { corsHeaders, type OriginOptions, OriginPolicy } from '../../src/admission/index.ts';
 import { PublishResults } from '../../src/api/index.ts';
 import { Door, Gateway, type GatewayOptions } from '../../src/gateway/index.ts';
-import { sseRoutes } from '../../src/gateway/sse-routes.ts';
+import { streamRoutes } from '../../src/gateway/stream-routes.ts';
 import { Hub, type HubOptions, passedOn } from '../../src/hub/index.ts';
 import { type Log, openMemoryLog, systemClock, systemRandom } from '../../src/log/index.ts';
 import { PublishCounts } from '../../src/observe/publish-counts.ts';
@@ -118,7 +118,7 @@ export class Rooms {
     body: Buffer,
   ): Promise<void> {
     try {
-      const stream = sseRoutes(this.gateway).find(route => route.path === path && route.method === req.method);
+      const stream = streamRoutes(this.gateway).find(route => route.path === path && route.method === req.method);
       if (stream !== undefined) await stream.handle(req, res, '', cors, body);
       else if (req.method === 'POST' && path.startsWith('/v1/topics/')) {
         const topic = decodeURIComponent(path.slice('/v1/topics/'.length));

@@ -21,7 +21,10 @@ export class RawClient {
     socket.on('error', error => (this.error = error));
   }
 
-  static async open(port: number, options: { readonly reads?: boolean; readonly host?: string } = {}): Promise<RawClient> {
+  static async open(
+    port: number,
+    options: { readonly reads?: boolean; readonly host?: string } = {},
+  ): Promise<RawClient> {
     const socket = connect({ port, host: options.host ?? '127.0.0.1', allowHalfOpen: true, noDelay: true });
     const client = new RawClient(socket);
     if (options.reads === false) socket.pause();
@@ -65,13 +68,21 @@ export class RawClient {
   }
 
   async has(part: string, ms?: number): Promise<string> {
-    await until(() => this.text.includes(part), () => `${JSON.stringify(part)} in ${JSON.stringify(this.text.slice(-2000))}`, ms);
+    await until(
+      () => this.text.includes(part),
+      () => `${JSON.stringify(part)} in ${JSON.stringify(this.text.slice(-2000))}`,
+      ms,
+    );
     return this.text;
   }
 
   /** Waits until the server has ended or cut the connection; what came until then. */
   async over(ms?: number): Promise<string> {
-    await until(() => this.ended || this.closed, () => `the end of ${JSON.stringify(this.text.slice(-2000))}`, ms);
+    await until(
+      () => this.ended || this.closed,
+      () => `the end of ${JSON.stringify(this.text.slice(-2000))}`,
+      ms,
+    );
     return this.text;
   }
 }

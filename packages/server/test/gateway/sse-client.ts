@@ -23,7 +23,10 @@ export class SseClient {
   static async open(port: number, query: string, headers: Readonly<Record<string, string>> = {}): Promise<SseClient> {
     const client = new SseClient(await RawClient.open(port));
     client.raw.send(getRequest(`/v1/sse?${query}`, headers));
-    await until(() => client.head !== undefined || client.raw.closed, () => `a head for ${query}`);
+    await until(
+      () => client.head !== undefined || client.raw.closed,
+      () => `a head for ${query}`,
+    );
     return client;
   }
 
@@ -83,12 +86,20 @@ export class SseClient {
   }
 
   async count(messages: number, ms?: number): Promise<readonly SseBlock[]> {
-    await until(() => this.messages.length >= messages, () => `${messages} messages, there are ${this.messages.length}: ${this.body.slice(-1000)}`, ms);
+    await until(
+      () => this.messages.length >= messages,
+      () => `${messages} messages, there are ${this.messages.length}: ${this.body.slice(-1000)}`,
+      ms,
+    );
     return this.messages;
   }
 
   async notice(type: string, ms?: number): Promise<Record<string, unknown>> {
-    await until(() => this.notices(type).length > 0, () => `a ${type} in ${this.body.slice(-1000)}`, ms);
+    await until(
+      () => this.notices(type).length > 0,
+      () => `a ${type} in ${this.body.slice(-1000)}`,
+      ms,
+    );
     return this.notices(type)[0]!;
   }
 

@@ -26,7 +26,13 @@ describe('GET /v1/sse', () => {
   }
 
   const cursor = (offset: number, fields: Partial<ReturnType<typeof parseCursor>> = {}): string =>
-    formatCursor({ log: rooms.log.id, epoch: rooms.log.head.epoch, offset, time: rooms.log.hot.timeAt(offset) ?? 0, ...fields });
+    formatCursor({
+      log: rooms.log.id,
+      epoch: rooms.log.head.epoch,
+      offset,
+      time: rooms.log.hot.timeAt(offset) ?? 0,
+      ...fields,
+    });
 
   beforeEach(() => begin());
   afterEach(async () => {
@@ -108,7 +114,8 @@ describe('GET /v1/sse', () => {
     const verbatim = ['one\ntwo\n\nthree', 'NUL \0', '😀', ' leading space', '', 'data: x', '\n'];
     for (const text of verbatim) await rooms.publish('a', text, { contentType: 'text/plain' });
     const flagged = [Buffer.from('cr\rlf\r\n'), Buffer.from([0xff, 0xfe]), Buffer.from([0xf0, 0x9f, 0x98])];
-    for (const bytes of flagged) await rooms.publish('a', bytes, { contentType: 'application/octet-stream', event: 'mine' });
+    for (const bytes of flagged)
+      await rooms.publish('a', bytes, { contentType: 'application/octet-stream', event: 'mine' });
     await rooms.publish('a', '{"json":true}', { event: 'mine' });
     const messages = await client.count(verbatim.length + flagged.length + 1);
     expect(messages.slice(0, verbatim.length).map(block => block.data)).toEqual(verbatim);
@@ -148,7 +155,14 @@ describe('GET /v1/sse', () => {
     [`filter=${'a/'.repeat(40)}a`, 'filter_invalid', 400, 'levels'],
     ['filter=%ff', 'bad_request', 400, 'percent'],
     ['filter=a&filter=b//', 'filter_invalid', 400, 'b//'],
-    [range(1, 129).map(i => `filter=f${i}`).join('&'), 'too_many_filters', 400, '129'],
+    [
+      range(1, 129)
+        .map(i => `filter=f${i}`)
+        .join('&'),
+      'too_many_filters',
+      400,
+      '129',
+    ],
     ['filter=a&cursr=x', 'unknown_field', 400, 'cursor'],
     ['filter=a&raw=1&raw=2', 'bad_request', 400, 'once'],
     ['filter=a&from=tomorrow', 'cursor_invalid', 400, 'from'],
@@ -183,7 +197,9 @@ describe('GET /v1/sse', () => {
       ];
       for (const [query, headers, from] of cases) {
         const client = await open(query, headers);
-        expect(client.notices('subscribed')).toMatchObject([{ recovered: true, id: headers['Last-Event-ID'] || cursor(from) }]);
+        expect(client.notices('subscribed')).toMatchObject([
+          { recovered: true, id: headers['Last-Event-ID'] || cursor(from) },
+        ]);
         await client.count(6 - from);
         await client.notice('live');
         expect(client.offsets).toEqual(range(from + 1, 6));
@@ -287,7 +303,10 @@ describe('GET /v1/sse', () => {
     await until(() => client.blocks.some(block => block.comment && block.id !== undefined), 'a cursor heartbeat');
     const moved = client.blocks.find(block => block.comment && block.id !== undefined)!;
     expect(moved).toMatchObject({ data: undefined, event: 'message', id: cursor(1) });
-    await until(() => client.blocks.filter(block => block.comment && block.id === undefined).length >= 2, 'plain heartbeats');
+    await until(
+      () => client.blocks.filter(block => block.comment && block.id === undefined).length >= 2,
+      'plain heartbeats',
+    );
     expect(client.messages).toEqual([]);
     const offset = await rooms.publish('a');
     await client.count(1);

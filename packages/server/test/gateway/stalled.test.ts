@@ -22,7 +22,9 @@ function setLowat(value: string): string | undefined {
 }
 
 function tcpMemory(): number {
-  const line = readFileSync('/proc/net/sockstat', 'utf8').split('\n').find(text => text.startsWith('TCP:'));
+  const line = readFileSync('/proc/net/sockstat', 'utf8')
+    .split('\n')
+    .find(text => text.startsWith('TCP:'));
   return Number(/mem (\d+)/.exec(line ?? '')?.[1] ?? 0) * 4096;
 }
 
@@ -80,7 +82,8 @@ describe('a thousand readers that stall', () => {
     const room = await RoomProcess.open();
     const fast = new Reader(room.port, 't/#', 1);
     const readers: Reader[] = [];
-    for (let i = 0; i < 1000; i++) readers.push(new Reader(room.port, i < 30 ? 't/#' : `t/${i % topics}`, i < 30 ? 1 : topics));
+    for (let i = 0; i < 1000; i++)
+      readers.push(new Reader(room.port, i < 30 ? 't/#' : `t/${i % topics}`, i < 30 ? 1 : topics));
     await until(() => readers.every(reader => reader.opened), 'all open', 20_000);
     // fills the hot tail and warms up everybody
     await room.publish(topics * 60, 10_000, topics);
@@ -143,9 +146,15 @@ describe('a thousand readers that stall', () => {
     await room.publish(1000, 10_000, 4);
     for (const reader of readers) reader.socket.resume();
     await room.publish(500, 10_000, 4);
-    await until(() => readers.every(reader => reader.count >= 2600 || reader.closed), () => `everything: ${readers.filter(reader => reader.count < 2600).length} still read`, 60_000);
+    await until(
+      () => readers.every(reader => reader.count >= 2600 || reader.closed),
+      () => `everything: ${readers.filter(reader => reader.count < 2600).length} still read`,
+      60_000,
+    );
     const end = await room.state();
-    console.log(`300 readers reading on under load: peak +${((end.memory.peak - start.memory.rss) / MiB).toFixed(1)} MiB, cut ${JSON.stringify(end.cut)}`);
+    console.log(
+      `300 readers reading on under load: peak +${((end.memory.peak - start.memory.rss) / MiB).toFixed(1)} MiB, cut ${JSON.stringify(end.cut)}`,
+    );
     expect(end.cut).toEqual({});
     expect(readers.map(reader => reader.wrong).filter(text => text !== '')).toEqual([]);
     for (const reader of readers) reader.socket.destroy();

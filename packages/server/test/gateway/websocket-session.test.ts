@@ -75,7 +75,13 @@ describe('a WebSocket session', () => {
       client: { name: 'test', version: '1' },
       subscribe: [{ filter: 'a' }],
     });
-    expect(welcome).toMatchObject({ type: 'welcome', server: 'tailrace/test', protocol: 'tailrace.v1.json', heartbeat: 25_000, features: [] });
+    expect(welcome).toMatchObject({
+      type: 'welcome',
+      server: 'tailrace/test',
+      protocol: 'tailrace.v1.json',
+      heartbeat: 25_000,
+      features: [],
+    });
     expect(rooms.hub.sessions.has(welcome.session as string)).toBe(true);
     expect(await client.first('subscribed')).toMatchObject({ ref: 'c1', at: { index: 0 }, sub: 'a', filter: 'a' });
     await client.first('live');
@@ -109,7 +115,8 @@ describe('a WebSocket session', () => {
 
   it('echoes refs as they came, and refuses others', async () => {
     const client = await open();
-    for (const ref of [0, -5, 'x', 'x'.repeat(36), '😀']) expect(await client.ask({ type: 'ping', ref })).toMatchObject({ type: 'pong' });
+    for (const ref of [0, -5, 'x', 'x'.repeat(36), '😀'])
+      expect(await client.ask({ type: 'ping', ref })).toMatchObject({ type: 'pong' });
     for (const [i, ref] of [1.5, 'x'.repeat(37), {}, null, true].entries()) {
       const bad = await open();
       bad.send({ type: 'ping', ref });
@@ -137,7 +144,10 @@ describe('a WebSocket session', () => {
     });
     await client.find(frame => frame.type === 'subscribed' && frame.sub === 'i');
     const told = client.frames.filter(frame => frame.ref === 1);
-    const outcome = told.map(frame => [(frame.at as { index: number }).index, frame.type === 'error' ? frame.code : frame.sub]);
+    const outcome = told.map(frame => [
+      (frame.at as { index: number }).index,
+      frame.type === 'error' ? frame.code : frame.sub,
+    ]);
     expect(outcome).toEqual([
       [0, 'a'],
       [1, 'filter_invalid'],
@@ -193,7 +203,9 @@ describe('a WebSocket session', () => {
     const client = await open();
     const { head } = rooms.log;
     const old = rooms.hub.tokens.of(2, head.time);
-    expect(await subscribe(client, 'a', { sub: 'good', cursor: rooms.hub.tokens.of(7, rooms.log.hot.timeAt(7)!) })).toMatchObject({ recovered: true });
+    expect(
+      await subscribe(client, 'a', { sub: 'good', cursor: rooms.hub.tokens.of(7, rooms.log.hot.timeAt(7)!) }),
+    ).toMatchObject({ recovered: true });
     expect(await client.received(3, 'good')).toEqual([8, 9, 10]);
     await rooms.log.trim(5);
     expect(await subscribe(client, 'a', { sub: 'gap', cursor: old })).toMatchObject({ recovered: false, cursor: old });
@@ -242,7 +254,11 @@ describe('a WebSocket session', () => {
       const end = client.frames.findIndex(frame => frame.type === 'unsubscribed' && frame.sub === `s${round}`);
       expect(client.frames.slice(end + 1).some(frame => frame.sub === `s${round}`)).toBe(false);
     }
-    expect(await client.ask({ type: 'unsubscribe', ref: 'x', subs: ['nope'] })).toMatchObject({ type: 'error', code: 'not_subscribed', at: { sub: 'nope' } });
+    expect(await client.ask({ type: 'unsubscribe', ref: 'x', subs: ['nope'] })).toMatchObject({
+      type: 'error',
+      code: 'not_subscribed',
+      at: { sub: 'nope' },
+    });
   });
 
   it('publishes in order and stops at the first failure', async () => {
@@ -250,7 +266,12 @@ describe('a WebSocket session', () => {
     const answer = await client.ask({
       type: 'publish',
       ref: 1,
-      messages: [{ topic: 'a', data: 1 }, { topic: 'a', data: 2, durability: 'none' }, { topic: 'a//b', data: 3 }, { topic: 'a', data: 4 }],
+      messages: [
+        { topic: 'a', data: 1 },
+        { topic: 'a', data: 2, durability: 'none' },
+        { topic: 'a//b', data: 3 },
+        { topic: 'a', data: 4 },
+      ],
     });
     expect(answer.results).toMatchObject([
       { offset: 1, duplicate: false },
@@ -260,8 +281,17 @@ describe('a WebSocket session', () => {
     ]);
     expect(rooms.log.head.offset).toBe(1);
     await rooms.publish('ended', '', { end: true });
-    const second = await client.ask({ type: 'publish', ref: 2, messages: [{ topic: 'a', data: 5 }, { topic: 'ended', data: 6 }, { topic: 'a//b' }, { topic: 'a' }] });
-    expect((second.results as { error?: { code: string } }[]).map(result => result.error?.code)).toEqual([undefined, 'topic_ended', 'not_attempted', 'not_attempted']);
+    const second = await client.ask({
+      type: 'publish',
+      ref: 2,
+      messages: [{ topic: 'a', data: 5 }, { topic: 'ended', data: 6 }, { topic: 'a//b' }, { topic: 'a' }],
+    });
+    expect((second.results as { error?: { code: string } }[]).map(result => result.error?.code)).toEqual([
+      undefined,
+      'topic_ended',
+      'not_attempted',
+      'not_attempted',
+    ]);
     expect((await client.ask({ type: 'publish', ref: 3, messages: [] })).results).toEqual([]);
     const first = await client.ask({ type: 'publish', ref: 4, messages: [{ topic: '$sys/x', data: 1 }] });
     expect(first.results).toMatchObject([{ error: { code: 'publish_forbidden' } }]);
@@ -274,10 +304,19 @@ describe('a WebSocket session', () => {
   it('answers publishes that cannot be taken now, and goes on', async () => {
     const client = await open();
     rooms.hub.publisher.draining = true;
-    const answer = await client.ask({ type: 'publish', ref: 1, messages: [{ topic: 'a', data: 1 }, { topic: 'a', data: 2 }] });
+    const answer = await client.ask({
+      type: 'publish',
+      ref: 1,
+      messages: [
+        { topic: 'a', data: 1 },
+        { topic: 'a', data: 2 },
+      ],
+    });
     expect(answer.results).toMatchObject([{ error: { code: 'draining' } }, { error: { code: 'not_attempted' } }]);
     rooms.hub.publisher.draining = false;
-    expect((await client.ask({ type: 'publish', ref: 2, messages: [{ topic: 'a', data: 1 }] })).results).toMatchObject([{ duplicate: false }]);
+    expect((await client.ask({ type: 'publish', ref: 2, messages: [{ topic: 'a', data: 1 }] })).results).toMatchObject([
+      { duplicate: false },
+    ]);
   });
 
   it('takes hundreds of publish frames in flight, and answers each', async () => {
@@ -287,7 +326,9 @@ describe('a WebSocket session', () => {
     await until(() => client.of('published').length === 500, 'every answer');
     expect(client.of('published').map(frame => frame.ref)).toEqual(range(0, 499));
     await client.received(500);
-    const data = client.of('messages').flatMap(frame => (frame.messages as { data: number }[]).map(message => message.data));
+    const data = client
+      .of('messages')
+      .flatMap(frame => (frame.messages as { data: number }[]).map(message => message.data));
     expect(data).toEqual(range(0, 499));
   });
 
@@ -298,7 +339,11 @@ describe('a WebSocket session', () => {
     [{ type: 'refresh', token: 'x' }, 'unsupported', 'later version'],
     [{ type: 'subscribe', subscriptions: 'a' }, 'bad_request', 'array'],
     [{ type: 'publish', messages: [{}] }, undefined, ''],
-    [{ type: 'subscribe', subscriptions: Array.from({ length: 1001 }, () => ({ filter: 'a' })) }, 'payload_too_large', '1001'],
+    [
+      { type: 'subscribe', subscriptions: Array.from({ length: 1001 }, () => ({ filter: 'a' })) },
+      'payload_too_large',
+      '1001',
+    ],
     [{ type: 'connect', ref: 9, token: 5 }, 'bad_request', 'token'],
   ])('refuses %j by ref and stays open', async (frame, code, detail) => {
     const client = await open();
@@ -494,7 +539,11 @@ describe('a WebSocket session', () => {
     it('is read no further once its answers pile up, and nothing is kept for it', async () => {
       const client = await openRaw();
       client.socket.pause();
-      const frame = text({ type: 'publish', ref: 'r'.repeat(36), messages: range(1, 50).map(() => ({ topic: 'flood', data: 1 })) });
+      const frame = text({
+        type: 'publish',
+        ref: 'r'.repeat(36),
+        messages: range(1, 50).map(() => ({ topic: 'flood', data: 1 })),
+      });
       gc!();
       const before = process.memoryUsage();
       let sent = 0;
@@ -510,7 +559,9 @@ describe('a WebSocket session', () => {
       const after = process.memoryUsage();
       expect(client.socket.writableLength).toBeGreaterThan(0);
       const hot = rooms.log.hot.bytes;
-      expect(after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers - hot * 2).toBeLessThan(24 * 1024 * 1024);
+      expect(after.heapUsed + after.arrayBuffers - before.heapUsed - before.arrayBuffers - hot * 2).toBeLessThan(
+        24 * 1024 * 1024,
+      );
       client.destroy();
     });
 
@@ -525,10 +576,13 @@ describe('a WebSocket session', () => {
         client.send(pings);
         await new Promise(resolve => setImmediate(resolve));
       }
-      await until(() => {
-        gc!();
-        return process.memoryUsage().arrayBuffers - before < 4 * 1024 * 1024;
-      }, () => `memory given back, ${process.memoryUsage().arrayBuffers - before} bytes are more`);
+      await until(
+        () => {
+          gc!();
+          return process.memoryUsage().arrayBuffers - before < 4 * 1024 * 1024;
+        },
+        () => `memory given back, ${process.memoryUsage().arrayBuffers - before} bytes are more`,
+      );
       client.destroy();
     });
 
@@ -577,7 +631,8 @@ describe('a session over a log that holds little', () => {
     let expected = 1;
     for (const frame of client.frames) {
       if (frame.type === 'gap') expected = parseCursor(frame.cursor as string).offset + 1;
-      else if (frame.type === 'messages') for (const { offset } of frame.messages as { offset: number }[]) expect(offset).toBe(expected++);
+      else if (frame.type === 'messages')
+        for (const { offset } of frame.messages as { offset: number }[]) expect(offset).toBe(expected++);
     }
     expect(client.of('gap').length).toBeGreaterThan(0);
     client.close();

@@ -31,7 +31,10 @@ export class WsClient {
 
   /** Opens a connection; a refused one has `status` instead. */
   static async open(port: number, options: ClientOptions = {}): Promise<WsClient> {
-    const socket = new WebSocket(`ws://127.0.0.1:${port}/v1/ws`, ['tailrace.v1.json'], { perMessageDeflate: false, ...options });
+    const socket = new WebSocket(`ws://127.0.0.1:${port}/v1/ws`, ['tailrace.v1.json'], {
+      perMessageDeflate: false,
+      ...options,
+    });
     const client = new WsClient(socket);
     await until(() => socket.readyState !== WebSocket.CONNECTING || client.status !== undefined, 'the handshake');
     return client;
@@ -48,7 +51,11 @@ export class WsClient {
 
   /** The first frame for which `matches` holds, waiting for it. */
   async find(matches: (frame: Frame) => boolean, what = 'a frame', ms?: number): Promise<Frame> {
-    await until(() => this.frames.some(matches), () => `${what} in ${JSON.stringify(this.frames).slice(-2000)}`, ms);
+    await until(
+      () => this.frames.some(matches),
+      () => `${what} in ${JSON.stringify(this.frames).slice(-2000)}`,
+      ms,
+    );
     return this.frames.find(matches)!;
   }
 
@@ -72,7 +79,11 @@ export class WsClient {
   }
 
   async received(count: number, sub?: string, ms?: number): Promise<number[]> {
-    await until(() => this.offsets(sub).length >= count, () => `${count} messages, there are ${this.offsets(sub).length}`, ms);
+    await until(
+      () => this.offsets(sub).length >= count,
+      () => `${count} messages, there are ${this.offsets(sub).length}`,
+      ms,
+    );
     return this.offsets(sub);
   }
 

@@ -37,7 +37,12 @@ describe('the brake', () => {
     } catch (error) {
       thrown = error;
     }
-    expect(isTailraceError(thrown) && thrown.toProblem()).toMatchObject({ code: 'overloaded', status: 503, retryAfter: 740, outcome: 'none' });
+    expect(isTailraceError(thrown) && thrown.toProblem()).toMatchObject({
+      code: 'overloaded',
+      status: 503,
+      retryAfter: 740,
+      outcome: 'none',
+    });
     expect(brake.refused).toBe(1);
     brake.update(0);
     expect(() => brake.admit()).not.toThrow();

@@ -48,19 +48,22 @@ describe('cohorts', () => {
     await room.close();
   });
 
-  it.each([chainedEncoding, plainEncoding])('go on for one that is ahead when the last member leaves ($name)', async encoding => {
-    const room = new SimulatedRoom();
-    const member = await room.join(['a'], { encoding });
-    for (let i = 0; i < 5; i++) await room.publish('other');
-    const ahead = await room.join(['a'], { encoding, cursor: room.cursor(5) });
-    await room.run();
-    room.leave(member);
-    await room.run();
-    const offset = await room.publish('a');
-    await room.run();
-    expect(ahead.offsets()).toEqual([offset]);
-    await room.close();
-  });
+  it.each([chainedEncoding, plainEncoding])(
+    'go on for one that is ahead when the last member leaves ($name)',
+    async encoding => {
+      const room = new SimulatedRoom();
+      const member = await room.join(['a'], { encoding });
+      for (let i = 0; i < 5; i++) await room.publish('other');
+      const ahead = await room.join(['a'], { encoding, cursor: room.cursor(5) });
+      await room.run();
+      room.leave(member);
+      await room.run();
+      const offset = await room.publish('a');
+      await room.run();
+      expect(ahead.offsets()).toEqual([offset]);
+      await room.close();
+    },
+  );
 
   it('go on for one that is ahead when the last member unsubscribes in mid-pass', async () => {
     const room = new SimulatedRoom();
@@ -205,7 +208,11 @@ describe('cohorts', () => {
     await room.run();
     await room.pass(3000);
     const links = guest.received.flatMap(item =>
-      item.kind === 'messages' ? [[item.after, item.cursor]] : item.kind === 'frame' && item.frame.type === 'cursor' ? [[item.frame.after, item.frame.cursor]] : [],
+      item.kind === 'messages'
+        ? [[item.after, item.cursor]]
+        : item.kind === 'frame' && item.frame.type === 'cursor'
+          ? [[item.frame.after, item.frame.cursor]]
+          : [],
     );
     expect(links).toEqual([
       [room.cursor(0), room.cursor(1)],

@@ -17,7 +17,16 @@ import {
   simulatedHub,
 } from './simulation.ts';
 
-const filterChoices = [['a/0'], ['a/1'], ['a/+'], ['#'], ['a/0', 'a/#'], ['b/x', 'a/2'], ['b/#'], ['a/0', 'a/1', 'a/2']];
+const filterChoices = [
+  ['a/0'],
+  ['a/1'],
+  ['a/+'],
+  ['#'],
+  ['a/0', 'a/#'],
+  ['b/x', 'a/2'],
+  ['b/#'],
+  ['a/0', 'a/1', 'a/2'],
+];
 const topics = ['a/0', 'a/1', 'a/2', 'b/x'];
 
 interface Reading {
@@ -98,7 +107,8 @@ class History {
           if (random.int(3) === 0) this.#unsubscribe();
           break;
         case 7:
-          if (this.#o.lossy === 'trim' && random.int(3) === 0) await this.log.trim(random.int(this.log.head.offset + 1));
+          if (this.#o.lossy === 'trim' && random.int(3) === 0)
+            await this.log.trim(random.int(this.log.head.offset + 1));
           else await this.#publishVolatile(1 + random.int(5));
           break;
         case 8:
@@ -206,19 +216,27 @@ class History {
     const received = reader.outlet.received();
     for (const reading of reader.readings) {
       const mine = received.filter(item =>
-        item.kind === 'records' ? true : item.kind === 'messages' ? item.sub === reading.sub : (item.frame as { sub?: string }).sub === reading.sub,
+        item.kind === 'records'
+          ? true
+          : item.kind === 'messages'
+            ? item.sub === reading.sub
+            : (item.frame as { sub?: string }).sub === reading.sub,
       );
       this.#checkReading(reader, reading, mine, reading.endedAt === undefined ? extent : 'prefix');
       if (reading.endedAt !== undefined && reader.chained) {
         const late = Buffer.concat(reader.outlet.bytes.slice(reading.endedAt)).toString();
-        expect(late.includes(`"sub":${JSON.stringify(reading.sub)},`), `${this.#name}: it goes on after its end`).toBe(false);
+        expect(late.includes(`"sub":${JSON.stringify(reading.sub)},`), `${this.#name}: it goes on after its end`).toBe(
+          false,
+        );
       }
     }
   }
 
   #checkReading(reader: Reader, reading: Reading, received: readonly Received[], extent: 'all' | 'prefix'): void {
     const name = `${this.#name}, ${reading.set.filters.join(' ')}, from ${reading.start}`;
-    const expected = this.published.filter(record => record.offset > reading.start && reading.set.matches(record.topic));
+    const expected = this.published.filter(
+      record => record.offset > reading.start && reading.set.matches(record.topic),
+    );
     let next = 0;
     let told = 0;
     let lastVolatile = 0;
@@ -247,7 +265,8 @@ class History {
       }
     }
     if (extent === 'all') {
-      for (const record of expected.slice(next)) expect(record.offset, `${name}: lost at the end`).toBeLessThanOrEqual(told);
+      for (const record of expected.slice(next))
+        expect(record.offset, `${name}: lost at the end`).toBeLessThanOrEqual(told);
       if (this.#o.lossy === 'last') this.#checkNewest(reading, received, name);
     }
     if (reader.chained) checkChain(received, reading.start, name);
@@ -258,7 +277,8 @@ class History {
     const got = new Set(received.flatMap(item => (item.kind === 'frame' || !item.stored ? [] : item.offsets)));
     for (const topic of topics) {
       const newest = this.published.findLast(record => record.topic === topic && record.offset > reading.start);
-      if (newest !== undefined && reading.set.matches(topic)) expect(got.has(newest.offset), `${name}: ${topic}`).toBe(true);
+      if (newest !== undefined && reading.set.matches(topic))
+        expect(got.has(newest.offset), `${name}: ${topic}`).toBe(true);
     }
   }
 
@@ -318,8 +338,7 @@ describe('delivery', () => {
 
   it('the policy `last` tells a gap before it skips, and always ends with the newest of each topic', async () => {
     const hub = { lagRules: [{ filter: '#', policy: 'last', after: 300 }] } as const;
-    for (let seed = 1; seed <= 120; seed++)
-      await new History(seed, memory(10_000_000), { lossy: 'last', hub }).run();
+    for (let seed = 1; seed <= 120; seed++) await new History(seed, memory(10_000_000), { lossy: 'last', hub }).run();
   });
 
   it('I3: over a log on disk whose hot tail holds only the newest few', async () => {

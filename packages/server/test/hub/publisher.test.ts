@@ -85,7 +85,13 @@ describe('the publisher', () => {
   it('passes class `none` on in its place between stored messages, after those before it are committed', async () => {
     const order: string[] = [];
     log.tail({ onCommit: records => order.push(...records.map(({ topic }) => topic)) });
-    const pushing = publisher.publish([message('a'), message('live/1'), message('live/2'), message('b'), message('live/3')]);
+    const pushing = publisher.publish([
+      message('a'),
+      message('live/1'),
+      message('live/2'),
+      message('b'),
+      message('live/3'),
+    ]);
     expect(passed).toEqual([]);
     expect(summary(await pushing)).toEqual([1, 'passed on', 'passed on', 2, 'passed on']);
     expect(passed).toEqual(['live/1', 'live/2', 'live/3']);
@@ -95,7 +101,13 @@ describe('the publisher', () => {
 
   it('does not pass on what stands behind a failure', async () => {
     await publisher.publish([message('a', { end: true })]);
-    const results = await publisher.publish([message('live/1'), message('b'), message('a'), message('live/2'), message('c')]);
+    const results = await publisher.publish([
+      message('live/1'),
+      message('b'),
+      message('a'),
+      message('live/2'),
+      message('c'),
+    ]);
     expect(summary(results)).toEqual(['passed on', 2, 'topic_ended']);
     expect(passed).toEqual(['live/1']);
     expect(log.head.offset).toBe(2);

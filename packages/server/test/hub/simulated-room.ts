@@ -54,7 +54,9 @@ export class Guest {
   }
 
   frames(type: string): Record<string, unknown>[] {
-    return this.received.flatMap(item => (item.kind === 'frame' && item.frame.type === type ? [item.frame as never] : []));
+    return this.received.flatMap(item =>
+      item.kind === 'frame' && item.frame.type === type ? [item.frame as never] : [],
+    );
   }
 }
 

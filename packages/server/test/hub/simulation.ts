@@ -1,5 +1,12 @@
 import type { ServerFrame } from '@tailrace/protocol';
-import { type Encoding, Hub, type HubOptions, type Outlet, type Session, type SessionOwner } from '../../src/hub/index.ts';
+import {
+  type Encoding,
+  Hub,
+  type HubOptions,
+  type Outlet,
+  type Session,
+  type SessionOwner,
+} from '../../src/hub/index.ts';
 import type { Clock, Log, LogRecord, Random } from '../../src/log/index.ts';
 
 /** Time and turns of the event loop, driven by a test: nothing happens unless `run` or `advance` is called. */
@@ -33,7 +40,13 @@ export class SimulatedClock implements Clock {
   }
   /** The same time for a log, whose commits shall not wait for `turn`. */
   get forLog(): Clock {
-    return { now: () => this.now(), monotonic: () => this.monotonic(), soon: queueMicrotask, every: (ms, task) => this.every(ms, task), after: (ms, task) => this.after(ms, task) };
+    return {
+      now: () => this.now(),
+      monotonic: () => this.monotonic(),
+      soon: queueMicrotask,
+      every: (ms, task) => this.every(ms, task),
+      after: (ms, task) => this.after(ms, task),
+    };
   }
   /** Runs one turn of the loop; false when nothing was scheduled. */
   turn(): boolean {
@@ -73,8 +86,20 @@ export function seeded(seed: number): Random & { int(below: number): number } {
 }
 
 export type Received =
-  | { readonly kind: 'records'; readonly offsets: readonly number[]; readonly topics: readonly string[]; readonly stored: boolean }
-  | { readonly kind: 'messages'; readonly sub: string; readonly after?: string; readonly cursor?: string; readonly offsets: readonly number[]; readonly stored: boolean }
+  | {
+      readonly kind: 'records';
+      readonly offsets: readonly number[];
+      readonly topics: readonly string[];
+      readonly stored: boolean;
+    }
+  | {
+      readonly kind: 'messages';
+      readonly sub: string;
+      readonly after?: string;
+      readonly cursor?: string;
+      readonly offsets: readonly number[];
+      readonly stored: boolean;
+    }
   | { readonly kind: 'frame'; readonly frame: ServerFrame };
 
 const lines = (value: unknown): Buffer => Buffer.from(`${JSON.stringify(value)}\n`);
@@ -97,7 +122,11 @@ export const bulkyEncoding: Encoding = {
   name: 'bulky',
   wrap: null,
   body: (records, stored) =>
-    lines({ kind: 'records', ...summary(records, stored), fill: records.map(record => 'x'.repeat(record.data.length)) }),
+    lines({
+      kind: 'records',
+      ...summary(records, stored),
+      fill: records.map(record => 'x'.repeat(record.data.length)),
+    }),
   notice: frame => lines({ kind: 'frame', frame }),
 };
 
@@ -106,7 +135,9 @@ export const chainedEncoding: Encoding = {
   name: 'chained',
   body: (records, stored) => Buffer.from(JSON.stringify(summary(records, stored)).slice(1, -1)),
   wrap: (body, sub, after, cursor) =>
-    Buffer.from(`{"kind":"messages","sub":${JSON.stringify(sub)}${after === undefined ? '' : `,"after":"${after}","cursor":"${cursor}"`},${body.toString()}}\n`),
+    Buffer.from(
+      `{"kind":"messages","sub":${JSON.stringify(sub)}${after === undefined ? '' : `,"after":"${after}","cursor":"${cursor}"`},${body.toString()}}\n`,
+    ),
   notice: frame => lines({ kind: 'frame', frame }),
 };
 

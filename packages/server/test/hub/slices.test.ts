@@ -27,7 +27,11 @@ class ManualClock implements Clock {
 }
 
 /** Writes of `bytes`, each taking `cost` ms, until the slice ends; notes how long each slice lasted. */
-function worker(clock: ManualClock, cost: number, bytes: number): { step(slices: Slices): boolean; readonly lasted: number[] } {
+function worker(
+  clock: ManualClock,
+  cost: number,
+  bytes: number,
+): { step(slices: Slices): boolean; readonly lasted: number[] } {
   const lasted: number[] = [];
   return {
     lasted,

@@ -24,7 +24,9 @@ describe('where a subscription begins', () => {
   });
 
   const start = async (request: Partial<StartRequest>): Promise<Start> =>
-    resolveStart(log, clock, { cursor: undefined, from: undefined, ...request }, (count, to) => log.last(set, count, to.offset));
+    resolveStart(log, clock, { cursor: undefined, from: undefined, ...request }, (count, to) =>
+      log.last(set, count, to.offset),
+    );
   const cursor = (offset: number, fields: Partial<{ log: string; epoch: number; time: number }> = {}): string =>
     formatCursor({ log: log.id, epoch: log.head.epoch, offset, time: began + offset * 1000, ...fields });
   const at = (offset: number): object => ({ offset, time: offset === 0 ? 0 : began + offset * 1000 });
@@ -60,7 +62,9 @@ describe('where a subscription begins', () => {
       snapshot: { records: [{ offset: 7 }, { offset: 9 }], to: at(10) },
     });
     const nothing = filterSet(['x']);
-    const empty = await resolveStart(log, clock, { cursor: undefined, from: 'last' }, (count, to) => log.last(nothing, count, to.offset));
+    const empty = await resolveStart(log, clock, { cursor: undefined, from: 'last' }, (count, to) =>
+      log.last(nothing, count, to.offset),
+    );
     expect(empty).toMatchObject({ at: at(10), snapshot: undefined });
   });
 
@@ -74,7 +78,11 @@ describe('where a subscription begins', () => {
 
   it('a cursor that retention overtook: a gap to the floor', async () => {
     await log.trim(6);
-    expect(await start({ cursor: cursor(3) })).toMatchObject({ at: { offset: 3 }, recovered: false, jump: { type: 'gap', to: { offset: 6 } } });
+    expect(await start({ cursor: cursor(3) })).toMatchObject({
+      at: { offset: 3 },
+      recovered: false,
+      jump: { type: 'gap', to: { offset: 6 } },
+    });
     expect(await start({ cursor: cursor(6) })).toMatchObject({ recovered: true, jump: undefined });
     expect(await start({ from: 'earliest' })).toMatchObject({ jump: { type: 'gap', to: { offset: 6 } } });
     expect(await start({ from: '@3' })).toMatchObject({ jump: { type: 'gap', to: { offset: 6 } } });
@@ -83,7 +91,11 @@ describe('where a subscription begins', () => {
 
   it('beyond the head: reset `ahead` to the head', async () => {
     const result = await start({ cursor: cursor(11) });
-    expect(result).toMatchObject({ recovered: false, at: at(10), jump: { type: 'reset', reason: 'ahead', to: at(10) } });
+    expect(result).toMatchObject({
+      recovered: false,
+      at: at(10),
+      jump: { type: 'reset', reason: 'ahead', to: at(10) },
+    });
   });
 
   it('another log: reset to the time of the cursor', async () => {
@@ -119,7 +131,16 @@ describe('where a subscription begins', () => {
   });
 
   it('what is no cursor: refused', async () => {
-    for (const bad of ['', 'x', 'kabcd.1.1', `${cursor(1)} `, cursor(1).replace('k', 'q'), 'k'.repeat(2000), 'kabcd.1.-1.1', 'kabcd.1.99999999999999999999.1']) {
+    for (const bad of [
+      '',
+      'x',
+      'kabcd.1.1',
+      `${cursor(1)} `,
+      cursor(1).replace('k', 'q'),
+      'k'.repeat(2000),
+      'kabcd.1.-1.1',
+      'kabcd.1.99999999999999999999.1',
+    ]) {
       const verdict = await start({ cursor: bad }).then(
         () => 'taken',
         (error: unknown) => (isTailraceError(error) ? error.code : String(error)),

@@ -46,7 +46,9 @@ describe('the topic index', () => {
         while (left.length > 0) {
           const [gone] = left.splice(order.next().value! % left.length, 1);
           index.remove(gone!.set, gone!.target);
-          expect(index.match(name)).toEqual(new Set(left.filter(({ set }) => set.matches(name)).map(({ target }) => target)));
+          expect(index.match(name)).toEqual(
+            new Set(left.filter(({ set }) => set.matches(name)).map(({ target }) => target)),
+          );
         }
         expect(index.filterCount).toBe(0);
         expect(index.isEmpty).toBe(true);

@@ -24,14 +24,20 @@ interface Acked {
  * over HTTP and a subscriber follows by SSE with Last-Event-ID. Throws at the first message that was acknowledged and is
  * not there, is there twice, or out of order (I1, I3).
  */
-export async function killServer(rounds: number, random: Random, signal: 'SIGKILL' | 'SIGTERM' = 'SIGKILL'): Promise<KilledServerReport> {
+export async function killServer(
+  rounds: number,
+  random: Random,
+  signal: 'SIGKILL' | 'SIGTERM' = 'SIGKILL',
+): Promise<KilledServerReport> {
   const report: KilledServerReport = { rounds: 0, acked: 0, received: 0, repeated: 0, reconnects: 0, unanswered: 0 };
   await using served = await Served.start(['--log.level', 'silent', '--segment.bytes', '1MiB']);
   const acked: Acked[] = [];
   const follower = new Follower(served.port, report);
   for (let round = 0; round < rounds; round++) {
     const stop = { now: false };
-    const publishers = Array.from({ length: 4 }, (_, p) => publishUntilCut(served.port, `${round}-${p}`, acked, stop, report));
+    const publishers = Array.from({ length: 4 }, (_, p) =>
+      publishUntilCut(served.port, `${round}-${p}`, acked, stop, report),
+    );
     const target = acked.length + 1 + Math.floor(random.next() * 400);
     while (acked.length < target) await turn();
     const gone = served.kill(signal);
@@ -55,14 +61,22 @@ function turn(): Promise<void> {
 }
 
 /** One connection that publishes, several requests in flight, until it is cut. */
-async function publishUntilCut(port: number, name: string, acked: Acked[], stop: { now: boolean }, report: KilledServerReport): Promise<void> {
+async function publishUntilCut(
+  port: number,
+  name: string,
+  acked: Acked[],
+  stop: { now: boolean },
+  report: KilledServerReport,
+): Promise<void> {
   const socket = connect(port, '127.0.0.1');
   let sent = 0;
   let answered = 0;
   let text = '';
   const send = (): void => {
     const body = JSON.stringify({ id: `${name}-${sent++}` });
-    socket.write(`POST /v1/topics/crash/${name} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    socket.write(
+      `POST /v1/topics/crash/${name} HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`,
+    );
   };
   socket.on('error', () => {});
   socket.on('data', (chunk: Buffer) => {
@@ -129,7 +143,9 @@ class Follower {
     socket.on('error', () => {});
     socket.on('connect', () => {
       const resume = this.#lastId === undefined ? '' : `Last-Event-ID: ${this.#lastId}\r\n`;
-      socket.write(`GET /v1/sse?filter=crash/%23&from=earliest HTTP/1.1\r\nHost: 127.0.0.1:${this.#port}\r\n${resume}\r\n`);
+      socket.write(
+        `GET /v1/sse?filter=crash/%23&from=earliest HTTP/1.1\r\nHost: 127.0.0.1:${this.#port}\r\n${resume}\r\n`,
+      );
     });
     socket.on('data', (chunk: Buffer) => {
       text += chunk.toString('latin1');
@@ -188,8 +204,10 @@ async function checkLog(url: string, acked: readonly Acked[], follower: Follower
     log.set(record.offset, record.data.id);
   }
   for (const { id, offset } of acked) {
-    if (log.get(offset) !== id) throw new Error(`${id} was acked at ${offset}, where the log holds ${log.get(offset) ?? 'nothing'}`);
+    if (log.get(offset) !== id)
+      throw new Error(`${id} was acked at ${offset}, where the log holds ${log.get(offset) ?? 'nothing'}`);
     if (follower.records.get(offset) !== id) throw new Error(`${id} at ${offset} never reached the subscriber`);
   }
-  for (const [offset, id] of follower.records) if (log.get(offset) !== id) throw new Error(`the subscriber saw ${id} at ${offset}, which the log does not hold`);
+  for (const [offset, id] of follower.records)
+    if (log.get(offset) !== id) throw new Error(`the subscriber saw ${id} at ${offset}, which the log does not hold`);
 }
