@@ -218,6 +218,12 @@ export const errorTable = {
     retry: 'later',
     help: 'A WebSocket client must send its first frame within `connect.timeout`.',
   },
+  idle: {
+    status: 408,
+    title: 'Nothing to do on this connection',
+    retry: 'later',
+    help: 'A WebSocket session that subscribes to nothing and sent no frame for `idle.timeout` is closed. Subscribe, or connect when there is something to publish.',
+  },
   stalled: {
     status: 408,
     title: 'The connection made no progress',

@@ -362,7 +362,8 @@ function checkItems(value: unknown, field: string, limits: FrameLimits): readonl
       `"${field}" has ${value.length} items; at most ${limits.items} are allowed`,
       { at: { field } },
     );
-  if (value.length === 0)
+  // a request of these would have no answer at all
+  if (value.length === 0 && (field === 'subscriptions' || field === 'subs'))
     throw new TailraceError('bad_request', `"${field}" is empty: name at least one`, { at: { field } });
   return value;
 }

@@ -9,5 +9,6 @@ export { rawElements, rawMember, type Span } from './json-raw.ts';
 export * from './limits.ts';
 export * from './message.ts';
 export * from './nearest.ts';
+export * from './plain-lines.ts';
 export * from './query.ts';
 export * from './topic.ts';

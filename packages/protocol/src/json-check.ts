@@ -1,6 +1,6 @@
 /**
  * Checks that a JSON value begins at `at` and returns where it ends, or −1 when it is none, or one too deep to follow
- * here: then JSON.parse has the word. `bytes` must be valid UTF-8. Allocates nothing, which makes it three times as
+ * here, or one with a line feed: then JSON.parse has the word. `bytes` must be valid UTF-8. Allocates nothing, which makes it three times as
  * fast as parsing a small value only to see whether that works. Hot: once a line of NDJSON.
  */
 export function jsonValueEnd(bytes: Uint8Array, at: number): number {
@@ -16,7 +16,7 @@ export function jsonValueEnd(bytes: Uint8Array, at: number): number {
       if (++depth > 31) return -1;
       kinds = (kinds << 1) | (c === 0x7b ? 1 : 0);
       i = spaceEnd(bytes, i + 1);
-      if (bytes[i]! !== c + 2) {
+      if (bytes[i] !== c + 2) {
         if (c === 0x7b) i = nameEnd(bytes, i);
         if (i === -1) return -1;
         continue;
@@ -49,18 +49,18 @@ function spaceEnd(bytes: Uint8Array, at: number): number {
   for (;;) {
     const c = bytes[i]!;
     // anything above a space, or the end (undefined): the usual case first
-    if (!(c <= 0x20) || (c !== 0x20 && c !== 0x0a && c !== 0x0d && c !== 0x09)) return i;
+    if (!(c <= 0x20) || (c !== 0x20 && c !== 0x0d && c !== 0x09)) return i;
     i++;
   }
 }
 
 /** Behind the colon of the member name that begins at `at`. */
 function nameEnd(bytes: Uint8Array, at: number): number {
-  if (bytes[at]! !== 0x22) return -1;
+  if (bytes[at] !== 0x22) return -1;
   const end = stringEnd(bytes, at + 1);
   if (end === -1) return -1;
   const colon = spaceEnd(bytes, end);
-  return bytes[colon]! === 0x3a ? colon + 1 : -1;
+  return bytes[colon] === 0x3a ? colon + 1 : -1;
 }
 
 /** Behind the closing quote; `at` is behind the opening one. */
@@ -112,9 +112,9 @@ function digitsEnd(bytes: Uint8Array, at: number): number {
 }
 
 function numberEnd(bytes: Uint8Array, at: number): number {
-  let i = bytes[at]! === 0x2d ? at + 1 : at;
-  i = bytes[i]! === 0x30 ? i + 1 : digitsEnd(bytes, i);
-  if (i !== -1 && bytes[i]! === 0x2e) i = digitsEnd(bytes, i + 1);
+  let i = bytes[at] === 0x2d ? at + 1 : at;
+  i = bytes[i] === 0x30 ? i + 1 : digitsEnd(bytes, i);
+  if (i !== -1 && bytes[i] === 0x2e) i = digitsEnd(bytes, i + 1);
   if (i === -1) return -1;
   const e = bytes[i]!;
   if (e !== 0x65 && e !== 0x45) return i;

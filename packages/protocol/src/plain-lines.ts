@@ -3,12 +3,10 @@ import type { InputLimits } from './limits.ts';
 import type { Message } from './message.ts';
 import { encodeUtf8 } from './utf8.ts';
 
-const ascii = (text: string): Uint8Array => encodeUtf8(text);
-
 // what begins like this and ends behind the value of `data` has no third member, and none twice
 const forms = [
-  { head: ascii('{"topic":"'), middle: ascii('","data":') },
-  { head: ascii('{"topic": "'), middle: ascii('", "data": ') },
+  { head: encodeUtf8('{"topic":"'), middle: encodeUtf8('","data":') },
+  { head: encodeUtf8('{"topic": "'), middle: encodeUtf8('", "data": ') },
 ] as const;
 
 const LF = 0x0a;
@@ -30,7 +28,9 @@ export class PlainLines {
   unknownTopic = false;
   readonly #messageMax: number;
   /** By hash; a topic takes the place of another one, so it is bounded and never wrong. */
-  readonly #topics: ({ readonly topic: string; readonly bytes: Uint8Array } | undefined)[] = Array.from({ length: slots });
+  readonly #topics: ({ readonly topic: string; readonly bytes: Uint8Array } | undefined)[] = Array.from({
+    length: slots,
+  });
 
   constructor(limits: InputLimits) {
     this.#messageMax = limits.message;
@@ -76,15 +76,12 @@ export class PlainLines {
     if (bytes[dataStart]! <= 0x20) return undefined;
     const dataEnd = jsonValueEnd(bytes, dataStart);
     if (dataEnd === -1 || bytes[dataEnd] !== 0x7d || dataEnd - dataStart > this.#messageMax) return undefined;
-    // a line feed is space in JSON: it must not have gone on into the next line
     const end = dataEnd + 1;
     if (end < bytes.length && bytes[end] !== LF) return undefined;
-    const data = bytes.subarray(dataStart, dataEnd);
-    if (data.includes(LF)) return undefined;
     this.end = end;
     return {
       topic: known.topic,
-      data,
+      data: bytes.subarray(dataStart, dataEnd),
       contentType: undefined,
       event: undefined,
       id: undefined,

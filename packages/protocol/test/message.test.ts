@@ -6,8 +6,8 @@ import {
   isTailraceError,
   type Message,
   type MessageFields,
+  PlainLines,
   parseMessage,
-  parseMessageText,
   payloadKind,
   storedContentType,
   TailraceError,
@@ -161,7 +161,7 @@ describe('a message from JSON', () => {
   });
 });
 
-describe('a message from text', () => {
+describe('a message from a plain line', () => {
   const outcome = (make: () => Message): unknown => {
     try {
       const message = make();
@@ -170,15 +170,23 @@ describe('a message from text', () => {
       return isTailraceError(error) ? [error.code, error.at] : (error as Error).name;
     }
   };
+  const lines = new PlainLines(defaultInputLimits);
+  /** It may leave a line to others, but never makes another message of it. */
   const agrees = (json: string): void => {
-    expect([json, outcome(() => parseMessageText(json))]).toEqual([
-      json,
-      outcome(() => parseMessage(JSON.parse(json), json)),
-    ]);
+    const expected = outcome(() => parseMessage(JSON.parse(json), json));
+    for (const [before, after] of [
+      ['', ''],
+      ['x\n', '\n{}'],
+    ]) {
+      const message = lines.read(bytes(before + json + after), before!.length);
+      if (message === undefined) continue;
+      expect([json, { ...message, data: text(message.data) }]).toEqual([json, expected]);
+      expect(lines.end).toBe(before!.length + bytes(json.replace(/\n$/, '')).length);
+    }
   };
 
   it('is what parsing it would give', () => {
-    for (const topic of ['a', 'a/b', 'ü', 'a\\b', 'a\\\\b', 'a"b', 'a\\u0062']) checkMessage(topic, bytes('1'), {});
+    for (const topic of ['a', 'a/b', 'ü', 'a\\b', 'a\\\\b', 'a"b', 'a\\u0062']) lines.learn(topic);
     const space = fc.constantFrom('', '', '', ' ', '\n');
     const topic = fc.constantFrom(
       '"a"',
@@ -221,13 +229,44 @@ describe('a message from text', () => {
     );
   });
 
-  it('holds to the limits', () => {
-    const limits = { ...defaultInputLimits, message: 3 };
-    for (let i = 0; i < 3; i++) {
-      expect(code(() => parseMessageText('{"topic":"a","data":"1"}', limits))).toBe('fine');
-      expect(code(() => parseMessageText('{"topic":"a","data":"12"}', limits))).toBe('payload_too_large');
-      expect(code(() => parseMessageText('{"topic":"a","data":"ü"}', limits))).toBe('payload_too_large');
+  it('is taken when nothing else is on the line', () => {
+    for (const data of ['1', '"ü"', '{"a":[1, true,null]}', '-1.5e3']) {
+      for (const json of [`{"topic":"ü","data":${data}}`, `{"topic": "ü", "data": ${data}}`]) {
+        const message = lines.read(bytes(json), 0);
+        expect(message && [message.topic, text(message.data)]).toEqual(['ü', data]);
+      }
     }
+  });
+
+  it('does not go on into the next line', () => {
+    for (const data of ['[1,\n2]', '\n1', '"a\nb"', '{"a":\n1}', '1\n'])
+      expect(lines.read(bytes(`{"topic":"a","data":${data}}`), 0)).toBeUndefined();
+    expect(lines.read(bytes('{"topic":"a\n","data":1}'), 0)).toBeUndefined();
+  });
+
+  it('needs a topic that was learnt', () => {
+    const some = new PlainLines(defaultInputLimits);
+    const read = (topic: string) => some.read(bytes(`{"topic":"${topic}","data":1}`), 0)?.topic;
+    expect([read('a'), some.unknownTopic]).toEqual([undefined, true]);
+    some.learn('a');
+    expect([read('a'), some.unknownTopic]).toEqual(['a', false]);
+    // more topics than are remembered, some of one hash ("Aa" and "BB")
+    for (let i = 0; i < 10_000; i++) {
+      some.learn(`t${i}`);
+      expect(read(`t${i}`)).toBe(`t${i}`);
+    }
+    some.learn('Aa');
+    expect(read('BB')).toBeUndefined();
+    some.learn('BB');
+    expect([read('BB'), read('Aa')]).toEqual(['BB', undefined]);
+  });
+
+  it('leaves what is too large to the one who tells so', () => {
+    const some = new PlainLines({ ...defaultInputLimits, message: 3 });
+    some.learn('a');
+    expect(some.read(bytes('{"topic":"a","data":"1"}'), 0)).toBeDefined();
+    expect(some.read(bytes('{"topic":"a","data":"12"}'), 0)).toBeUndefined();
+    expect(some.read(bytes('{"topic":"a","data":"ü"}'), 0)).toBeUndefined();
   });
 });
 

@@ -91,6 +91,8 @@ export class Server {
       connectionsMax,
       heartbeat: config.heartbeat,
       connectTimeout: config.connect.timeout,
+      idleTimeout: config.idle.timeout,
+      onRoundTrip: metrics.onRoundTrip,
       reconnectRate: config.reconnect.rate,
       drainWindow: config.drain.window,
       server: `tailrace/${version}`,

@@ -1,6 +1,13 @@
-import { isAscii, isUtf8 } from 'node:buffer';
+import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import { type InputLimits, type Message, parseMessageText, TailraceError } from '@tailrace/protocol';
+import {
+  type InputLimits,
+  type Message,
+  type PlainLines,
+  parseMessage,
+  TailraceError,
+  toTailraceError,
+} from '@tailrace/protocol';
 import type { HeaderList } from '../admission/index.ts';
 import { type Hub, type Published, passedOn } from '../hub/index.ts';
 import type { PublishCounts } from '../observe/publish-counts.ts';
@@ -13,6 +20,8 @@ export interface PublishLinesOptions {
   readonly answers: Answers;
   readonly bodies: Bodies;
   readonly limits: InputLimits;
+  /** Shared by all requests: what one learns about topics serves the next. */
+  readonly plain: PlainLines;
   readonly counts: PublishCounts;
   readonly onEnd: (lines: PublishLines) => void;
 }
@@ -114,7 +123,7 @@ export class PublishLines implements Swept {
       const lf = chunk.indexOf(LF);
       const end = lf === -1 ? chunk.length : lf;
       if (this.#unfinished.length + end > this.#lineMax) {
-        this.#tooLong(this.#lineNumber + 1);
+        this.#stop(this.#tooLong(this.#lineNumber + 1));
         return;
       }
       this.#unfinished.append(chunk, 0, end);
@@ -129,7 +138,7 @@ export class PublishLines implements Swept {
     }
     if (start < chunk.length && !this.#readEnded) {
       if (chunk.length - start > this.#lineMax) {
-        this.#tooLong(this.#lineNumber + 1);
+        this.#stop(this.#tooLong(this.#lineNumber + 1));
         return;
       }
       this.#unfinished.append(chunk, start, chunk.length);
@@ -138,50 +147,81 @@ export class PublishLines implements Swept {
     this.#pauseIfFull();
   }
 
-  /** Reads whole lines, without the line feed of the last. Hot. */
+  /** Reads whole lines, without the line feed of the last. */
   #lines(bytes: Buffer): void {
-    if (isAscii(bytes)) this.#text(bytes.toString('latin1'));
-    else if (isUtf8(bytes)) this.#text(bytes.toString('utf8'));
-    else this.#linesApart(bytes);
+    const from = this.#waiting.length;
+    const weight = this.#waitingBytes;
+    let failure: TailraceError | undefined;
+    try {
+      if (isUtf8(bytes)) this.#read(bytes);
+      else this.#readApart(bytes);
+    } catch (error) {
+      failure = toTailraceError(error);
+    }
+    // payloads are views of `bytes`, and must not keep much more in memory than they count for
+    if ((this.#waitingBytes - weight) * 2 < bytes.length) this.#detach(from);
+    if (failure !== undefined) this.#stop(failure);
   }
 
   /** Some line is not UTF-8: those before it are taken, and it is named. */
-  #linesApart(bytes: Buffer): void {
-    for (let start = 0; start <= bytes.length && !this.#readEnded; ) {
+  #readApart(bytes: Buffer): void {
+    for (let start = 0; start <= bytes.length; ) {
       const lf = bytes.indexOf(LF, start);
       const end = lf === -1 ? bytes.length : lf;
       const line = bytes.subarray(start, end);
-      if (isUtf8(line)) this.#text(line.toString('utf8'));
-      else {
+      if (!isUtf8(line)) {
         const at = { line: this.#lineNumber + 1 };
-        this.#stop(new TailraceError('payload_invalid', 'the line is not valid UTF-8, as JSON must be', { at }));
+        throw new TailraceError('payload_invalid', 'the line is not valid UTF-8, as JSON must be', { at });
       }
+      this.#read(line);
       start = end + 1;
     }
   }
 
-  #text(text: string): void {
-    const { limits } = this.#o;
-    for (let start = 0; start <= text.length; ) {
-      const lf = text.indexOf('\n', start);
-      const end = lf === -1 ? text.length : lf;
+  /** Hot: the plain line is the usual one. */
+  #read(bytes: Buffer): void {
+    const { plain } = this.#o;
+    for (let start = 0; start <= bytes.length; ) {
       this.#lineNumber++;
-      if (end - start > this.#lineMax) {
-        this.#tooLong(this.#lineNumber);
-        return;
+      const message = plain.read(bytes, start);
+      if (message !== undefined) {
+        this.#take(message);
+        start = plain.end + 1;
+        continue;
       }
-      const line = text.slice(start, end);
+      const lf = bytes.indexOf(LF, start);
+      const end = lf === -1 ? bytes.length : lf;
+      this.#readOther(bytes, start, end);
       start = end + 1;
-      try {
-        const message = parseMessageText(line, limits);
-        this.#waiting.push(message);
-        this.#waitingLines.push(this.#lineNumber);
-        this.#waitingBytes += message.data.length + messageWeight;
-      } catch (error) {
-        if (line.trim() === '') continue;
-        this.#stop(lineError(error).placed({ line: this.#lineNumber }));
-        return;
-      }
+    }
+  }
+
+  /** A line in any form, good or bad. */
+  #readOther(bytes: Buffer, start: number, end: number): void {
+    const { plain, limits } = this.#o;
+    if (end - start > this.#lineMax) throw this.#tooLong(this.#lineNumber);
+    const learns = plain.unknownTopic;
+    const line = bytes.toString('utf8', start, end);
+    try {
+      const message = parseMessage(JSON.parse(line), line, 0, limits);
+      if (learns) plain.learn(message.topic);
+      this.#take(message);
+    } catch (error) {
+      if (line.trim() !== '') throw lineError(error).placed({ line: this.#lineNumber });
+    }
+  }
+
+  #take(message: Message): void {
+    this.#waiting.push(message);
+    this.#waitingLines.push(this.#lineNumber);
+    this.#waitingBytes += message.data.length + messageWeight;
+  }
+
+  /** Payloads get memory of their own. */
+  #detach(from: number): void {
+    for (let i = from; i < this.#waiting.length; i++) {
+      const message = this.#waiting[i]!;
+      this.#waiting[i] = { ...message, data: Buffer.from(message.data) };
     }
   }
 
@@ -200,10 +240,8 @@ export class PublishLines implements Swept {
     this.#submit();
   }
 
-  #tooLong(line: number): void {
-    this.#stop(
-      new TailraceError('payload_too_large', `the line has more than ${this.#lineMax} bytes`, { at: { line } }),
-    );
+  #tooLong(line: number): TailraceError {
+    return new TailraceError('payload_too_large', `the line has more than ${this.#lineMax} bytes`, { at: { line } });
   }
 
   /** Reads no further; what came before is published, then the client is told. */

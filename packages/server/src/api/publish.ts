@@ -7,6 +7,7 @@ import {
   isTailraceError,
   type Message,
   type MessageFields,
+  PlainLines,
   parseMessage,
   parseQuery,
   rawElements,
@@ -44,12 +45,14 @@ export class PublishRoutes {
   readonly #o: PublishOptions;
   readonly #results: PublishResults;
   readonly #streams = new Set<PublishLines>();
+  readonly #plain: PlainLines;
   readonly #takeRaw = this.#raw.bind(this);
   readonly #takeJson = this.#json.bind(this);
 
   constructor(options: PublishOptions) {
     this.#o = options;
     this.#results = new PublishResults(options.hub.tokens, options.counts);
+    this.#plain = new PlainLines(options.limits);
   }
 
   /** NDJSON requests that are open. */
@@ -113,6 +116,7 @@ export class PublishRoutes {
       answers,
       bodies,
       limits,
+      plain: this.#plain,
       counts,
       onEnd: ended => this.#streams.delete(ended),
     });

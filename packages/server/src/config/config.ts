@@ -27,6 +27,7 @@ export interface Config {
   readonly pinned: { readonly max: number };
   readonly stall: { readonly max: number };
   readonly connect: { readonly timeout: number };
+  readonly idle: { readonly timeout: number };
   readonly header: { readonly timeout: number };
   readonly body: { readonly timeout: number };
   readonly poll: { readonly wait: number; readonly max: number };

@@ -163,6 +163,13 @@ const settings = {
   connect: group({
     timeout: duration('10s', { min: '50ms', max: '10m' }, 'Time for the first frame of a WebSocket client.'),
   }),
+  idle: group({
+    timeout: duration(
+      '30s',
+      { min: '50ms', max: '1h' },
+      'A WebSocket session that subscribes to nothing and sends no frame for this long is closed with `idle`.',
+    ),
+  }),
   header: group({
     timeout: duration('10s', { min: '50ms', max: '10m' }, 'Time for the head of a request, from the first byte on.'),
   }),

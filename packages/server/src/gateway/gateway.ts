@@ -24,6 +24,10 @@ export interface GatewayOptions {
   readonly heartbeat: number;
   /** ms a WebSocket client has for its first frame. */
   readonly connectTimeout: number;
+  /** ms a WebSocket session may subscribe to nothing and send nothing. */
+  readonly idleTimeout: number;
+  /** Told the time from a ping to its pong and by how much that differs from the one before, ms (B2). */
+  readonly onRoundTrip: (ms: number, jitterMs: number) => void;
   /** Connects per second that are fine when all come back: gives the reconnect window. */
   readonly reconnectRate: number;
   /** Longest reconnect window told at a drain, ms. */

@@ -1,5 +1,5 @@
 import { type Durability, type Message, matchFilter, TailraceError, toTailraceError } from '@tailrace/protocol';
-import type { Clock, Log, StoredDurability } from '../log/index.ts';
+import type { Appended, AppendFailure, Clock, Log, StoredDurability } from '../log/index.ts';
 import type { Brake } from './brake.ts';
 import { Deadlines, type Expiring } from './deadlines.ts';
 
@@ -86,7 +86,7 @@ export class Publisher {
       if (durability === 'fsync') strongest = 'fsync';
       else if (durability === 'none') anyLive = true;
     }
-    if (!anyLive) return (await this.#o.log.append(messages, strongest)).map(toPublished);
+    if (!anyLive) return toPublished(await this.#o.log.append(messages, strongest));
     return this.#appendMixed(messages, strongest);
   }
 
@@ -102,7 +102,8 @@ export class Publisher {
       const start = i;
       while (i < messages.length && this.durabilityOf(messages[i]!) !== 'none') i++;
       try {
-        results.push(...(await this.#o.log.append(messages.slice(start, i), durability)).map(toPublished));
+        for (const result of toPublished(await this.#o.log.append(messages.slice(start, i), durability)))
+          results.push(result);
       } catch (error) {
         if (start === 0) throw error;
         results.push(...failures(toTailraceError(error), i - start));
@@ -142,10 +143,11 @@ export class Publisher {
   }
 }
 
-function toPublished(
-  result: { readonly offset: number; readonly time: number; readonly duplicate: boolean } | { readonly error: Error },
-): Published {
-  return 'error' in result ? { error: toTailraceError(result.error) } : result;
+/** The log stops at the first failure: only the last result can be one. */
+function toPublished(results: readonly (Appended | AppendFailure)[]): readonly Published[] {
+  const last = results[results.length - 1];
+  if (last === undefined || !('error' in last)) return results as readonly Appended[];
+  return [...(results.slice(0, -1) as readonly Appended[]), { error: toTailraceError(last.error) }];
 }
 
 function isFailure(result: Published): boolean {

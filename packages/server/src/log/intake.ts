@@ -3,7 +3,7 @@ import type { Clock } from './clock.ts';
 import { Dedupe, tooOld, unseen } from './dedupe.ts';
 import { EndedTopics } from './ended-topics.ts';
 import { type CommonLogOptions, logDefaults } from './options.ts';
-import type { PendingAppend } from './pending-append.ts';
+import { PendingAppend } from './pending-append.ts';
 import { LogRecord } from './record.ts';
 
 /**
@@ -27,6 +27,12 @@ export class Intake {
     this.#lastTime = lastTime;
   }
 
+  /** An append begins; its records share one time, which never falls, so that order by offset and by time is one order. */
+  begin(): PendingAppend {
+    this.#lastTime = Math.max(this.#lastTime, this.#clock.now());
+    return new PendingAppend();
+  }
+
   /** The next record, or undefined when the message made none: then the append's results say why. Hot. */
   admit(message: Message, append: PendingAppend): LogRecord | undefined {
     const found = this.dedupe.find(message);
@@ -40,9 +46,7 @@ export class Intake {
       append.results.push({ error: failure });
       return undefined;
     }
-    // never falling, whatever the clock does: order by offset and by time is one order
-    const time = Math.max(this.#lastTime, this.#clock.now());
-    this.#lastTime = time;
+    const time = this.#lastTime;
     const record = new LogRecord(this.nextOffset++, time, message);
     append.results.push({ offset: record.offset, time, duplicate: false });
     append.until = record.offset;

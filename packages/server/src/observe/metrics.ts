@@ -13,6 +13,8 @@ export class Metrics {
   readonly #commitSeconds: Histogram;
   readonly #commitRecords: Histogram;
   readonly #commitBytes: Histogram;
+  readonly #roundTrip: Histogram;
+  readonly #jitter: Histogram;
   readonly #loop: LoopDelay = monitorEventLoopDelay({ resolution: 20 });
 
   constructor() {
@@ -35,6 +37,19 @@ export class Metrics {
       buckets: [256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576],
       registers,
     });
+    const buckets = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 25];
+    this.#roundTrip = new Histogram({
+      name: 'tailrace_round_trip_seconds',
+      help: 'From a WebSocket ping to its pong.',
+      buckets,
+      registers,
+    });
+    this.#jitter = new Histogram({
+      name: 'tailrace_round_trip_jitter_seconds',
+      help: 'Difference between a round trip and the one before on the same connection.',
+      buckets,
+      registers,
+    });
     register(this.#registry, {
       name: 'tailrace_publishes_total',
       help: 'Messages handed in for publishing, by what became of them: appended, duplicate, live (durability none), or the error code.',
@@ -54,6 +69,12 @@ export class Metrics {
     this.#commitSeconds.observe(durationMs / 1000);
     this.#commitRecords.observe(records);
     this.#commitBytes.observe(bytes);
+  };
+
+  /** For the gateway's `onRoundTrip`. */
+  readonly onRoundTrip = (ms: number, jitterMs: number): void => {
+    this.#roundTrip.observe(ms / 1000);
+    this.#jitter.observe(jitterMs / 1000);
   };
 
   /** Shows the numbers of these rooms from now on; once. */

@@ -72,6 +72,8 @@ export async function startApi(options: ApiServerOptions = {}): Promise<ApiServe
     connectionsMax: 1000,
     heartbeat: 25_000,
     connectTimeout: 10_000,
+    idleTimeout: 30_000,
+    onRoundTrip: () => {},
     reconnectRate: 1000,
     drainWindow: 30_000,
     server: 'tailrace/test',

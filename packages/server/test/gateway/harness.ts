@@ -63,6 +63,8 @@ export class Rooms {
       connectionsMax: options.connectionsMax ?? 19_000,
       heartbeat: 25_000,
       connectTimeout: 10_000,
+      idleTimeout: 30_000,
+      onRoundTrip: () => {},
       reconnectRate: 1000,
       drainWindow: 30_000,
       server: 'tailrace/test',

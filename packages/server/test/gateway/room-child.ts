@@ -94,4 +94,5 @@ process.on('message', (task: RoomTask) => {
   })();
 });
 
+process.once('disconnect', () => process.exit());
 process.send!({ port: rooms.port });

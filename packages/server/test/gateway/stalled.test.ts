@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { Bystander } from './bystander.ts';
 import { type RoomOptions, Rooms, until } from './harness.ts';
 import { getRequest } from './raw-client.ts';
@@ -71,24 +71,39 @@ class Reader {
 describe('a thousand readers that stall', () => {
   let before: string | undefined;
   beforeAll(() => {
-    before = setLowat('131072');
+    before = setLowat('65536');
   });
   afterAll(() => {
     if (before !== undefined) setLowat(before);
   });
 
+  const rooms: RoomProcess[] = [];
+  const open = async (): Promise<RoomProcess> => {
+    const room = await RoomProcess.open();
+    rooms.push(room);
+    return room;
+  };
+  const readers: Reader[] = [];
+  afterEach(async () => {
+    for (const reader of readers.splice(0)) reader.socket.destroy();
+    for (const room of rooms.splice(0)) await room.close();
+  });
+
   it('cost no memory while 100 MB flow by, and get everything once they read on', { timeout: 180_000 }, async () => {
     const topics = 32;
-    const room = await RoomProcess.open();
+    const room = await open();
     const fast = new Reader(room.port, 't/#', 1);
-    const readers: Reader[] = [];
-    for (let i = 0; i < 1000; i++)
-      readers.push(new Reader(room.port, i < 30 ? 't/#' : `t/${i % topics}`, i < 30 ? 1 : topics));
-    await until(() => readers.every(reader => reader.opened), 'all open', 20_000);
-    // fills the hot tail and warms up everybody
+    readers.push(fast);
+    await until(() => fast.opened, 'the fast reader open');
+    // fills the hot tail and warms everything up; who will stall comes later, or the kernel would give it large buffers
     await room.publish(topics * 60, 10_000, topics);
-    await until(() => readers.every(reader => reader.count === (reader.step === 1 ? topics * 60 : 60)), 'warm', 60_000);
-    for (const reader of readers) reader.socket.pause();
+    await until(() => fast.count === topics * 60, 'warm', 20_000);
+    const stalling: Reader[] = [];
+    for (let i = 0; i < 1000; i++)
+      stalling.push(new Reader(room.port, i < 30 ? 't/#' : `t/${i % topics}`, i < 30 ? 1 : topics));
+    readers.push(...stalling);
+    await until(() => stalling.every(reader => reader.opened), 'all open', 20_000);
+    for (const { socket } of stalling) socket.pause();
     const start = await room.state();
     const tcpStart = tcpMemory();
     const began = performance.now();
@@ -102,49 +117,45 @@ describe('a thousand readers that stall', () => {
     const peaked = (stalled.memory.peak - start.memory.rss) / MiB;
     const { lagging, pinnedBytes } = stalled.sizes;
     console.log(
-      `1,000 stalled readers, 100 MB in ${Math.round(flowed)} ms: RSS +${grew.toFixed(1)} MiB (peak +${peaked.toFixed(1)}), ` +
+      `1,000 stalled readers, 102 MB in ${Math.round(flowed)} ms: RSS +${grew.toFixed(1)} MiB (peak +${peaked.toFixed(1)}), ` +
         `${lagging} lagging, ${Math.round(pinnedBytes! / 1024)} KiB pinned, TCP +${Math.round(tcp / MiB)} MiB, refused ${stalled.overloaded - start.overloaded}`,
     );
-    expect(lagging).toBeGreaterThan(900);
+    expect(lagging).toBe(1000);
     expect(stalled.cut).toEqual({});
     expect(grew).toBeLessThan(24);
     if (before !== undefined) expect(tcp).toBeLessThan(300 * MiB);
     const readOn = performance.now();
-    for (const reader of readers) reader.socket.resume();
-    const wanted = (reader: Reader): number => (reader.step === 1 ? topics * 60 + messages : 60 + messages / topics);
+    for (const { socket } of stalling) socket.resume();
+    const wanted = ({ step }: Reader): number => messages / step;
     await until(
-      () => readers.every(reader => reader.count >= wanted(reader) || reader.closed),
-      () => `everything: ${readers.filter(reader => reader.count < wanted(reader)).length} still read`,
+      () => stalling.every(reader => reader.count >= wanted(reader) || reader.closed),
+      () => `everything: ${stalling.filter(reader => reader.count < wanted(reader)).length} still read`,
       100_000,
     );
     const end = await room.state();
-    const bytes = readers.reduce((sum, reader) => sum + (reader.count - 60) * 10_000, 0);
+    const bytes = stalling.reduce((sum, reader) => sum + reader.count * 10_000, 0);
     console.log(
       `read on: ${(bytes / 1e9).toFixed(1)} GB in ${Math.round(performance.now() - readOn)} ms, RSS +${((end.memory.rss - start.memory.rss) / MiB).toFixed(1)} MiB`,
     );
     expect(end.cut).toEqual({});
-    expect(readers.filter(reader => reader.closed)).toHaveLength(0);
-    expect(readers.map(reader => reader.wrong).filter(text => text !== '')).toEqual([]);
+    expect(stalling.map(reader => reader.wrong).filter(text => text !== '')).toEqual([]);
     expect(fast.wrong).toBe('');
-    expect(readers.every(reader => reader.count === wanted(reader))).toBe(true);
+    expect(stalling.every(reader => !reader.closed && reader.count === wanted(reader))).toBe(true);
     expect(end.faults).toEqual([]);
-    for (const reader of [fast, ...readers]) reader.socket.destroy();
-    await room.close();
   });
 
   it('read on while messages go on', { timeout: 120_000 }, async () => {
-    const room = await RoomProcess.open();
-    const readers: Reader[] = [];
+    const room = await open();
     for (let i = 0; i < 300; i++) readers.push(new Reader(room.port, 't/#', 1));
     await until(() => readers.every(reader => reader.opened), 'all open', 20_000);
     await room.publish(100, 10_000, 4);
     await until(() => readers.every(reader => reader.count === 100), 'warm', 20_000);
-    for (const reader of readers) reader.socket.pause();
+    for (const { socket } of readers) socket.pause();
     const start = await room.state();
     await room.publish(1000, 10_000, 4);
-    for (const [i, reader] of readers.entries()) if (i % 3 !== 0) reader.socket.resume();
+    for (const [i, { socket }] of readers.entries()) if (i % 3 !== 0) socket.resume();
     await room.publish(1000, 10_000, 4);
-    for (const reader of readers) reader.socket.resume();
+    for (const { socket } of readers) socket.resume();
     await room.publish(500, 10_000, 4);
     await until(
       () => readers.every(reader => reader.count >= 2600 || reader.closed),
@@ -152,13 +163,12 @@ describe('a thousand readers that stall', () => {
       60_000,
     );
     const end = await room.state();
+    const peaked = (end.memory.peak - start.memory.rss) / MiB;
     console.log(
-      `300 readers reading on under load: peak +${((end.memory.peak - start.memory.rss) / MiB).toFixed(1)} MiB, cut ${JSON.stringify(end.cut)}`,
+      `300 readers reading on under load: peak +${peaked.toFixed(1)} MiB, refused ${end.overloaded}, cut ${JSON.stringify(end.cut)}`,
     );
     expect(end.cut).toEqual({});
     expect(readers.map(reader => reader.wrong).filter(text => text !== '')).toEqual([]);
-    for (const reader of readers) reader.socket.destroy();
-    await room.close();
   });
 });
 

@@ -53,6 +53,11 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
   #heard = true;
   #awaiting = false;
   #missed = 0;
+  /** Whole monotonic ms, which cost no object of their own: when the last ping went, and the last frame came. */
+  #pingAt = 0;
+  #frameAt = 0;
+  /** The newest round trip, ms; −1 before the first. */
+  #roundTrip = -1;
   #publishing = 0;
   /** A subscribe is looking up where to begin; what follows it waits. */
   #subscribing = false;
@@ -66,6 +71,7 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
     this.session = gateway.hub.openSession(this.transport, new SocketOutlet(socket), webSocketJson, this);
     own(socket, this);
     socket.allowHalfOpen = false;
+    this.#frameAt = this.#now();
     gateway.connections.add(this);
     gateway.wheel.add(this, gateway.o.connectTimeout);
   }
@@ -106,7 +112,13 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
     if (!this.session.lagging && !this.#closing) this.session.write(encodePong(data), null);
   }
 
-  onPong(): void {}
+  onPong(): void {
+    if (this.#pingAt === 0) return; // nobody asked
+    const ms = this.#now() - this.#pingAt;
+    this.#pingAt = 0;
+    this.#gateway.o.onRoundTrip(ms, this.#roundTrip === -1 ? 0 : Math.abs(ms - this.#roundTrip));
+    this.#roundTrip = ms;
+  }
 
   onClose(code: number | undefined): void {
     this.#close(encodeClose(code === undefined || code === 1001 ? 1000 : code));
@@ -142,6 +154,17 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
       return 0; // closing has put it on the wheel again
     }
     if (this.session.lagging) return o.heartbeat; // its unfinished write is watched instead
+    const idle = this.session.subscriptions.length === 0;
+    if (idle && this.#now() - this.#frameAt >= o.idleTimeout) {
+      this.#fail(new TailraceError('idle', `no subscription, and no frame for idle.timeout (${o.idleTimeout} ms)`));
+      return 0;
+    }
+    return idle ? Math.min(this.#beatAlive(), o.idleTimeout) : this.#beatAlive();
+  }
+
+  /** Pings, and counts the answers that did not come; ms until the next look, 0 when the peer is gone. */
+  #beatAlive(): number {
+    const { o } = this.#gateway;
     if (this.#heard) {
       this.#missed = 0;
       if (this.#awaiting) {
@@ -155,6 +178,7 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
     }
     this.#heard = false;
     this.#awaiting = true;
+    this.#pingAt = this.#now();
     this.session.write(this.#gateway.heartbeat(), null);
     return Math.min(missedAfter, o.heartbeat);
   }
@@ -166,6 +190,10 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
   drain(within: number): void {
     this.#send({ type: 'drain', within });
     this.#close(encodeClose(1001, 'draining'));
+  }
+
+  #now(): number {
+    return Math.round(this.#gateway.clock.monotonic());
   }
 
   get #blocked(): boolean {
@@ -203,6 +231,7 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
       return;
     }
     this.#greet(undefined);
+    this.#frameAt = this.#now();
     switch (frame.type) {
       case 'subscribe':
         this.#subscribe(frame.subscriptions, frame.ref);

@@ -5,7 +5,6 @@ import { HotTail } from '../hot-tail.ts';
 import { encodedBound, Intake } from '../intake.ts';
 import type { Appended, AppendFailure, Log, LogStatus, Position, Slice, TailListener, TopicInfo } from '../log.ts';
 import { type CommonLogOptions, logDefaults } from '../options.ts';
-import { PendingAppend } from '../pending-append.ts';
 import { type Random, systemRandom } from '../random.ts';
 import type { LogRecord, StoredDurability } from '../record.ts';
 import type { LogReport, OffsetRange } from '../report.ts';
@@ -296,7 +295,7 @@ export class DiskLog implements Log {
       );
     }
     const sync = durability === 'fsync';
-    const append = new PendingAppend();
+    const append = this.#intake.begin();
     for (let i = 0; i < messages.length; i++) {
       const record = this.#intake.admit(messages[i]!, append);
       if (record !== undefined) committer.add(record, sync);

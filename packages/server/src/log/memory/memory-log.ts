@@ -5,7 +5,7 @@ import { HotTail } from '../hot-tail.ts';
 import { encodedBound, Intake } from '../intake.ts';
 import type { Appended, AppendFailure, Log, LogStatus, Position, Slice, TailListener, TopicInfo } from '../log.ts';
 import { type CommonLogOptions, logDefaults } from '../options.ts';
-import { PendingAppend } from '../pending-append.ts';
+import type { PendingAppend } from '../pending-append.ts';
 import { type Random, systemRandom } from '../random.ts';
 import type { LogRecord, StoredDurability } from '../record.ts';
 import type { OffsetRange } from '../report.ts';
@@ -77,7 +77,7 @@ export class MemoryLog implements Log {
       (this.#pendingBytes + incoming > bytes || this.#records.length + messages.length > records)
     )
       return Promise.reject(new TailraceError('overloaded', 'too many records wait for their commit'));
-    const append = new PendingAppend();
+    const append = this.#intake.begin();
     for (const message of messages) {
       const record = this.#intake.admit(message, append);
       if (record !== undefined) this.#records.push(record);

@@ -1,0 +1,135 @@
+import { connect, type Socket } from 'node:net';
+import { afterEach, describe, expect, it } from 'vitest';
+import { until } from './harness.ts';
+import { getRequest, upgradeRequest } from './raw-client.ts';
+import { RoomProcess, type RoomState } from './room-process.ts';
+import { SseClient } from './sse-client.ts';
+import { close as closeFrame, text } from './websocket/client-frames.ts';
+
+/** `TAILRACE_LEAK_CONNECTIONS=1000000 npm test -- leaks` for longer. */
+const connections = Number(process.env.TAILRACE_LEAK_CONNECTIONS ?? 100_000);
+const atOnce = 64;
+
+const publish = 'POST /v1/topics/leak/b HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n1';
+const subscribe = text(JSON.stringify({ type: 'subscribe', subscriptions: [{ filter: 'leak/#' }, { filter: ['leak/a', 'x/+'], from: 'earliest', sub: 's' }] }));
+
+/** What a client sends, the answer it waits for (none: it leaves at once), and how it leaves. */
+interface Visit {
+  readonly sends: string | Uint8Array;
+  readonly awaits?: string;
+  readonly then?: string | Uint8Array;
+  readonly leaves: 'end' | 'destroy' | 'reset' | 'is ended';
+}
+
+const visits: readonly Visit[] = [
+  { sends: getRequest('/v1/sse?filter=leak/%23'), awaits: '"live"', leaves: 'destroy' },
+  { sends: getRequest('/v1/sse?filter=leak/a&from=earliest'), awaits: 'subscribed', leaves: 'reset' },
+  { sends: getRequest('/v1/sse?filter=leak/a&from=last'), leaves: 'reset' },
+  { sends: getRequest('/v1/sse?filter=leak/%23', { 'Content-Length': '0' }), awaits: '"live"', leaves: 'end' },
+  { sends: getRequest('/v1/sse?filter=bad//'), awaits: '400', leaves: 'is ended' },
+  { sends: Buffer.concat([Buffer.from(upgradeRequest()), subscribe]), awaits: '"sub":"s"', leaves: 'reset' },
+  { sends: Buffer.concat([Buffer.from(upgradeRequest()), subscribe]), awaits: 'welcome', then: closeFrame(1000), leaves: 'is ended' },
+  { sends: upgradeRequest(), awaits: '101', leaves: 'destroy' },
+  { sends: upgradeRequest({ 'Sec-WebSocket-Version': '8' }), awaits: '426', leaves: 'is ended' },
+  { sends: 'GET /v1/sse?filt', leaves: 'end' },
+  { sends: 'POST /v1/topics/leak', leaves: 'reset' },
+  { sends: '', leaves: 'destroy' },
+  { sends: '\x00\x01\x02\r\n\r\n', awaits: '400', leaves: 'is ended' },
+  { sends: publish + publish, awaits: 'offset', leaves: 'end' },
+  { sends: publish, leaves: 'reset' },
+  { sends: getRequest('/ok') + getRequest('/v1/sse?filter=leak/a'), awaits: '"live"', leaves: 'reset' },
+  { sends: getRequest('/held') + getRequest('/held') + getRequest('/ok'), leaves: 'reset' },
+];
+
+let source = 0;
+
+/** One visit; resolves when our socket is closed. */
+function visit(port: number, { sends, awaits, then, leaves }: Visit): Promise<void> {
+  return new Promise((resolve, reject) => {
+    // several addresses, because closed connections block their ports for a minute
+    const localAddress = `127.0.0.${2 + (source++ % 32)}`;
+    const socket: Socket = connect({ port, host: '127.0.0.1', localAddress });
+    let got = '';
+    const leave = (): void => {
+      if (then !== undefined) socket.write(then);
+      if (leaves === 'end') socket.end();
+      else if (leaves === 'destroy') socket.destroy();
+      else if (leaves === 'reset') socket.resetAndDestroy();
+    };
+    socket.on('connect', () => {
+      socket.write(sends);
+      if (awaits === undefined) setImmediate(leave);
+    });
+    socket.on('data', chunk => {
+      if (awaits === undefined || got === 'seen') return;
+      got += chunk.toString('latin1');
+      if (!got.includes(awaits)) return;
+      got = 'seen';
+      leave();
+    });
+    socket.on('close', () => resolve());
+    socket.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ECONNRESET' && error.code !== 'EPIPE') reject(error);
+    });
+  });
+}
+
+async function visitMany(port: number, count: number): Promise<void> {
+  let next = 0;
+  const visitor = async (): Promise<void> => {
+    while (next < count) await visit(port, visits[next++ % visits.length]!);
+  };
+  await Promise.all(Array.from({ length: atOnce }, visitor));
+}
+
+describe('connections that came and went', () => {
+  let room: RoomProcess | undefined;
+  afterEach(async () => {
+    await room?.close();
+  });
+
+  // with the same records, or those that visitors published would count
+  const fillHotTail = (room: RoomProcess): Promise<void> => room.publish(2500, 5000, 4);
+
+  /** What is left once every visitor is seen to be gone. */
+  async function settled(room: RoomProcess, alike?: RoomState): Promise<RoomState> {
+    const deadline = performance.now() + 20_000;
+    for (;;) {
+      const state = await room.state();
+      const { connections, sockets, inFlight } = state.sizes;
+      const done = alike === undefined || ['connections', 'sockets', 'inFlight'].every(name => state.sizes[name] === alike.sizes[name]);
+      if ((alike !== undefined ? done : connections! + sockets! + inFlight! <= 1) || performance.now() > deadline) return state;
+    }
+  }
+
+  it(`leave nothing behind: ${connections}, ${atOnce} at a time, while another receives`, { timeout: 600_000 }, async () => {
+    room = await RoomProcess.open();
+    const watcher = await SseClient.open(room.port, 'filter=watch');
+    await watcher.notice('live');
+    // what is made once (compiled code, pools, tables that are bounded) is there after this
+    await visitMany(room.port, 20_000);
+    await fillHotTail(room);
+    const before = await settled(room);
+    const began = performance.now();
+    await visitMany(room.port, connections);
+    const took = performance.now() - began;
+    await fillHotTail(room);
+    const after = await settled(room, before);
+    const growth = (name: 'rss' | 'heapUsed' | 'external' | 'arrayBuffers'): number =>
+      (after.memory[name] - before.memory[name]) / 1024 / 1024;
+    console.log(
+      `${connections} connections in ${Math.round(took / 1000)} s: RSS ${growth('rss').toFixed(1)}, heap ${growth('heapUsed').toFixed(2)}, ` +
+        `external ${growth('external').toFixed(2)} MiB more; ${JSON.stringify(after.resources)}`,
+    );
+    expect(after.sizes).toEqual(before.sizes);
+    expect(after.resources).toEqual(before.resources);
+    expect(after.sizes).toMatchObject({ sessions: 1, cohorts: 1, filters: 1, connections: 1, wheel: 1, sockets: 0, inFlight: 0, lagging: 0, jobs: 0 });
+    // 100,000 times one pointer would be 0.8 MiB; the hot tail was full before and is now
+    expect(growth('heapUsed')).toBeLessThan(4);
+    expect(growth('external')).toBeLessThan(4);
+    expect(growth('rss')).toBeLessThan(24);
+    expect(after.faults).toEqual([]);
+    await until(() => watcher.raw.error === undefined && !watcher.raw.closed, 'the watcher still there');
+    watcher.close();
+  });
+});
