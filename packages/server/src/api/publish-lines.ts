@@ -28,14 +28,14 @@ export interface PublishLinesOptions {
 
 const LF = 10;
 /** Bytes of checked lines that wait for the batch before them; beyond it the request is not read on. */
-const waitingMax = 512 * 1024;
+const waitingMax = 1024 * 1024;
 /** What a message costs beside its data. */
 const messageWeight = 200;
 
 /**
  * One NDJSON request (§4): a message a line, appended as it arrives, in bounded memory.
  *
- *     socket ─► unfinished line ─► waiting (≤ 512 KiB) ─► one batch at the publisher ─► progress, newest only
+ *     socket ─► unfinished line ─► waiting (≤ 1 MiB) ─► one batch at the publisher ─► progress, newest only
  *       ▲                                │
  *       └────────── paused while full ───┘
  *
@@ -191,7 +191,7 @@ export class PublishLines implements Swept {
       }
       const lf = bytes.indexOf(LF, start);
       const end = lf === -1 ? bytes.length : lf;
-      this.#readOther(bytes, start, end);
+      if (end > start) this.#readOther(bytes, start, end);
       start = end + 1;
     }
   }

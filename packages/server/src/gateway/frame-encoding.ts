@@ -6,6 +6,11 @@ import { Opcode } from './websocket/opcode.ts';
 
 const noBody = Buffer.alloc(0);
 
+// blocks are kept for others to share: a small one out of Buffer's pool would keep the whole piece of the pool
+function allocate(length: number, body: Buffer): Buffer {
+  return body === noBody ? Buffer.allocUnsafe(length) : Buffer.allocUnsafeSlow(length);
+}
+
 /** Server frames of §7 as JSON, each put into what carries it by `carry`. */
 function frameEncoding(name: string, carry: (head: string, body: Buffer, tail: string) => Buffer): Encoding {
   return {
@@ -23,7 +28,7 @@ function frameEncoding(name: string, carry: (head: string, body: Buffer, tail: s
 export const webSocketJson: Encoding = frameEncoding('ws-json', (head, body, tail) => {
   const headBytes = Buffer.byteLength(head);
   const length = headBytes + body.length + tail.length;
-  const frame = Buffer.allocUnsafe(headerLength(length) + length);
+  const frame = allocate(headerLength(length) + length, body);
   let at = writeHeader(frame, 0, Opcode.text, length);
   at += frame.write(head, at);
   at += body.copy(frame, at);
@@ -34,7 +39,7 @@ export const webSocketJson: Encoding = frameEncoding('ws-json', (head, body, tai
 /** POST /v1/sse: each event's data is one frame (§6). Frames hold no line break, so one `data:` line is enough. */
 export const sseFrames: Encoding = frameEncoding('sse-frames', (head, body, tail) => {
   const length = 6 + Buffer.byteLength(head) + body.length + tail.length + 2;
-  const text = Buffer.allocUnsafe(length);
+  const text = allocate(length, body);
   let at = text.write('data: ', 0, 'latin1');
   at += text.write(head, at);
   at += body.copy(text, at);

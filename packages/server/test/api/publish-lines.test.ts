@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { filterSet } from '@tailrace/protocol';
 import { describe, expect, it } from 'vitest';
 import { type Log, openMemoryLog } from '../../src/log/index.ts';
 import { type ApiServer, contents, RawClient, startApi, until } from './api-server.ts';
@@ -137,6 +138,21 @@ describe('NDJSON', () => {
     const other = await post(server, line(4));
     expect(other.lines.at(-1)).toMatchObject({ accepted: 1 });
     expect(await data(server)).toEqual(['1', '2', '4']);
+  });
+
+  it('keeps no more in memory than records count for, however much emptiness came with them', async () => {
+    await using server = await startApi();
+    using client = new RawClient(server.port);
+    client.send(head);
+    for (let i = 1; i <= 40; i++) {
+      client.send(chunk(line(i) + '\n'.repeat(30_000)));
+      await until(() => server.log.head.offset === i);
+    }
+    const buffers = new Set<ArrayBufferLike>();
+    for (const record of (await server.log.read(0, 40, filterSet(['#']), 1e6)).records) buffers.add(record.data.buffer);
+    let held = 0;
+    for (const buffer of buffers) held += buffer.byteLength;
+    expect(held).toBeLessThan(400_000);
   });
 
   it('reads lines however they are cut', async () => {

@@ -23,7 +23,6 @@ describe('two terminals across restarts of the server', () => {
         await sub.lines(written - 1900);
         await served.kill(signal);
         write(300);
-        await pub.until(() => pub.stderr.split('trying again').length > round + 1);
         await served.startAgain();
       }
       write(200);
@@ -32,6 +31,8 @@ describe('two terminals across restarts of the server', () => {
       expect(JSON.parse(pub.stdout)).toMatchObject({ accepted: written });
       await sub.lines(written);
       expect(sub.stdout.split('\n')).toEqual([...Array.from({ length: written }, (_, i) => `line ${i}`), '']);
+      // told once while a trouble lasts: a kill before the first ack after a restart is still the same trouble
+      expect(pub.stderr).toContain('trying again');
       expect(sub.stderr).toContain('reconnecting');
       expect(sub.stderr).not.toMatch(/gap|reset/);
     },

@@ -126,8 +126,10 @@ export class Rooms {
         const topic = decodeURIComponent(path.slice('/v1/topics/'.length));
         const [result] = await this.hub.publisher.publish([checkMessage(topic, body, {})]);
         res.end(this.#results.text(result!) ?? '{}');
-      } else if (path === '/held') this.held.push(res);
-      else res.writeHead(path === '/ok' ? 200 : 404, { 'Content-Length': path.length }).end(path);
+      } else if (path === '/held') {
+        this.held.push(res);
+        req.socket.once('close', () => this.held.splice(this.held.indexOf(res), 1));
+      } else res.writeHead(path === '/ok' ? 200 : 404, { 'Content-Length': path.length }).end(path);
     } catch (error) {
       res.writeHead(isTailraceError(error) ? error.status : 500).end(String(error));
     }

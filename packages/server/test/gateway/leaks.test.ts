@@ -10,14 +10,20 @@ import { close as closeFrame, text } from './websocket/client-frames.ts';
 const connections = Number(process.env.TAILRACE_LEAK_CONNECTIONS ?? 100_000);
 const atOnce = 64;
 
-const publish = 'POST /v1/topics/leak/b HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n1';
-const subscribe = text(JSON.stringify({ type: 'subscribe', subscriptions: [{ filter: 'leak/#' }, { filter: ['leak/a', 'x/+'], from: 'earliest', sub: 's' }] }));
+const publish =
+  'POST /v1/topics/leak/b HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 1\r\n\r\n1';
+const subscribe = text(
+  JSON.stringify({
+    type: 'subscribe',
+    subscriptions: [{ filter: 'leak/#' }, { filter: ['leak/a', 'x/+'], from: 'earliest', sub: 's' }],
+  }),
+);
 
 /** What a client sends, the answer it waits for (none: it leaves at once), and how it leaves. */
 interface Visit {
   readonly sends: string | Uint8Array;
   readonly awaits?: string;
-  readonly then?: string | Uint8Array;
+  readonly afterwards?: string | Uint8Array;
   readonly leaves: 'end' | 'destroy' | 'reset' | 'is ended';
 }
 
@@ -28,7 +34,12 @@ const visits: readonly Visit[] = [
   { sends: getRequest('/v1/sse?filter=leak/%23', { 'Content-Length': '0' }), awaits: '"live"', leaves: 'end' },
   { sends: getRequest('/v1/sse?filter=bad//'), awaits: '400', leaves: 'is ended' },
   { sends: Buffer.concat([Buffer.from(upgradeRequest()), subscribe]), awaits: '"sub":"s"', leaves: 'reset' },
-  { sends: Buffer.concat([Buffer.from(upgradeRequest()), subscribe]), awaits: 'welcome', then: closeFrame(1000), leaves: 'is ended' },
+  {
+    sends: Buffer.concat([Buffer.from(upgradeRequest()), subscribe]),
+    awaits: 'welcome',
+    afterwards: closeFrame(1000),
+    leaves: 'is ended',
+  },
   { sends: upgradeRequest(), awaits: '101', leaves: 'destroy' },
   { sends: upgradeRequest({ 'Sec-WebSocket-Version': '8' }), awaits: '426', leaves: 'is ended' },
   { sends: 'GET /v1/sse?filt', leaves: 'end' },
@@ -44,14 +55,14 @@ const visits: readonly Visit[] = [
 let source = 0;
 
 /** One visit; resolves when our socket is closed. */
-function visit(port: number, { sends, awaits, then, leaves }: Visit): Promise<void> {
+function visit(port: number, { sends, awaits, afterwards, leaves }: Visit): Promise<void> {
   return new Promise((resolve, reject) => {
     // several addresses, because closed connections block their ports for a minute
     const localAddress = `127.0.0.${2 + (source++ % 32)}`;
     const socket: Socket = connect({ port, host: '127.0.0.1', localAddress });
     let got = '';
     const leave = (): void => {
-      if (then !== undefined) socket.write(then);
+      if (afterwards !== undefined) socket.write(afterwards);
       if (leaves === 'end') socket.end();
       else if (leaves === 'destroy') socket.destroy();
       else if (leaves === 'reset') socket.resetAndDestroy();
@@ -97,12 +108,17 @@ describe('connections that came and went', () => {
     for (;;) {
       const state = await room.state();
       const { connections, sockets, inFlight } = state.sizes;
-      const done = alike === undefined || ['connections', 'sockets', 'inFlight'].every(name => state.sizes[name] === alike.sizes[name]);
-      if ((alike !== undefined ? done : connections! + sockets! + inFlight! <= 1) || performance.now() > deadline) return state;
+      const done =
+        alike === undefined ||
+        ['connections', 'sockets', 'inFlight'].every(name => state.sizes[name] === alike.sizes[name]);
+      if ((alike !== undefined ? done : connections! + sockets! + inFlight! <= 1) || performance.now() > deadline)
+        return state;
     }
   }
 
-  it(`leave nothing behind: ${connections}, ${atOnce} at a time, while another receives`, { timeout: 600_000 }, async () => {
+  it(`leave nothing behind: ${connections}, ${atOnce} at a time, while another receives`, {
+    timeout: 600_000,
+  }, async () => {
     room = await RoomProcess.open();
     const watcher = await SseClient.open(room.port, 'filter=watch');
     await watcher.notice('live');
@@ -123,7 +139,17 @@ describe('connections that came and went', () => {
     );
     expect(after.sizes).toEqual(before.sizes);
     expect(after.resources).toEqual(before.resources);
-    expect(after.sizes).toMatchObject({ sessions: 1, cohorts: 1, filters: 1, connections: 1, wheel: 1, sockets: 0, inFlight: 0, lagging: 0, jobs: 0 });
+    expect(after.sizes).toMatchObject({
+      sessions: 1,
+      cohorts: 1,
+      filters: 1,
+      connections: 1,
+      wheel: 1,
+      sockets: 0,
+      inFlight: 0,
+      lagging: 0,
+      jobs: 0,
+    });
     // 100,000 times one pointer would be 0.8 MiB; the hot tail was full before and is now
     expect(growth('heapUsed')).toBeLessThan(4);
     expect(growth('external')).toBeLessThan(4);

@@ -83,7 +83,7 @@ describe('the wheel', () => {
     }
     const counts = [...inside].map(item => item.beats.length);
     pass(clock, 4000);
-    [...inside].forEach((item, i) => expect(item.beats.length).toBeGreaterThan(counts[i]!));
+    for (const [i, item] of [...inside].entries()) expect(item.beats.length).toBeGreaterThan(counts[i]!);
     for (const item of inside) wheel.remove(item);
     expect(wheel.size).toBe(0);
   });

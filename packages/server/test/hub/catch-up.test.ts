@@ -1,4 +1,4 @@
-import { filterSet, parseCursor } from '@tailrace/protocol';
+import { checkMessage, filterSet, parseCursor } from '@tailrace/protocol';
 import { describe, expect, it } from 'vitest';
 import { covers } from '../../src/hub/catch-up.ts';
 import type { Log } from '../../src/log/index.ts';
@@ -132,6 +132,25 @@ describe('one that lags', () => {
     await room.run();
     expect(guests[0]!.offsets()).toEqual([1, offset]);
     expect(room.hub.catchUp.pinnedBytes).toBe(0);
+    await room.close();
+  });
+});
+
+describe('one that is far behind', () => {
+  it('reads to the same places as others, whatever the head is by then', async () => {
+    const room = new SimulatedRoom({}, 100_000_000);
+    const many = range(1, 5000).map(i => checkMessage(`a/${i % 7}`, Buffer.from('1'), {}));
+    for (let i = 0; i < many.length; i += 100) await room.log.append(many.slice(i, i + 100), 'written');
+    const first = await room.join(['a/+'], { encoding: plainEncoding, from: 'earliest' });
+    await room.run();
+    await publishMany(room, 'a/1', 1);
+    const { misses } = room.hub.blocks;
+    const second = await room.join(['a/+'], { encoding: plainEncoding, from: 'earliest' });
+    await room.run();
+    expect(first.offsets()).toEqual(range(1, 5001));
+    expect(second.offsets()).toEqual(range(1, 5001));
+    // only what lies within the last stretch is encoded anew
+    expect(room.hub.blocks.misses - misses).toBeLessThanOrEqual(4);
     await room.close();
   });
 });
