@@ -15,6 +15,8 @@ export interface FanoutJob extends Window {
   serverPids: number[];
   /** Publishes in flight, one connection each. */
   inFlight: number;
+  /** Bytes of each payload; else 130. */
+  payloadLength?: number | undefined;
   /** Messages a second, offered whatever the answers do; 0: as fast as `inFlight` allows. */
   rate: number;
 }
@@ -43,7 +45,8 @@ export interface FanoutResult {
 const probeWithin = 10_000;
 
 export async function fanout(subscribers: Subscribers, job: FanoutJob): Promise<FanoutResult> {
-  const publisher = await Publisher.open(job.target, { connections: job.inFlight, depth: 1 });
+  const { inFlight, payloadLength } = job;
+  const publisher = await Publisher.open(job.target, { connections: inFlight, depth: 1, payloadLength });
   try {
     await probe(subscribers, publisher);
     const meter = new CpuMeter(job.serverPids);

@@ -14,11 +14,12 @@ export class Load implements AsyncDisposable {
   async call<Name extends keyof Operations>(
     operation: Name,
     job: Parameters<Operations[Name]>[0],
+    within: number = answerWithin,
   ): Promise<Awaited<ReturnType<Operations[Name]>>> {
     const { process: child } = this.#child;
     const stop = new AbortController();
     const message = once(child, 'message', {
-      signal: AbortSignal.any([stop.signal, AbortSignal.timeout(answerWithin)]),
+      signal: AbortSignal.any([stop.signal, AbortSignal.timeout(within)]),
     });
     const ended = once(child, 'close', { signal: stop.signal });
     try {

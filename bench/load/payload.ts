@@ -1,4 +1,4 @@
-// The 130 bytes that every scenario publishes:
+// What every scenario publishes, 130 bytes unless it says otherwise:
 //
 //   {"stamp":"¶000123456789","text":"..........................."}
 //             │└ microseconds of the load process's clock when it was sent
@@ -7,21 +7,23 @@
 // All that servers put around a payload in SSE is ASCII, and in WebSocket text the only other bytes are frame headers,
 // which `FrameReader` steps over. So one delivery is one marker byte, and no chunk border can cut it in two.
 
-export const payloadLength = 130;
+/** Bytes of a payload where a scenario does not say otherwise. */
+export const usualPayload = 130;
 export const marker = 0xb6;
 
-const stampDigits = 12;
+export const stampDigits = 12;
 const prefix = '{"stamp":"¶';
+const sentence = 'a real-time push server, measured ';
 const frame = `${prefix}${'0'.repeat(stampDigits)}","text":""}`;
 
 /** Where the stamp's digits begin in the payload. */
 export const stampStart: number = Buffer.byteLength(prefix);
 
-export function makePayload(): Buffer {
-  const text = 'a real-time push server, measured '.repeat(4).slice(0, payloadLength - Buffer.byteLength(frame));
-  const payload = Buffer.from(frame.replace('"text":""', `"text":"${text}"`));
-  if (payload.length !== payloadLength) throw new Error(`payload has ${payload.length} bytes`);
-  return payload;
+export function makePayload(length: number = usualPayload): Buffer {
+  const space = length - Buffer.byteLength(frame);
+  if (space < 0) throw new Error(`a payload cannot have ${length} bytes`);
+  const text = sentence.repeat(Math.ceil(space / sentence.length)).slice(0, space);
+  return Buffer.from(frame.replace('"text":""', `"text":"${text}"`));
 }
 
 /** Microseconds since this process began. */

@@ -2,6 +2,7 @@
 import { CpuMeter, type CpuShares } from '../cpu.ts';
 import { sleep } from '../wait.ts';
 import { type AcceptsJob, type AcceptsResult, accepts } from './accepts.ts';
+import { expectPayloads } from './counting.ts';
 import { type FanoutJob, type FanoutResult, fanout, type Window } from './fanout.ts';
 import {
   type NdjsonJob,
@@ -11,6 +12,8 @@ import {
   type PipelineResult,
   pipeline,
 } from './ingest.ts';
+import { type LongRunJob, type LongRunResult, longRun } from './long-run.ts';
+import type { LookupJob, LookupResult } from './lookups.ts';
 import { type BackfillJob, backfill, type ResumeJob, type ResumeResult, resume } from './resume.ts';
 import type { Subscription } from './subscriber.ts';
 import { Subscribers } from './subscribers.ts';
@@ -22,6 +25,8 @@ export interface OpenJob {
 }
 
 export interface ReceiveJob extends Window {
+  /** Bytes of each payload. */
+  payloadLength: number;
   serverPids: number[];
 }
 
@@ -42,6 +47,8 @@ export interface Operations {
   backfill(job: BackfillJob): Promise<void>;
   resume(job: ResumeJob): Promise<ResumeResult>;
   receive(job: ReceiveJob): Promise<ReceiveResult>;
+  longRun(job: LongRunJob): Promise<LongRunResult>;
+  lookups(job: LookupJob): Promise<LookupResult>;
 }
 
 export interface Request {
@@ -63,10 +70,14 @@ const operations: Operations = {
   backfill,
   resume: job => resume(subscribers, job),
   receive,
+  longRun: job => longRun(subscribers, job),
+  // loaded only here: it brings the server's own code into this process
+  lookups: async job => (await import('./lookups.ts')).lookups(job),
 };
 
 /** Counts what the open streams bring by themselves. */
 async function receive(job: ReceiveJob): Promise<ReceiveResult> {
+  expectPayloads(job.payloadLength);
   await sleep(job.warmUpMs);
   const meter = new CpuMeter(job.serverPids);
   const began = { at: performance.now(), deliveries: subscribers.deliveries(), bytes: subscribers.bytes() };

@@ -2,14 +2,22 @@
 import { connect, type Socket } from 'node:net';
 import { Histogram } from '../histogram.ts';
 import { sleep, until } from '../wait.ts';
-import { readTarget, readText } from './counting.ts';
-import { makePayload, now, stampStart, writeStamp } from './payload.ts';
+import { expectPayloads, readTarget, readText } from './counting.ts';
+import { makePayload, now, stampStart, usualPayload, writeStamp } from './payload.ts';
 import { type Response, ResponseScanner } from './responses.ts';
 
 export interface PublishTarget {
   port: number;
   /** Where one message is published by POST. */
   path: string;
+}
+
+export interface PublishLoad {
+  connections: number;
+  /** Requests in flight on each connection. */
+  depth: number;
+  /** Bytes of each payload; else 130. */
+  payloadLength?: number | undefined;
 }
 
 const answersWithin = 30_000;
@@ -29,12 +37,12 @@ class PublishConnection {
   //                      ▲ #oldest            ▲ #oldest + outstanding
   readonly #ring: Buffer;
   readonly #sentAt: Float64Array;
+  readonly #stamps: Float64Array;
   #oldest = 0;
   readonly #responses = new ResponseScanner();
   readonly #publisher: Publisher;
 
-  constructor(target: PublishTarget, depth: number, publisher: Publisher) {
-    const payload = makePayload();
+  constructor(target: PublishTarget, depth: number, payload: Buffer, publisher: Publisher) {
     const head = Buffer.from(
       `POST ${target.path} HTTP/1.1\r\nHost: 127.0.0.1:${target.port}\r\n` +
         `Content-Type: application/json\r\nContent-Length: ${payload.length}\r\n\r\n`,
@@ -44,6 +52,7 @@ class PublishConnection {
     this.#stampAt = head.length + stampStart;
     this.#ring = Buffer.alloc(depth * this.#requestLength, Buffer.concat([head, payload]));
     this.#sentAt = new Float64Array(depth);
+    this.#stamps = new Float64Array(depth);
     this.#publisher = publisher;
     this.#socket = connect({
       port: target.port,
@@ -65,8 +74,10 @@ class PublishConnection {
     const first = (this.#oldest + this.outstanding) % this.#depth;
     for (let index = 0; index < count; index++) {
       const slot = (first + index) % this.#depth;
+      const stamp = this.#publisher.stamp(time);
       this.#sentAt[slot] = time;
-      writeStamp(this.#ring, slot * this.#requestLength + this.#stampAt, time);
+      this.#stamps[slot] = stamp;
+      writeStamp(this.#ring, slot * this.#requestLength + this.#stampAt, stamp);
     }
     this.outstanding += count;
     const straight = Math.min(count, this.#depth - first);
@@ -90,9 +101,10 @@ class PublishConnection {
     try {
       this.#responses.feed(readText(length), response => {
         const sent = this.#sentAt[this.#oldest]!;
+        const stamp = this.#stamps[this.#oldest]!;
         this.#oldest = (this.#oldest + 1) % this.#depth;
         this.outstanding--;
-        if (this.#publisher.answered(this, response, received - sent)) again++;
+        if (this.#publisher.answered(this, response, received - sent, stamp)) again++;
       });
     } catch (error) {
       this.#publisher.fail(error instanceof Error ? error.message : String(error));
@@ -111,17 +123,22 @@ export class Publisher {
   /** Ack times are recorded only while a window is open. */
   windowOpen = false;
   failure: string | undefined;
+  /** Stamps of the acknowledged messages; kept only when asked for. */
+  ackedStamps: number[] | undefined;
+  #lastStamp = 0;
   readonly #connections: PublishConnection[] = [];
   #mode: 'stopped' | 'closed loop' | 'paced' = 'stopped';
   #idle: PublishConnection[] = [];
 
   static async open(
     target: PublishTarget,
-    { connections, depth }: { connections: number; depth: number },
+    { connections, depth, payloadLength = usualPayload }: PublishLoad,
   ): Promise<Publisher> {
     const publisher = new Publisher();
+    const payload = makePayload(payloadLength);
+    expectPayloads(payloadLength);
     for (let index = 0; index < connections; index++) {
-      publisher.#connections.push(new PublishConnection(target, depth, publisher));
+      publisher.#connections.push(new PublishConnection(target, depth, payload, publisher));
     }
     await until(() => publisher.#connections.every(({ connected }) => connected), answersWithin);
     publisher.check();
@@ -175,11 +192,23 @@ export class Publisher {
     if (this.failure !== undefined) throw new Error(`publisher: ${this.failure}`);
   }
 
+  /** The clock where it moved on, else one more: no two messages have the same stamp. Hot. */
+  stamp(time: number): number {
+    this.#lastStamp = Math.max(time, this.#lastStamp + 1);
+    return this.#lastStamp;
+  }
+
   /** One answer; true when its connection shall send the next message now. Hot. */
-  answered(connection: PublishConnection, { status, retryAfter }: Response, microseconds: number): boolean {
+  answered(
+    connection: PublishConnection,
+    { status, retryAfter }: Response,
+    microseconds: number,
+    stamp: number,
+  ): boolean {
     if (this.#mode === 'paced') this.#idle.push(connection);
     if (status >= 200 && status < 300) {
       this.acked++;
+      this.ackedStamps?.push(stamp);
       if (this.windowOpen) this.ackTimes.record(microseconds);
       return this.#mode === 'closed loop';
     }

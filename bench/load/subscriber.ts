@@ -2,6 +2,7 @@
 import { connect, type Socket } from 'node:net';
 import { countMarkers, type LatencySamples, placeSentinel, readBuffer, readTarget, readText } from './counting.ts';
 import { FrameReader, pong, textFrame } from './frames.ts';
+import type { Sequence } from './sequence.ts';
 
 /** How one subscriber asks a target for its stream. */
 export interface Subscription {
@@ -21,6 +22,8 @@ export class Subscriber {
   bytes = 0;
   /** What it got, for replaying the same bytes; kept only when asked for. */
   capture: Buffer[] | undefined;
+  /** Which messages it got, not only how many; kept only when asked for, and only for SSE. */
+  sequence: Sequence | undefined;
   ready = false;
   /** Number of deliveries at which `onGoal` is called, once. */
   goal: number = Number.POSITIVE_INFINITY;
@@ -71,7 +74,7 @@ export class Subscriber {
     if (from >= length) return true;
     placeSentinel(length);
     if (this.#frames === undefined) {
-      this.deliveries += countMarkers(from, length);
+      this.deliveries += this.sequence?.take(from, length) ?? countMarkers(from, length);
     } else {
       this.deliveries += this.#frames.count(from, length);
       if (this.#frames.closed) this.#ended('the server sent a close frame');

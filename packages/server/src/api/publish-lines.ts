@@ -221,7 +221,7 @@ export class PublishLines implements Swept {
   #detach(from: number): void {
     for (let i = from; i < this.#waiting.length; i++) {
       const message = this.#waiting[i]!;
-      this.#waiting[i] = { ...message, data: Buffer.from(message.data) };
+      this.#waiting[i] = { ...message, data: new Uint8Array(message.data) };
     }
   }
 
