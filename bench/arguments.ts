@@ -4,11 +4,13 @@ import type { Options } from './scenario.ts';
 export const usage = `npm run bench -- [scenario …] [options]
 
   scenario         a name, or its part before the dash (sse = sse-1 sse-16 sse-256); none: all
+                   but hundred-million, which runs once and only when it is named
   --repeats N      turns of each entry, A B A B … (5)
   --peers          measure nchan too (Debian: nginx-core libnginx-mod-nchan)
   --only A,B       measure only these entries, such as tailrace
   --json FILE      all samples as JSON; "-": to stdout, and the tables to stderr
-  --quick          one repeat, windows of 1 s, 2,000 idle connections: does it run at all
+  --quick          one repeat, windows of 1 s, 2,000 idle connections, 1,000,000 deliveries instead of 100,000,000:
+                   does it run at all
   --profile DIR    tailrace runs with --cpu-prof and leaves its profiles there
   --list           names of the scenarios`;
 
@@ -51,6 +53,7 @@ export function readArguments(args: string[]): Arguments {
       windowMs: quick ? 1_000 : 3_000,
       warmUpMs: quick ? 300 : 1_000,
       idleConnections: quick ? 2_000 : 15_000,
+      manyDeliveries: quick ? 1_000_000 : 100_000_000,
       peers,
       profile,
     },

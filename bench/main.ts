@@ -1,6 +1,7 @@
 // npm run bench: measures scenario after scenario, the entries of each in turn. See README.md.
 import { writeFileSync } from 'node:fs';
 import { type Arguments, readArguments, usage } from './arguments.ts';
+import { usualPayload } from './load/payload.ts';
 import { describeMachine, readMachine } from './machine.ts';
 import { pinSelf } from './pin.ts';
 import { type EntryResult, isExact, judge, renderScenario, renderSummary, type ScenarioResult } from './report.ts';
@@ -21,9 +22,9 @@ try {
 }
 
 async function main({ show, scenarios: names, only, json, options }: Arguments): Promise<number> {
-  const scenarios = selectScenarios(names);
+  const scenarios = selectScenarios(names, show === 'scenarios');
   if (show === 'usage') console.log(usage);
-  if (show === 'scenarios') for (const { name, about } of scenarios) console.log(`${name.padEnd(12)} ${about}`);
+  if (show === 'scenarios') for (const { name, about } of scenarios) console.log(`${name.padEnd(15)} ${about}`);
   if (show !== undefined) return 0;
 
   const machine = readMachine();
@@ -31,13 +32,16 @@ async function main({ show, scenarios: names, only, json, options }: Arguments):
   const print = json === '-' ? console.error : console.log;
   const { repeats, windowMs, warmUpMs } = options;
   print(describeMachine(machine));
-  print(`130-byte JSON · repeats: ${repeats} · window: ${windowMs / 1000} s after ${warmUpMs / 1000} s of warm-up`);
+  print(
+    `${usualPayload}-byte JSON · repeats: ${repeats} · window: ${windowMs / 1000} s after ${warmUpMs / 1000} s of warm-up`,
+  );
 
   const results: ScenarioResult[] = [];
   for (const scenario of scenarios) {
     const entries = scenario.entries.filter(({ name }) => only?.includes(name) ?? (name !== 'nchan' || options.peers));
     if (entries.length === 0) continue;
-    const result = judge(scenario, await measure(scenario.name, entries, options));
+    const turns = scenario.long ? { ...options, repeats: 1 } : options;
+    const result = judge(scenario, await measure(scenario.name, entries, turns));
     results.push(result);
     print(renderScenario(result));
     // after each scenario, so that an interrupted run leaves what it has
@@ -52,9 +56,9 @@ async function main({ show, scenarios: names, only, json, options }: Arguments):
   }
 }
 
-function selectScenarios(names: string[]): Scenario[] {
+function selectScenarios(names: string[], long: boolean): Scenario[] {
   const all = allScenarios();
-  if (names.length === 0) return all;
+  if (names.length === 0) return all.filter(scenario => long || !scenario.long);
   return names.flatMap(name => {
     const chosen = all.filter(scenario => scenario.name === name || scenario.name.startsWith(`${name}-`));
     if (chosen.length === 0) throw new Error(`no scenario "${name}"; --list shows them`);

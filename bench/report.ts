@@ -17,6 +17,7 @@ export interface Spread {
 export interface Verdict extends Goal {
   /** The figure itself, or the ratios of the repeats taken pair by pair; missing when an entry was not measured. */
   measured?: Spread;
+  /** Missing, too, when the goal has no bound. */
   ok?: boolean;
 }
 
@@ -79,6 +80,7 @@ function verdictOf(goal: Goal, entries: EntryResult[]): Verdict {
   const values = other === undefined ? own : own.map((value, repeat) => quotient(value, other[repeat]));
   const measured = spreadOf(values);
   if (measured === undefined) return goal;
+  if (goal.atLeast === undefined && goal.atMost === undefined) return { ...goal, measured };
   const { atLeast = Number.NEGATIVE_INFINITY, atMost = Number.POSITIVE_INFINITY } = goal;
   return { ...goal, measured, ok: measured.median >= atLeast && measured.median <= atMost };
 }
@@ -89,10 +91,11 @@ function renderVerdict({ figure, of, to, atLeast, atMost, measured, ok }: Verdic
     ...(atLeast === undefined ? [] : [`≥ ${bounds(atLeast)}${unit}`]),
     ...(atMost === undefined ? [] : [`≤ ${bounds(atMost)}${unit}`]),
   ].join(' and ');
-  const claim = `${figure}, ${of} ${bound}${to === undefined ? '' : ` ${to}`}`;
+  const claim =
+    bound === '' ? `${figure}, ${of} to ${to}` : `${figure}, ${of} ${bound}${to === undefined ? '' : ` ${to}`}`;
   if (measured === undefined) return `${claim}: not measured`;
   const range = `${format(measured.min)}–${format(measured.max)}`;
-  return `${claim}: ${format(measured.median)}${unit} (${range}) ${ok ? 'ok' : 'SHORT'}`;
+  return `${claim}: ${format(measured.median)}${unit} (${range}) ${ok === undefined ? 'for information' : ok ? 'ok' : 'SHORT'}`;
 }
 
 function remarks({ error, samples }: EntryResult): string[] {

@@ -8,6 +8,8 @@ export interface Options {
   warmUpMs: number;
   /** Connections of the memory scenarios. */
   idleConnections: number;
+  /** Deliveries of `hundred-million`. */
+  manyDeliveries: number;
   /** Measure nchan too. */
   peers: boolean;
   /** Directory for CPU profiles of the server. */
@@ -34,7 +36,7 @@ export interface Entry {
   measure(options: Options): Promise<Sample>;
 }
 
-/** A bound on a figure of one entry, or on its ratio to the same figure of another. */
+/** A bound on a figure of one entry, or on its ratio to the same figure of another. Without bounds: for information. */
 export interface Goal {
   figure: string;
   of: string;
@@ -48,4 +50,6 @@ export interface Scenario {
   about: string;
   entries: readonly Entry[];
   goals: readonly Goal[];
+  /** Only when it is named, and once, however many repeats the others get. */
+  long?: boolean;
 }

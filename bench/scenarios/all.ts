@@ -1,9 +1,12 @@
 import type { Scenario } from '../scenario.ts';
 import { acceptScenarios } from './accepts.ts';
+import { bandwidthScenarios } from './bandwidth.ts';
 import { ceilingScenarios } from './ceiling.ts';
 import { fanoutScenarios } from './fanout.ts';
 import { filterScenarios } from './filters.ts';
+import { hundredMillionScenarios } from './hundred-million.ts';
 import { ingestScenarios } from './ingest.ts';
+import { lookupScenarios } from './lookups.ts';
 import { memoryScenarios } from './memory.ts';
 import { pacedScenarios } from './paced.ts';
 import { resumeScenarios } from './resume.ts';
@@ -12,11 +15,14 @@ export function allScenarios(): Scenario[] {
   return [
     ...fanoutScenarios(),
     ...filterScenarios(),
+    ...bandwidthScenarios(),
     ...acceptScenarios(),
     ...pacedScenarios(),
     ...memoryScenarios(),
     ...ingestScenarios(),
     ...resumeScenarios(),
+    ...lookupScenarios(),
     ...ceilingScenarios(),
+    ...hundredMillionScenarios(),
   ];
 }

@@ -10,6 +10,14 @@ import { type Target, topic } from '../targets/target.ts';
 
 export type Transport = 'sse' | 'ws';
 
+export interface FanoutLoad {
+  inFlight: number;
+  /** Messages a second; else as fast as `inFlight` allows. */
+  rate?: number;
+  /** Bytes of each payload; else 130. */
+  payloadLength?: number;
+}
+
 /** In flight → times the baseline and times nchan that the issue asks for. */
 const inFlights: readonly { inFlight: number; times: { baseline?: number; nchan: number } }[] = [
   { inFlight: 1, times: { baseline: 3, nchan: 3 } },
@@ -30,7 +38,7 @@ export function fanoutScenarios(): Scenario[] {
 }
 
 /** The server, the baseline of the transport and nchan, each with the same load. */
-export function fanoutEntries(transport: Transport, load: { inFlight: number; rate?: number }): Entry[] {
+export function fanoutEntries(transport: Transport, load: FanoutLoad): Entry[] {
   const baseline = baselineOf(transport);
   const entry = (name: string, start: (options: Options) => Promise<Target>): Entry => ({
     name,
@@ -54,24 +62,32 @@ export function baselineOf(transport: Transport): 'http-sse' | 'ws-broadcast' {
 export async function measureFanout(
   target: Target,
   subscriptions: Subscription[],
-  { inFlight, rate = 0 }: { inFlight: number; rate?: number },
-  { warmUpMs, windowMs }: Options,
+  load: FanoutLoad,
+  options: Options,
 ): Promise<Sample> {
-  await using load = new Load();
-  await load.call('open', { port: target.port, subscriptions, count: subscriberCount });
-  return sampleOf(
-    await load.call('fanout', {
-      target: target.publish,
-      serverPids: target.pids(),
-      inFlight,
-      rate,
-      warmUpMs,
-      windowMs,
-    }),
-  );
+  return sampleOf(await runFanout(target, subscriptions, load, options));
 }
 
-function sampleOf({ deliveriesPerSecond, delivery, ack, count, cpu, refused, lost }: FanoutResult): Sample {
+export async function runFanout(
+  target: Target,
+  subscriptions: Subscription[],
+  { inFlight, payloadLength, rate = 0 }: FanoutLoad,
+  { warmUpMs, windowMs }: Options,
+): Promise<FanoutResult> {
+  await using load = new Load();
+  await load.call('open', { port: target.port, subscriptions, count: subscriberCount });
+  return await load.call('fanout', {
+    target: target.publish,
+    serverPids: target.pids(),
+    inFlight,
+    payloadLength,
+    rate,
+    warmUpMs,
+    windowMs,
+  });
+}
+
+export function sampleOf({ deliveriesPerSecond, delivery, ack, count, cpu, refused, lost }: FanoutResult): Sample {
   return {
     figures: {
       'deliveries/s': deliveriesPerSecond,

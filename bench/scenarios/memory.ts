@@ -72,7 +72,7 @@ function memoryEntry(name: string, transport: Transport, start: (options: Option
 }
 
 /** Twice, with a pause: what a first collection frees is given back to the kernel a little later. */
-async function settledMemory(target: Target): Promise<number> {
+export async function settledMemory(target: Target): Promise<number> {
   await sleep(settleMs);
   await target.collectGarbage();
   await sleep(settleMs);

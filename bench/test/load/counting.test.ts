@@ -1,7 +1,8 @@
-import { describe, expect, test } from 'vitest';
-import { countMarkers, LatencySamples, placeSentinel, readBuffer } from '../../load/counting.ts';
+import { afterEach, describe, expect, test } from 'vitest';
+import { countMarkers, expectPayloads, LatencySamples, placeSentinel, readBuffer } from '../../load/counting.ts';
 import { FrameReader } from '../../load/frames.ts';
-import { makePayload, marker, now, payloadLength, readStamp, stampStart, writeStamp } from '../../load/payload.ts';
+import { makePayload, marker, now, readStamp, stampStart, usualPayload, writeStamp } from '../../load/payload.ts';
+import { Sequence } from '../../load/sequence.ts';
 
 const payload = makePayload();
 
@@ -41,7 +42,7 @@ describe('payload', () => {
   test('is JSON of the right length with one marker, also when stamped', () => {
     const stamped = Buffer.from(payload);
     writeStamp(stamped, stampStart, 123_456_789);
-    expect(stamped).toHaveLength(payloadLength);
+    expect(stamped).toHaveLength(usualPayload);
     expect(JSON.parse(stamped.toString())).toHaveProperty('stamp', '¶000123456789');
     expect(stamped.filter(byte => byte === marker)).toHaveLength(1);
     expect(readStamp(stamped, stampStart, stamped.length)).toBe(123_456_789);
@@ -53,6 +54,50 @@ describe('payload', () => {
 });
 
 describe('counting', () => {
+  afterEach(() => expectPayloads(usualPayload));
+
+  test.each([usualPayload, 131, 1_024, 9_000])(
+    'payloads of %i bytes, told or not: exact, and each stamp is read',
+    length => {
+      const large = makePayload(length);
+      expect(large).toHaveLength(length);
+      for (let seed = 1; seed <= 20; seed++) {
+        expectPayloads(seed % 2 === 0 ? length : usualPayload);
+        const below = numbers(seed);
+        const stamps = Array.from({ length: 1 + below(300) }, () => below(2 ** 30));
+        const parts = stamps.flatMap(stamp => {
+          const stamped = Buffer.from(large);
+          writeStamp(stamped, stampStart, stamp);
+          return [Buffer.from(`id: k3f9.7.${below(100_000)}\ndata: `), stamped, Buffer.from('\n\n')];
+        });
+        const stream = Buffer.concat(parts);
+        expect(feed(stream, below, countMarkers), `seed ${seed}`).toBe(stamps.length);
+        const sequence = new Sequence(true);
+        expect(
+          feed(stream, below, (from, to) => sequence.take(from, to)),
+          `seed ${seed}`,
+        ).toBe(stamps.length);
+        expect(sequence.stamps).toEqual(stamps);
+        expect(sequence.sum).toBe(stamps.reduce((sum, stamp) => sum + stamp, 0));
+      }
+    },
+  );
+
+  test('a sequence differs when one is lost, doubled or out of order', () => {
+    const digest = (...stamps: number[]): string => {
+      const sequence = new Sequence();
+      const parts = stamps.map(stamp => {
+        const stamped = Buffer.from(payload);
+        writeStamp(stamped, stampStart, stamp);
+        return stamped;
+      });
+      feed(Buffer.concat(parts), numbers(1), (from, to) => sequence.take(from, to));
+      return `${sequence.sum} ${sequence.hash}`;
+    };
+    const digests = [digest(5, 6, 7), digest(5, 7), digest(5, 6, 6, 7), digest(5, 7, 6), digest(6, 6, 6)];
+    expect(new Set(digests).size).toBe(digests.length);
+  });
+
   test('SSE: exact whatever the framing and wherever chunks end', () => {
     for (let seed = 1; seed <= 60; seed++) {
       const below = numbers(seed);
