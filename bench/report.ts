@@ -162,7 +162,8 @@ function align(rows: string[][], leftColumns = 2): string[] {
 
 function format(value: number): string {
   if (Math.abs(value) >= 100) return integer(value);
-  return Math.abs(value) >= 10 ? value.toFixed(1) : value.toFixed(2);
+  if (Math.abs(value) >= 10) return value.toFixed(1);
+  return Math.abs(value) >= 0.1 ? value.toFixed(2) : value.toPrecision(2);
 }
 
 function bounds(value: number): string {

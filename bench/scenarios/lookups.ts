@@ -19,8 +19,10 @@ export function lookupScenarios(): Scenario[] {
     entries: [lookupEntry('tailrace', 'index', filters), lookupEntry('linear scan', 'scan', filters)],
     goals: [
       ...goals,
-      { figure: 'ns: exact match', of: 'tailrace', to: 'linear scan' },
-      { figure: 'ns: wildcard match', of: 'tailrace', to: 'linear scan' },
+      { figure: 'ns: exact match', of: 'linear scan', to: 'tailrace' },
+      { figure: 'ns: wildcard match', of: 'linear scan', to: 'tailrace' },
+      { figure: 'ms: who listens', of: 'linear scan', to: 'tailrace' },
+      { figure: 'ms: what U listens to', of: 'linear scan', to: 'tailrace' },
     ],
   }));
 }
@@ -30,17 +32,18 @@ function lookupEntry(name: string, way: 'index' | 'scan', filters: number): Entr
     name,
     measure: async ({ windowMs }: Options) => {
       await using load = new Load();
-      // ten figures share the window's time
-      return { figures: await load.call('lookups', { filters, way, windowMs: windowMs / 4 }) };
+      // a dozen figures: a quarter of the window each
+      return await load.call('lookups', { filters, way, windowMs: windowMs / 4 });
     },
   };
 }
 
 function graphGoals(atMost: number): Goal[] {
   return [
-    below('ms: who listens, p99', atMost),
-    below('ms: what U listens to, p99', atMost),
-    below('ms: who listens, all sessions do, p50', atMost),
+    below('ms: who listens', atMost),
+    below('ms: who listens, every 10th subscription does', atMost),
+    below('ms: what U listens to', atMost),
+    below('ms: what U listens to, 256 subscriptions', atMost),
   ];
 }
 

@@ -3,19 +3,9 @@ import { countMarkers, expectPayloads, LatencySamples, placeSentinel, readBuffer
 import { FrameReader } from '../../load/frames.ts';
 import { makePayload, marker, now, readStamp, stampStart, usualPayload, writeStamp } from '../../load/payload.ts';
 import { Sequence } from '../../load/sequence.ts';
+import { numbers } from '../../load/site.ts';
 
 const payload = makePayload();
-
-/** A generator of numbers below n, the same in each run (mulberry32). */
-function numbers(seed: number): (n: number) => number {
-  let state = seed;
-  return n => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) % n;
-  };
-}
 
 /** Feeds `stream` as a socket would: into the one read buffer, cut anywhere, stale bytes behind each chunk. */
 function feed(stream: Buffer, below: (n: number) => number, count: (from: number, to: number) => number): number {

@@ -112,17 +112,12 @@ export class Door {
   #begin(socket: Socket, res: ServerResponse): void {
     this.inFlight++;
     this.#answering.set(socket, (this.#answering.get(socket) ?? 0) + 1);
-    const done = (): void => {
-      res.off('close', done);
-      socket.off('close', done);
+    res.once('close', () => {
       this.inFlight--;
       const left = this.#answering.get(socket)! - 1;
       if (left > 0) this.#answering.set(socket, left);
       else this.#answering.delete(socket);
-    };
-    res.on('close', done);
-    // a response that never had its turn on the connection does not see it close
-    if (res.socket === null) socket.on('close', done);
+    });
   }
 
   /** Opens the port; 0 takes a free one. Resolves with the address. */

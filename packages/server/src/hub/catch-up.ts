@@ -329,7 +329,8 @@ export class CatchUp {
       });
       subscription.endedTopics++;
     }
-    if (subscription.endedTopics >= exact.size) subscription.session.owner.onEnded(subscription.session, subscription);
+    if (subscription.endedTopics >= exact.size)
+      subscription.session.owner.onEnded(subscription.session, subscription, 'topic_ended');
   }
 
   /** Cuts who made no progress, and who lags beyond what a rule allows. Called by the beat. */

@@ -321,6 +321,6 @@ export class Hub implements CohortHost {
     ).toProblem();
     const { session, sub } = subscription;
     session.notice({ type: 'error', sub, ...problem });
-    session.owner.onEnded(session, subscription);
+    session.owner.onEnded(session, subscription, 'internal');
   }
 }

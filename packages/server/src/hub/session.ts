@@ -10,8 +10,8 @@ import type { Subscription } from './subscription.ts';
 export interface SessionOwner {
   /** The hub gave up on this session (policy, stall, budget): send `error` if that is still possible, and cut. */
   onCut(session: Session, reason: CutReason): void;
-  /** A subscription came to its end because every topic it names has ended. */
-  onEnded(session: Session, subscription: Subscription): void;
+  /** A subscription came to its end: every topic it names has ended, or the log could not be read (told already). */
+  onEnded(session: Session, subscription: Subscription, code: 'topic_ended' | 'internal'): void;
   /** The outlet finished what it held; a transport that stopped reading its client goes on. */
   onFinished?(session: Session): void;
 }

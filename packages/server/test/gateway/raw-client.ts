@@ -15,7 +15,7 @@ export class RawClient {
   private constructor(socket: Socket) {
     this.socket = socket;
     socket.on('connect', () => (this.connected = true));
-    socket.on('data', chunk => this.#chunks.push(chunk));
+    socket.on('data', (chunk: Buffer) => this.#chunks.push(chunk));
     socket.on('end', () => (this.ended = true));
     socket.on('close', () => (this.closed = true));
     socket.on('error', error => (this.error = error));

@@ -43,7 +43,7 @@ class Reader {
     this.step = step;
     this.socket = connect({ port, host: '127.0.0.1' });
     this.socket.write(getRequest(`/v1/sse?filter=${encodeURIComponent(filter)}`));
-    this.socket.on('data', chunk => this.#read(chunk));
+    this.socket.on('data', (chunk: Buffer) => this.#read(chunk));
     this.socket.on('close', () => (this.closed = true));
     this.socket.on('error', () => {});
   }

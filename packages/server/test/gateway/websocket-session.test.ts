@@ -498,6 +498,14 @@ describe('a WebSocket session', () => {
     await subscribe(client, 'a');
   });
 
+  it('tells one whose log cannot be read, and does not call it an end', async () => {
+    const client = await open();
+    await subscribe(client, 'a');
+    const session = [...rooms.hub.sessions.values()].find(({ subscriptions }) => subscriptions[0]?.sub === 'a')!;
+    session.owner.onEnded(session, session.subscriptions[0]!, 'internal');
+    expect(await client.first('unsubscribed')).toEqual({ type: 'unsubscribed', sub: 'a', code: 'internal' });
+  });
+
   it('holds at most limits.subscriptions', async () => {
     await begin({ hub: { subscriptionsMax: 3 } });
     const client = await open();
@@ -593,7 +601,7 @@ describe('a WebSocket session', () => {
       await slow.has('"live"');
       await subscribe(fast, 'a');
       slow.socket.pause();
-      const sent = [];
+      const sent: number[] = [];
       for (let i = 0; i < 300; i++) sent.push(await rooms.publish('a', `"${'x'.repeat(40_000)}"`));
       expect(await fast.received(300)).toEqual(sent);
       expect(rooms.hub.catchUp.lagging.size).toBe(1);

@@ -111,10 +111,10 @@ describe('cohorts', () => {
     for (let i = 0; i < 30; i++) await room.publish('other', `"${'x'.repeat(200)}"`);
     expect(room.log.floor).toBeGreaterThan(mine); // no turn until now
     await room.run();
+    expect(ahead.frames('gap')).toHaveLength(1); // at once, not with the next message
     room.leave(member);
     const next = await room.publish('a');
     await room.run();
-    expect(ahead.frames('gap')).toHaveLength(1);
     expect(ahead.offsets()).toEqual([next]);
     await room.close();
   });
@@ -218,6 +218,40 @@ describe('cohorts', () => {
       [room.cursor(0), room.cursor(1)],
       [room.cursor(1), room.cursor(3)],
     ]);
+    await room.close();
+  });
+
+  it('tell `live` at once to one who comes ahead of quiet members', async () => {
+    for (const encoding of [chainedEncoding, plainEncoding]) {
+      const room = new SimulatedRoom();
+      await room.join(['a'], { encoding });
+      for (let i = 0; i < 3; i++) await room.publish('other');
+      const ahead = await room.join(['a'], { encoding, cursor: room.cursor(2) });
+      await room.run();
+      expect(ahead.frames('live')).toHaveLength(1);
+      await room.close();
+    }
+  });
+
+  it('keep the chain of one whose cursor has another time at the same offset', async () => {
+    const room = new SimulatedRoom();
+    await room.join(['a']);
+    await room.publish('a');
+    await room.run();
+    await room.publish('other');
+    await room.log.trim(1);
+    const guest = await room.join(['a'], { cursor: room.cursor(0) }); // the log no longer knows the time of offset 1
+    await room.run();
+    await room.publish('a');
+    await room.run();
+    let last: unknown;
+    for (const item of guest.received) {
+      const link = item.kind === 'frame' ? (item.frame as { after?: string; cursor?: string }) : item;
+      if (!('after' in link) || link.after === undefined) continue;
+      if (last !== undefined) expect(link.after).toBe(last);
+      last = link.cursor;
+    }
+    expect(guest.offsets()).toEqual([3]);
     await room.close();
   });
 

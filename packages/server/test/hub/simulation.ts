@@ -149,7 +149,7 @@ export class SimulatedOutlet implements Outlet {
   ended = false;
   #waiters: { finished(): void }[] = [];
 
-  constructor(room = Number.POSITIVE_INFINITY) {
+  constructor(room: number = Number.POSITIVE_INFINITY) {
     this.room = room;
   }
 

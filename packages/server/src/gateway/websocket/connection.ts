@@ -134,9 +134,9 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
     this.#socket.destroy();
   }
 
-  onEnded(session: Session, subscription: Subscription): void {
+  onEnded(session: Session, subscription: Subscription, code: 'topic_ended' | 'internal'): void {
     this.#gateway.hub.unsubscribe(subscription);
-    session.notice({ type: 'unsubscribed', sub: subscription.sub, code: 'topic_ended' });
+    session.notice({ type: 'unsubscribed', sub: subscription.sub, code });
   }
 
   onFinished(): void {
