@@ -4,7 +4,7 @@ import { rawElements, rawMember } from './json-raw.ts';
 import type { InputLimits } from './limits.ts';
 import { describe, type Message, parseMessage } from './message.ts';
 import { didYouMean } from './nearest.ts';
-import { checkFilter } from './topic.ts';
+import { checkFilter, isReserved } from './topic.ts';
 
 /** Client's name for a request, echoed in its answer (§7). */
 export type Ref = string | number;
@@ -349,6 +349,12 @@ export function checkFilters(value: unknown, limits: InputLimits): string[] {
         at: { field: 'filter' },
       });
     checkFilter(filter, limits);
+    if (isReserved(filter))
+      throw new TailraceError(
+        'unsupported',
+        `filter ${JSON.stringify(filter)}: topics that begin with "$" are kept for a later version and not offered by this server`,
+        { at: { field: 'filter' } },
+      );
     return filter;
   });
 }

@@ -8,6 +8,7 @@ import {
   defaultInputLimits,
   type Envelope,
   filterSet,
+  TailraceError,
 } from '@tailrace/protocol';
 import { type ConfigInput, createConfig } from './config/index.ts';
 import { envelopeText } from './hub/index.ts';
@@ -19,7 +20,7 @@ export interface PublishOptions {
   readonly key?: string;
   readonly event?: string;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Type of `data` when that is a string or bytes; JSON values need none. */
+  /** Type of `data` when that is text, or bytes other than `application/octet-stream`; JSON values need none. */
   readonly contentType?: string;
   readonly durability?: Durability;
   readonly producer?: string;
@@ -80,7 +81,8 @@ export class Tailrace implements AsyncDisposable {
   /** Publishes one message; resolves after its commit. `data` is a JSON value, or with `contentType` a string or bytes. Throws TailraceError. */
   async publish(topic: string, data: unknown, options: PublishOptions = {}): Promise<PublishReceipt> {
     const { hub, results } = this.#server;
-    const message = checkMessage(topic, toBytes(data, options.contentType), options, defaultInputLimits);
+    const fields = data instanceof Uint8Array ? { contentType: 'application/octet-stream', ...options } : options;
+    const message = checkMessage(topic, toBytes(data, options.contentType), fields, defaultInputLimits);
     const { results: told, failed } = results.all(await hub.publisher.publish([message]), 1);
     if (failed !== undefined) throw failed;
     return told[0] as PublishReceipt;
@@ -151,5 +153,12 @@ function toBytes(data: unknown, contentType: string | undefined): Uint8Array {
   if (data === undefined) return new Uint8Array(0);
   if (contentType !== undefined && typeof data === 'string') return Buffer.from(data);
   if (data instanceof Uint8Array) return data;
-  return Buffer.from(JSON.stringify(data));
+  try {
+    return Buffer.from(JSON.stringify(data) ?? '');
+  } catch (cause) {
+    throw new TailraceError('payload_invalid', `data is not a JSON value: ${(cause as Error).message}`, {
+      at: { field: 'data' },
+      cause,
+    });
+  }
 }

@@ -54,8 +54,8 @@ export class Door {
   readonly #stopSweep: () => void;
   readonly #publishing: BarePublishing;
   readonly #publishers = new Set<BarePublisher>();
-  /** How many requests of node:http's connections are being answered. */
-  readonly #answering = new Map<Socket, number>();
+  /** The requests of node:http's connections that are being answered. */
+  readonly #answering = new Map<Socket, Answering>();
 
   constructor(options: DoorOptions) {
     this.#o = options;
@@ -82,6 +82,7 @@ export class Door {
       maxHeaderSize: options.headerMax,
       headersTimeout: options.headerTimeout,
       connectionsCheckingInterval: Math.min(1000, options.headerTimeout),
+      requireHostHeader: false, // refused below, in the form of all errors
       requestTimeout: 0, // an NDJSON body may last for ever; slow ones are watched by the api
       keepAliveTimeout: keepAlive,
       noDelay: true,
@@ -90,34 +91,45 @@ export class Door {
     // whoever sends a request may end its side before the answer
     (this.http as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
     const handle = (req: IncomingMessage, res: ServerResponse): void => {
-      this.#begin(req.socket, res);
-      if (hostCount(req) > 1) {
-        // node:http takes the first, a proxy in front perhaps the last
+      this.#begin(req, res);
+      const refusal = judgeMessage(req);
+      if (refusal === undefined) options.handle(req, res);
+      else {
         res.setHeader('Connection', 'close');
-        answerProblem(new ResponseResponder(res), new TailraceError('bad_request', 'the request has two Hosts'), []);
-      } else options.handle(req, res);
+        answerProblem(new ResponseResponder(res), refusal, []);
+      }
     };
     this.http.on('request', handle);
     this.http.on('checkContinue', handle);
-    this.http.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-      // behind a request without answer, or a stream, a refusal would be taken for a part of that answer
-      if (this.#answering.has(socket as Socket)) socket.destroy();
-      else refuseBroken(error, socket as Socket, options.headerMax);
-    });
+    this.http.on('checkExpectation', handle);
+    this.http.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#broken(error, socket as Socket));
     this.http.on('upgrade', (req, socket, head) => this.upgrade(req, socket as Socket, head));
     // a server that never listens begins to watch its header time-outs only when told that it does
     this.http.emit('listening');
   }
 
-  #begin(socket: Socket, res: ServerResponse): void {
+  #begin(req: IncomingMessage, res: ServerResponse): void {
+    const { socket } = req;
     this.inFlight++;
-    this.#answering.set(socket, (this.#answering.get(socket) ?? 0) + 1);
+    const answering = this.#answering.get(socket) ?? { count: 0, newest: req, stream: false, broken: undefined };
+    answering.count++;
+    answering.newest = req;
+    answering.stream ||= pathOf(req.url ?? '').endsWith('/v1/sse');
+    this.#answering.set(socket, answering);
     res.once('close', () => {
       this.inFlight--;
-      const left = this.#answering.get(socket)! - 1;
-      if (left > 0) this.#answering.set(socket, left);
-      else this.#answering.delete(socket);
+      if (--answering.count > 0) return;
+      this.#answering.delete(socket);
+      if (answering.broken !== undefined) refuseBroken(answering.broken, socket, this.#o.headerMax);
     });
+  }
+
+  /** Bytes that are no request: refused once the whole requests before them are answered, and never inside an answer. */
+  #broken(error: NodeJS.ErrnoException, socket: Socket): void {
+    const answering = this.#answering.get(socket);
+    if (answering === undefined) refuseBroken(error, socket, this.#o.headerMax);
+    else if (answering.stream || !answering.newest.complete) socket.destroy();
+    else answering.broken = error;
   }
 
   /** Opens the port; 0 takes a free one. Resolves with the address. */
@@ -351,7 +363,10 @@ function refuseBroken(error: NodeJS.ErrnoException, socket: Socket, headerMax: n
   }
   const refusal =
     error.code === 'HPE_HEADER_OVERFLOW'
-      ? new TailraceError('headers_too_large', `the request head exceeds limits.header (${headerMax} bytes)`)
+      ? new TailraceError(
+          'headers_too_large',
+          `the request head exceeds limits.header (${headerMax} bytes), or has too many lines`,
+        )
       : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
         ? new TailraceError('request_timeout', 'the request head did not arrive within header.timeout')
         : new TailraceError('bad_request', `not a valid HTTP/1.1 request: ${error.message}`);
@@ -370,4 +385,33 @@ function hostCount(req: IncomingMessage): number {
 function pathOf(target: string): string {
   const question = target.indexOf('?');
   return question === -1 ? target : target.slice(0, question);
+}
+
+interface Answering {
+  count: number;
+  newest: IncomingMessage;
+  /** One of them is an answer without end. */
+  stream: boolean;
+  /** What was wrong with the bytes behind them. */
+  broken: NodeJS.ErrnoException | undefined;
+}
+
+/** What node:http lets pass and this server does not. */
+function judgeMessage(req: IncomingMessage): TailraceError | undefined {
+  if (req.httpVersion === '1.1' && req.headers.host === undefined)
+    return new TailraceError('bad_request', 'the request has no Host header, which HTTP/1.1 requires');
+  // node:http takes the first, a proxy in front perhaps the last
+  if (hostCount(req) > 1) return new TailraceError('bad_request', 'the request has two Hosts');
+  if (req.httpVersion !== '1.1' && req.httpVersion !== '1.0')
+    return new TailraceError('bad_request', `HTTP/${req.httpVersion} is not spoken here: use HTTP/1.1`);
+  const coding = req.headers['transfer-encoding'];
+  if (coding !== undefined && coding.toLowerCase() !== 'chunked')
+    return new TailraceError(
+      'bad_request',
+      `Transfer-Encoding ${JSON.stringify(coding)}: only "chunked" is understood`,
+    );
+  const { expect } = req.headers;
+  if (expect !== undefined && expect.toLowerCase() !== '100-continue')
+    return new TailraceError('bad_request', `Expect ${JSON.stringify(expect)}: only "100-continue" is understood`);
+  return undefined;
 }

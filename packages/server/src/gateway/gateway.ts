@@ -120,7 +120,11 @@ export class Gateway {
   }
 
   countByTransport(): Map<string, number> {
-    const counts = new Map<string, number>();
+    const counts = new Map<string, number>([
+      ['sse', 0],
+      ['websocket', 0],
+      ['poll', 0],
+    ]);
     for (const { transport } of this.connections) counts.set(transport, (counts.get(transport) ?? 0) + 1);
     return counts;
   }

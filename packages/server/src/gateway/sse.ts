@@ -186,7 +186,14 @@ class SseConnection implements Connection, SocketOwner, SessionOwner, Beating {
   openMany(items: ReturnType<typeof parseStreamRequest>, responder: Responder, corsHeaders: readonly string[]): void {
     const welcome = sseFrames.notice(this.#gateway.welcome(this.session.id, undefined)).toString();
     this.#open(responder, corsHeaders, `retry: ${this.#retry()}\n${welcome}`);
-    void subscribeAll(this.#gateway, this.session, items, undefined);
+    const { session } = this;
+    // with every item refused there is nothing to wait for
+    const endIfBare = (): void => {
+      if (!session.closed && session.subscriptions.length === 0) this.#end(undefined);
+    };
+    const running = subscribeAll(this.#gateway, session, items, undefined);
+    if (running === undefined) endIfBare();
+    else void running.then(endIfBare);
   }
 
   #retry(): number {

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { TailraceError } from '@tailrace/protocol';
+import { parseQuery, TailraceError } from '@tailrace/protocol';
 import { filterParameter, type Parameters, type PlainRoute, type RouteDoc, subscribeBody } from '../api/index.ts';
 import type { Gateway } from './gateway.ts';
 import { onTurn } from './responder.ts';
@@ -48,7 +48,8 @@ export function streamRoutes(gateway: Gateway): PlainRoute[] {
       method: 'POST',
       path: '/v1/sse',
       bodyMax,
-      handle(req, res, _query, cors, body) {
+      handle(req, res, query, cors, body) {
+        parseQuery(query, []);
         if (!isUtf8(body)) throw new TailraceError('bad_request', 'the body is not valid UTF-8, as JSON must be');
         onTurn(res, responder => serveSseFrames(gateway, req, responder, cors, body.toString()));
       },

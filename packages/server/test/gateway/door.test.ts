@@ -238,8 +238,12 @@ describe('the door', () => {
     it('behind a request that takes its time is never taken for its answer', async () => {
       const client = await raw();
       client.send(`${getRequest('/held')}\x00rubbish\r\n\r\n`);
-      await client.over();
+      await until(() => rooms.held.length === 1, 'the held request');
+      await bystander.check();
       expect(client.text).toBe('');
+      rooms.held[0]!.end('late');
+      expect(statuses(await client.over())).toEqual([200, 400]);
+      expect(client.text.indexOf('late')).toBeLessThan(client.text.indexOf('400'));
     });
 
     it('behind a stream ends that stream at most', async () => {

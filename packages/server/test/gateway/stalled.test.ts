@@ -96,8 +96,8 @@ describe('a thousand readers that stall', () => {
     readers.push(fast);
     await until(() => fast.opened, 'the fast reader open');
     // fills the hot tail and warms everything up; who will stall comes later, or the kernel would give it large buffers
-    await room.publish(topics * 150, 10_000, topics);
-    await until(() => fast.count === topics * 150, 'warm', 20_000);
+    await room.publish(topics * 320, 10_000, topics);
+    await until(() => fast.count === topics * 320, 'warm', 20_000);
     const stalling: Reader[] = [];
     for (let i = 0; i < 1000; i++)
       stalling.push(new Reader(room.port, i < 30 ? 't/#' : `t/${i % topics}`, i < 30 ? 1 : topics));
@@ -110,7 +110,7 @@ describe('a thousand readers that stall', () => {
     const messages = topics * 320; // of 10 kB: 102 MB
     await room.publish(messages, 10_000, topics);
     const flowed = performance.now() - began;
-    await until(() => fast.count === topics * 150 + messages, 'the fast reader', 20_000);
+    await until(() => fast.count === topics * 320 + messages, 'the fast reader', 20_000);
     const stalled = await room.state();
     const tcp = tcpMemory() - tcpStart;
     const grew = (stalled.memory.rss - start.memory.rss) / MiB;

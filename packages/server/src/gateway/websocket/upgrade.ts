@@ -1,7 +1,8 @@
-import { isTailraceError, TailraceError, toTailraceError } from '@tailrace/protocol';
+import { isTailraceError, parseQuery, TailraceError, toTailraceError } from '@tailrace/protocol';
 import type { Gateway } from '../gateway.ts';
 import type { RequestHead } from '../request-head.ts';
 import { answerProblem, type Responder } from '../responder.ts';
+import { queryOf } from '../sse.ts';
 import { WebSocketConnection } from './connection.ts';
 import { handshake } from './handshake.ts';
 
@@ -20,6 +21,7 @@ export function upgradeToWebSocket(
   const { socket } = responder;
   try {
     gateway.admit();
+    parseQuery(queryOf(head.target), []);
     const answer = handshake({ method, httpVersion, header: name => head.header(name) }, protocols);
     if (!answer.ok) {
       gateway.countRefused(answer.code);
