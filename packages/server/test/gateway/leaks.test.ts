@@ -126,9 +126,7 @@ describe('connections that came and went', () => {
     await fillHotTail(room);
     const before = await settled(room);
     const began = performance.now();
-    await visitMany(room.port, connections * 0.7);
-    const later = await settled(room, before);
-    await visitMany(room.port, connections * 0.3);
+    await visitMany(room.port, connections);
     const took = performance.now() - began;
     await fillHotTail(room);
     const after = await settled(room, before);
@@ -154,8 +152,8 @@ describe('connections that came and went', () => {
     // 84 bytes a connection; the cache of blocks, which is bounded, takes part of that
     expect(growth('heapUsed')).toBeLessThan(8);
     expect(growth('external')).toBeLessThan(4);
-    // what the allocator keeps for itself grows to its level in the first 80,000, and no further
-    expect((after.memory.rss - later.memory.rss) / 1024 / 1024).toBeLessThan(24);
+    // the allocator keeps up to 60 MiB for itself, now or later; a socket that is leaked takes more than 1 KiB
+    expect(growth('rss')).toBeLessThan(Math.max(96, connections / 1024));
     expect(after.faults).toEqual([]);
     await watcher.count(1250);
     expect(watcher.offsets).toEqual([...new Set(watcher.offsets)].sort((a, b) => a - b));
