@@ -97,9 +97,11 @@ export class NdjsonPublisher {
   async #run(): Promise<void> {
     while (this.#unacked.length > 0) {
       const trouble = await this.#attempt();
+      if (trouble instanceof Unreachable && trouble.refused && !this.#everConnected) throw trouble;
+      // not refused: somebody was there, though perhaps not for long enough to answer
+      this.#everConnected = true;
       // a request that broke while idle is no trouble: the next line opens another
       if (trouble === undefined || this.#unacked.length === 0) continue;
-      if (trouble instanceof Unreachable && trouble.refused && !this.#everConnected) throw trouble;
       if (!this.#troubled) {
         const what = trouble instanceof Unreachable ? trouble.what : describeRefusal(trouble);
         this.#notice(`${what}; trying again, nothing is lost`);
@@ -131,7 +133,6 @@ export class NdjsonPublisher {
         });
         request.on('response', response => {
           answered = true;
-          this.#everConnected = true;
           this.#readAnswer(response, start).then(resolve, reject);
         });
         this.#request = request;

@@ -72,6 +72,9 @@ async function publishOne(input: Input, url: URL, fields: MessageFields, data: s
   return 0;
 }
 
+/** Some 6 s of pauses on average: a server that restarts is back by then. */
+const maxAttempts = 8;
+
 /** The id makes trying again safe; what the server refuses for good, or a server that is not there, ends it. */
 async function publishWithRetries(url: URL, body: string): Promise<string> {
   const backoff = new Backoff();
@@ -80,10 +83,13 @@ async function publishWithRetries(url: URL, body: string): Promise<string> {
       const response = await send(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
       if (response.statusCode === 200 || response.statusCode === 202) return await readText(response, 65_536);
       const refusal = await readRefusal(response);
-      if (refusal.retry !== 'later' || attempt === 5) throw new CommandError(describeRefusal(refusal));
+      if (refusal.retry !== 'later' || attempt === maxAttempts) throw new CommandError(describeRefusal(refusal));
       await backoff.wait(refusal.retryAfter);
     } catch (error) {
-      if (!(error instanceof Unreachable) || error.refused || attempt === 5) throw error;
+      if (!(error instanceof Unreachable)) throw error;
+      // refused at once: nothing was sent
+      if (error.refused && attempt === 1) throw error;
+      if (attempt === maxAttempts) throw new CommandError(`${error.what}; the message may or may not be published`);
       await backoff.wait(undefined);
     }
   }

@@ -47,7 +47,6 @@ export async function* subscribeBySse(url: URL, options: SseSubscriptionOptions)
         wish = refusal.retryAfter;
         throw new Lost(describeRefusal(refusal));
       }
-      everConnected = true;
       for await (const blocks of readBlocks(opened, parser)) {
         const events = blocks.map(toEvent);
         cursor = events.at(-1)?.cursor ?? cursor;
@@ -69,6 +68,8 @@ export async function* subscribeBySse(url: URL, options: SseSubscriptionOptions)
     } catch (error) {
       if (!(error instanceof Lost || error instanceof Unreachable)) throw error;
       if (!everConnected && error instanceof Unreachable && error.refused) throw error;
+      // not refused: somebody was there, though perhaps not for long enough to answer
+      everConnected = true;
       const what = error instanceof Unreachable ? error.what : error.message;
       if (!troubled && what !== expected) {
         options.notice(`${what}; reconnecting`);
