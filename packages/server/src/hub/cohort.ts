@@ -19,6 +19,11 @@ export interface CohortHost {
   readonly deliveries: Deliveries;
   /** Monotonic ms at which the record at `offset` was committed. */
   committedAt(offset: number): number;
+  /**
+   * The head when the present round of passes began. Passes look no further, so that cohorts with different filters,
+   * which come one after another while more is committed, read the same stretch and share its block.
+   */
+  readonly roundHead: number;
   headOffset(): number;
   headTime(): number;
   token(offset: number, time: number): string;
@@ -46,8 +51,8 @@ export class Cohort implements IndexTarget, Job {
   offset: number;
   time: number;
   scanned: number;
-  /** A record that matches was committed beyond `scanned`. */
-  dirty = false;
+  /** The head when a record that matches was last committed. */
+  #marked = 0;
   /** Announced its cursor (by block, or by heartbeat) since the last beat. */
   moved = false;
   volatileSeen: number;
@@ -87,6 +92,11 @@ export class Cohort implements IndexTarget, Job {
     return this.#block !== null;
   }
 
+  /** A record that matches was committed beyond `scanned`. */
+  get dirty(): boolean {
+    return this.#marked > this.scanned;
+  }
+
   get size(): number {
     return this.members.length + this.apart.size;
   }
@@ -94,11 +104,11 @@ export class Cohort implements IndexTarget, Job {
   /** A record it reads was committed at `offset`. Hot. */
   mark(offset: number): void {
     if (!this.dirty) {
-      this.dirty = true;
       if (!this.#delivering) this.dirtySince = this.#host.committedAt(offset);
       // all between scanned and this record did not match, so the next pass need not look at it
       if (offset - 1 > this.scanned) this.scanned = offset - 1;
     }
+    this.#marked = this.#host.headOffset();
     this.#enqueue();
   }
 
@@ -144,7 +154,6 @@ export class Cohort implements IndexTarget, Job {
     this.offset = this.#host.headOffset();
     this.time = this.#host.headTime();
     this.scanned = this.offset;
-    this.dirty = false;
     this.volatileSeen = this.#host.volatile.head;
     this.volatileDirty = false;
   }
@@ -193,8 +202,9 @@ export class Cohort implements IndexTarget, Job {
 
   step(slice: Slices): boolean {
     if (this.#block === null && !this.#nextBlock()) {
-      this.#queued = false;
-      return false;
+      // what was committed since the round began is for the next one
+      this.#queued = this.members.length > 0 && (this.dirty || this.volatileDirty);
+      return this.#queued;
     }
     const block = this.#block!;
     const { bytes } = block;
@@ -228,14 +238,13 @@ export class Cohort implements IndexTarget, Job {
 
   /** False when there is nothing to write. */
   #nextBlock(): boolean {
-    while (this.dirty && this.members.length > 0) {
-      const head = this.#host.headOffset();
+    const head = this.#host.roundHead;
+    while (this.dirty && this.scanned < head && this.members.length > 0) {
       const block = this.#host.blocks.hot(this.encoding, this.sub, this.filters, this, this.scanned, head);
       if (block === undefined) {
-        this.#scatter(head);
+        this.#scatter();
         break;
       }
-      if (block.next >= head) this.dirty = false;
       this.scanned = block.next;
       if (block.count > 0) {
         this.#start(block);
@@ -243,11 +252,11 @@ export class Cohort implements IndexTarget, Job {
       }
     }
     if (this.volatileDirty && this.members.length > 0) {
-      const head = this.#host.volatile.head;
+      const volatileHead = this.#host.volatile.head;
       this.volatileDirty = false;
       const block = this.#host.volatile.block(this.encoding, this.sub, this.filters, this.volatileSeen);
       this.volatileSeen = block.next;
-      if (this.volatileSeen < head) this.volatileDirty = true;
+      if (this.volatileSeen < volatileHead) this.volatileDirty = true;
       if (block.count > 0) {
         this.#start(block, true);
         return true;
@@ -273,16 +282,15 @@ export class Cohort implements IndexTarget, Job {
   }
 
   /** The cohort itself fell below the hot tail: each member reads on by its own cursor, sharing what is read. */
-  #scatter(head: number): void {
+  #scatter(): void {
     while (this.members.length > 0) {
       const member = this.members[this.members.length - 1]!;
       this.leave(member);
       this.#host.catchUp.fellBehind(member);
     }
-    this.offset = head;
+    this.offset = this.#host.headOffset();
     this.time = this.#host.headTime();
-    this.scanned = head;
-    this.dirty = false;
+    this.scanned = this.offset;
     this.#host.catchUp.cohortMoved(this);
   }
 }

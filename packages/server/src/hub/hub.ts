@@ -63,6 +63,7 @@ export class Hub implements CohortHost {
   readonly deliveries: Deliveries = { records: 0, writes: 0, bytes: 0, dropped: 0 };
   readonly sessions: Map<string, Session> = new Map();
   readonly cohorts: Map<string, Cohort> = new Map();
+  roundHead: number;
   readonly #o: HubOptions;
   readonly #untail: () => void;
   readonly #unbeat: () => void;
@@ -79,7 +80,13 @@ export class Hub implements CohortHost {
     this.clock = clock;
     this.tokens = new Tokens(log);
     this.blocks = new Blocks(log, this.tokens, blockCacheBytes);
-    this.slices = new Slices(clock, () => this.#afterSlice());
+    this.roundHead = log.head.offset;
+    this.slices = new Slices(clock, {
+      beforeRound: () => {
+        this.roundHead = log.head.offset;
+      },
+      afterSlice: () => this.brake.update(this.#lag()),
+    });
     this.volatile = new VolatileTail(volatileBytes, clock);
     this.brake = new Brake(options.lagTarget, options.lagLimit);
     this.catchUp = new CatchUp({
@@ -281,10 +288,6 @@ export class Hub implements CohortHost {
   #passOn(message: Message): void {
     this.volatile.push(message);
     for (const target of this.index.match(message.topic)) if (target instanceof Cohort) target.markVolatile();
-  }
-
-  #afterSlice(): void {
-    this.brake.update(this.#lag());
   }
 
   /** Age of the oldest commit that a live cohort still has to deliver; the job queue is nearly sorted by it. */
