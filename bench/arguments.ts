@@ -9,8 +9,8 @@ export const usage = `npm run bench -- [scenario …] [options]
   --peers          measure nchan too (Debian: nginx-core libnginx-mod-nchan)
   --only A,B       measure only these entries, such as tailrace
   --json FILE      all samples as JSON; "-": to stdout, and the tables to stderr
-  --quick          one repeat, windows of 1 s, 2,000 idle connections, 1,000,000 deliveries instead of 100,000,000:
-                   does it run at all
+  --quick          one repeat, windows of 1 s, 2,000 idle connections, 1,000,000 deliveries instead of 100,000,000,
+                   5 MB beside stalled readers instead of 100: does it run at all
   --profile DIR    tailrace runs with --cpu-prof and leaves its profiles there
   --list           names of the scenarios`;
 
@@ -54,6 +54,7 @@ export function readArguments(args: string[]): Arguments {
       warmUpMs: quick ? 300 : 1_000,
       idleConnections: quick ? 2_000 : 15_000,
       manyDeliveries: quick ? 1_000_000 : 100_000_000,
+      flowBytes: quick ? 5_000_000 : 100_000_000,
       peers,
       profile,
     },

@@ -3,7 +3,10 @@ import { type ChildProcess, execFileSync, type SpawnOptions, spawn } from 'node:
 import { availableParallelism } from 'node:os';
 
 export const serverCore = 0;
-/** With a single core both share it; `describeMachine` says so. */
+/**
+ * With a single core both share it; `describeMachine` says so. Only the benchmark's own process may ask: one that is
+ * pinned sees a single core.
+ */
 export const loadCore: number = availableParallelism() > 1 ? 1 : 0;
 
 /**

@@ -30,7 +30,7 @@ export interface ScenarioResult {
 
 /** Above this share a core has no time left that counts. */
 const full = 0.9;
-/** Above this share somebody else's work is in the figures. */
+/** Above this share of a core somebody else's work is in the figures. */
 const disturbance = 0.05;
 
 export function judge(scenario: Scenario, entries: EntryResult[]): ScenarioResult {
@@ -107,16 +107,16 @@ function remarks({ error, samples }: EntryResult): string[] {
     const middle = (name: keyof CpuShares): string => percent(spreadOf(shares.map(share => share[name]))?.median ?? 0);
     const saturated = shares.filter(({ load }) => load > full);
     // a server without idle time is a limit of its own, whatever the load generator could still do
-    const alone = saturated.filter(share => share.server + share.othersOnServerCore < full);
+    const alone = saturated.filter(({ serverCore }) => serverCore < full);
     const saturation =
       saturated.length === 0
         ? ''
         : ` SATURATED in ${saturated.length} of ${shares.length} repeats: ` +
           (alone.length > 0 ? 'the load generator was the limit' : "the server's core was full too");
     const disturbed =
-      most('othersOnServerCore') > disturbance || most('othersOnLoadCore') > disturbance
-        ? `; DISTURBED: others used up to ${percent(most('othersOnServerCore'))} of the server's core ` +
-          `and ${percent(most('othersOnLoadCore'))} of the load's`
+      most('others') > disturbance || most('stolen') > disturbance
+        ? `; DISTURBED: other processes used up to ${percent(most('others'))} of a core, ` +
+          `the host of this machine ${percent(most('stolen'))}`
         : '';
     texts.push(`core use: server ${middle('server')}, load ${middle('load')}${saturation}${disturbed}`);
   }

@@ -10,6 +10,8 @@ export interface Options {
   idleConnections: number;
   /** Deliveries of `hundred-million`. */
   manyDeliveries: number;
+  /** Bytes that are published beside stalled readers. */
+  flowBytes: number;
   /** Measure nchan too. */
   peers: boolean;
   /** Directory for CPU profiles of the server. */

@@ -56,8 +56,8 @@ export async function lookups(job: LookupJob): Promise<LookupResult> {
     const wildcard = matchFigures(job, mixed, 'wildcard');
     const sets = job.way === 'index' && setFigures(job.windowMs);
     const figures = { ...exact, ...wildcard, ...graphFigures(job, room, crowd), ...sets };
-    const { load, othersOnLoadCore } = meter.read();
-    return { figures, cpu: { server: load, load: 0, othersOnServerCore: othersOnLoadCore, othersOnLoadCore: 0 } };
+    const shares = meter.read();
+    return { figures, cpu: { ...shares, server: shares.load, load: 0 } };
   } finally {
     await room.close();
     await crowd.close();
@@ -231,6 +231,7 @@ class Room {
 const empty = Buffer.alloc(0);
 const nowhere: Outlet = {
   unfinished: 0,
+  left: 0,
   write: () => undefined,
   whenFinished: () => undefined,
   end: () => undefined,

@@ -40,6 +40,8 @@ export interface ReceiveResult {
 export interface Operations {
   open(job: OpenJob): Promise<void>;
   close(job: null): Promise<void>;
+  /** Opens streams that read their response head and then nothing more. */
+  stall(job: OpenJob): Promise<void>;
   fanout(job: FanoutJob): Promise<FanoutResult>;
   accepts(job: AcceptsJob): Promise<AcceptsResult>;
   pipeline(job: PipelineJob): Promise<PipelineResult>;
@@ -59,10 +61,15 @@ export interface Request {
 export type Reply = { result: unknown } | { error: string };
 
 const subscribers = new Subscribers();
+const stalled = new Subscribers();
 
 const operations: Operations = {
   open: job => subscribers.open(job.port, job.subscriptions, job.count),
   close: async () => subscribers.close(),
+  stall: async job => {
+    await stalled.open(job.port, job.subscriptions, job.count);
+    stalled.stall();
+  },
   fanout: job => fanout(subscribers, job),
   accepts: job => accepts(subscribers, job),
   pipeline,

@@ -161,14 +161,17 @@ export class Publisher {
     for (const connection of this.#connections) connection.send(depth);
   }
 
-  /** `rate` messages a second whatever the answers do, as long as a connection is free. */
+  /**
+   * `rate` messages a second whatever the answers do, as long as a connection is free. Connections take turns: a server
+   * closes one that never asks.
+   */
   async runPaced(rate: number, milliseconds: number): Promise<void> {
     this.#mode = 'paced';
     const began = performance.now();
     for (let sent = 0; sent < (rate * milliseconds) / 1000; sent++) {
       const due = began + (sent * 1000) / rate;
       if (due > performance.now()) await sleep(due - performance.now());
-      const connection = this.#idle.pop();
+      const connection = this.#idle.shift();
       if (connection === undefined) throw new Error(`overrun: all connections wait for answers at ${rate} messages/s`);
       connection.send(1);
     }

@@ -9,12 +9,14 @@ import type { Subscribers } from './subscribers.ts';
 export interface BackfillJob {
   target: PublishTarget;
   count: number;
+  /** Bytes of each payload; else 130. */
+  payloadLength?: number;
 }
 
-/** Publishes what the clients of `resume` will have missed. */
-export async function backfill({ target, count }: BackfillJob): Promise<void> {
+/** Publishes what is to be there before anybody reads, such as what the clients of `resume` will have missed. */
+export async function backfill({ target, count, payloadLength }: BackfillJob): Promise<void> {
   const depth = 64;
-  const publisher = await Publisher.open(target, { connections: 1, depth });
+  const publisher = await Publisher.open(target, { connections: 1, depth, payloadLength });
   try {
     await publisher.publish(count, depth);
     if (publisher.acked !== count) throw new Error(`${publisher.acked} of ${count} messages were taken`);

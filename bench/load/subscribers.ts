@@ -72,6 +72,11 @@ export class Subscribers {
     }, ms);
   }
 
+  /** Reads nothing more: what comes stays in the buffers of the kernel, and then at the server. */
+  stall(): void {
+    this.all.forEach(pause);
+  }
+
   /** Waits until every subscriber has `each` deliveries, as long as there is progress. */
   async drained(each: number, within = 30_000, silence = 3_000): Promise<void> {
     let progress = performance.now();

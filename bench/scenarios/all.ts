@@ -10,6 +10,7 @@ import { lookupScenarios } from './lookups.ts';
 import { memoryScenarios } from './memory.ts';
 import { pacedScenarios } from './paced.ts';
 import { resumeScenarios } from './resume.ts';
+import { stalledScenarios } from './stalled.ts';
 
 export function allScenarios(): Scenario[] {
   return [
@@ -18,6 +19,7 @@ export function allScenarios(): Scenario[] {
     ...bandwidthScenarios(),
     ...acceptScenarios(),
     ...pacedScenarios(),
+    ...stalledScenarios(),
     ...memoryScenarios(),
     ...ingestScenarios(),
     ...resumeScenarios(),
