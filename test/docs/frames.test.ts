@@ -52,7 +52,7 @@ class Client implements Disposable {
 }
 
 test('the frames that docs/protocol.md §7 shows are those that a server takes and sends', async () => {
-  await using stage = await Stage.open('--heartbeat 250ms');
+  await using stage = await Stage.open('--heartbeat 5s');
   const shown = new Map(framesOf('7.2').map(frame => [frame.type, frame]));
   using client = new Client(stage.url);
   await client.opened();

@@ -203,7 +203,7 @@ export const errorTable = {
     status: 400,
     title: 'Durability class not offered',
     retry: 'never',
-    help: 'Durability is `fsync`, `written` or `none`, as far as the engine offers it.',
+    help: 'Durability is `fsync`, `written` or `none`, as far as the engine offers it: `durabilities` in `GET /v1` lists them. The engine `memory` keeps nothing over a restart and offers only `none`; leave the field out to have what it can do.',
   },
   // connections
   too_many_connections: {

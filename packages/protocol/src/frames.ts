@@ -1,9 +1,11 @@
 import type { Envelope } from './envelope.ts';
 import { type ErrorPlace, type Problem, TailraceError } from './errors.ts';
+import { checkHeartbeat } from './heartbeat.ts';
 import { rawElements, rawMember } from './json-raw.ts';
 import type { InputLimits } from './limits.ts';
 import { describe, type Message, parseMessage } from './message.ts';
 import { didYouMean } from './nearest.ts';
+import { setAside, unsupported } from './set-aside.ts';
 import { checkFilter, isReserved } from './topic.ts';
 
 /** Client's name for a request, echoed in its answer (§7). */
@@ -31,6 +33,8 @@ export type ClientFrame =
       readonly token: string | undefined;
       readonly previous: string | undefined;
       readonly client: { readonly name: string; readonly version: string } | undefined;
+      /** ms between heartbeats that the client wishes. */
+      readonly heartbeat: number | undefined;
       readonly subscribe: readonly (SubscriptionRequest | RefusedItem)[];
     }
   | {
@@ -111,7 +115,7 @@ export interface FrameLimits extends InputLimits {
 }
 
 const frameFields: Readonly<Record<string, readonly string[]>> = {
-  connect: ['type', 'ref', 'token', 'previous', 'client', 'subscribe'],
+  connect: ['type', 'ref', 'token', 'previous', 'client', 'heartbeat', 'subscribe'],
   subscribe: ['type', 'ref', 'subscriptions'],
   unsubscribe: ['type', 'ref', 'subs'],
   publish: ['type', 'ref', 'messages'],
@@ -120,7 +124,6 @@ const frameFields: Readonly<Record<string, readonly string[]>> = {
   ping: ['type', 'ref'],
 };
 const subscriptionFields = ['filter', 'sub', 'cursor', 'from'];
-const subscriptionSetAside = ['where', 'conflate', 'delta', 'consumer', 'group', 'lane'];
 
 /** A frame that cannot be used, with the `ref` to answer when there was one. */
 export class FrameError extends Error {
@@ -196,6 +199,7 @@ function readFrame(
         token: optionalString(frame, 'token', 16_384),
         previous: optionalString(frame, 'previous', 64),
         client: checkClient(frame.client),
+        heartbeat: frame.heartbeat === undefined ? undefined : checkHeartbeat(frame.heartbeat),
         subscribe:
           frame.subscribe === undefined
             ? []
@@ -254,8 +258,14 @@ function readPublish(
   return { type: 'publish', ref, messages, total: items.length, failed: undefined };
 }
 
+/** The body of a POST to /v1/sse or /v1/poll (§6). */
+export interface StreamRequest {
+  readonly connect: (ClientFrame & { readonly type: 'connect' }) | undefined;
+  readonly subscribe: readonly (SubscriptionRequest | RefusedItem)[];
+}
+
 /** Reads `connect` + `subscribe` of a POST to /v1/sse or /v1/poll (§6). */
-export function parseStreamRequest(text: string, limits: FrameLimits): readonly (SubscriptionRequest | RefusedItem)[] {
+export function parseStreamRequest(text: string, limits: FrameLimits): StreamRequest {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -273,20 +283,22 @@ export function parseStreamRequest(text: string, limits: FrameLimits): readonly 
         { at: { field: name.slice(0, 64) } },
       );
   }
-  if (body.connect !== undefined) {
-    const connect = body.connect;
-    if (typeof connect !== 'object' || connect === null || Array.isArray(connect))
-      throw new TailraceError('bad_request', `"connect" is a frame object, not ${describe(connect)}`, {
-        at: { field: 'connect' },
-      });
-    readFrame({ ...connect, type: 'connect' }, undefined, text, limits);
-  }
+  const connect = body.connect === undefined ? undefined : readConnect(body.connect, text, limits);
   const items = checkItems(body.subscribe, 'subscribe', limits);
   if (items.length === 0)
     throw new TailraceError('bad_request', '"subscribe" is empty: name at least one subscription', {
       at: { field: 'subscribe' },
     });
-  return items.map(item => readSubscription(item, limits));
+  return { connect, subscribe: items.map(item => readSubscription(item, limits)) };
+}
+
+function readConnect(value: unknown, text: string, limits: FrameLimits): StreamRequest['connect'] {
+  if (typeof value !== 'object' || value === null || Array.isArray(value))
+    throw new TailraceError('bad_request', `"connect" is a frame object, not ${describe(value)}`, {
+      at: { field: 'connect' },
+    });
+  const frame: Readonly<Record<string, unknown>> = { ...value, type: 'connect' };
+  return readFrame(frame, checkRef(frame.ref), text, limits) as StreamRequest['connect'];
 }
 
 function readSubscription(item: unknown, limits: FrameLimits): SubscriptionRequest | RefusedItem {
@@ -301,10 +313,7 @@ function readSubscription(item: unknown, limits: FrameLimits): SubscriptionReque
     sub = optionalString(fields, 'sub', 64);
     for (const name of Object.keys(fields)) {
       if (subscriptionFields.includes(name)) continue;
-      if (subscriptionSetAside.includes(name))
-        throw new TailraceError('unsupported', `"${name}" is kept for a later version and not offered by this server`, {
-          at: { field: name },
-        });
+      if (setAside.subscription.includes(name)) throw unsupported(name);
       throw new TailraceError(
         'unknown_field',
         `a subscription has no field ${JSON.stringify(name.slice(0, 64))}${didYouMean(name, subscriptionFields)}`,

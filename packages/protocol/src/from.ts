@@ -16,8 +16,11 @@ const rfc3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$
 /** Most records of one topic that `last:N` may ask for. */
 export const lastMaxCount = 1000;
 
-/** Reads a `from` value; `now` (ms) is what `-5m` counts back from. Throws `cursor_invalid`. */
-export function parseFrom(text: string, now: number): From {
+/**
+ * Reads a `from` value, or that of another parameter that takes the same; `now` (ms) is what `-5m` counts back from.
+ * Throws `cursor_invalid`, which names the parameter.
+ */
+export function parseFrom(text: string, now: number, parameter = 'from'): From {
   if (text === 'now') return { at: 'now' };
   if (text === 'earliest') return { at: 'earliest' };
   if (text === 'last') return { at: 'last', count: 1 };
@@ -25,13 +28,13 @@ export function parseFrom(text: string, now: number): From {
   if (last !== null) {
     const count = Number(last[1]);
     if (count >= 1 && count <= lastMaxCount) return { at: 'last', count };
-    throw invalid(text, `N of last:N is 1 to ${lastMaxCount}`);
+    throw invalid(parameter, text, `N of last:N is 1 to ${lastMaxCount}`);
   }
   const offset = /^@(\d{1,16})$/.exec(text);
   if (offset !== null) {
     const value = Number(offset[1]);
     if (Number.isSafeInteger(value)) return { at: 'offset', offset: value };
-    throw invalid(text, 'the offset is beyond 2^53');
+    throw invalid(parameter, text, 'the offset is beyond 2^53');
   }
   const ago = /^-(\d{1,12})(ms|s|m|h|d)$/.exec(text);
   if (ago !== null) return { at: 'time', time: Math.max(0, now - Number(ago[1]) * units[ago[2]!]!) };
@@ -39,11 +42,11 @@ export function parseFrom(text: string, now: number): From {
     const time = Date.parse(text);
     if (!Number.isNaN(time)) return { at: 'time', time: Math.max(0, time) };
   }
-  throw invalid(text, 'it takes now, earliest, last, last:N, an RFC 3339 time, -5m or @<offset>');
+  throw invalid(parameter, text, 'it takes now, earliest, last, last:N, an RFC 3339 time, -5m or @<offset>');
 }
 
-function invalid(text: string, why: string): TailraceError {
-  return new TailraceError('cursor_invalid', `from=${JSON.stringify(text.slice(0, 80))}: ${why}`, {
-    at: { field: 'from' },
+function invalid(parameter: string, text: string, why: string): TailraceError {
+  return new TailraceError('cursor_invalid', `${parameter}=${JSON.stringify(text.slice(0, 80))}: ${why}`, {
+    at: { field: parameter },
   });
 }

@@ -1,14 +1,17 @@
 export * from './content-type.ts';
 export * from './cursor.ts';
+export * from './durability.ts';
 export * from './envelope.ts';
 export * from './errors.ts';
 export * from './filter-set.ts';
 export * from './frames.ts';
 export * from './from.ts';
+export * from './heartbeat.ts';
 export { rawElements, rawMember, type Span } from './json-raw.ts';
 export * from './limits.ts';
 export * from './message.ts';
 export * from './nearest.ts';
 export * from './plain-lines.ts';
 export * from './query.ts';
+export * from './set-aside.ts';
 export * from './topic.ts';

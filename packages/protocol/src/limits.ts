@@ -1,3 +1,5 @@
+import { type Durability, durabilities } from './durability.ts';
+
 /** Limits on what a peer may send (I6). Bytes are UTF-8 bytes; the server's settings override the defaults. */
 export interface InputLimits {
   /** Bytes of one topic or filter. */
@@ -10,6 +12,8 @@ export interface InputLimits {
   readonly message: number;
   /** Bytes of all header names and values of one message. */
   readonly messageHeaders: number;
+  /** Durability classes that may be asked for: what the engine can promise. */
+  readonly durabilities: readonly Durability[];
 }
 
 export const defaultInputLimits: InputLimits = Object.freeze({
@@ -18,4 +22,5 @@ export const defaultInputLimits: InputLimits = Object.freeze({
   filters: 128,
   message: 1024 * 1024,
   messageHeaders: 4096,
+  durabilities,
 });

@@ -1,15 +1,13 @@
 import { payloadKind, storedContentType } from './content-type.ts';
+import { type Durability, durabilities } from './durability.ts';
 import { type ErrorCode, type ErrorPlace, TailraceError } from './errors.ts';
 import { jsonValueEnd } from './json-check.ts';
 import { rawMember } from './json-raw.ts';
 import { defaultInputLimits, type InputLimits } from './limits.ts';
 import { didYouMean } from './nearest.ts';
+import { setAside, unsupported } from './set-aside.ts';
 import { checkTopic, isReserved } from './topic.ts';
 import { encodeUtf8, utf8Length } from './utf8.ts';
-
-/** What an ack promises to survive (I1): power loss, a crash of the process, nothing. */
-export type Durability = 'fsync' | 'written' | 'none';
-export const durabilities: readonly Durability[] = ['fsync', 'written', 'none'];
 
 export type MessageHeaders = Readonly<Record<string, string>>;
 
@@ -45,8 +43,6 @@ export interface MessageFields {
   end?: unknown;
 }
 
-/** Members that v1 keeps for later: refused by name, so that nobody believes they worked. */
-const setAside = ['to', 'at', 'ttl', 'expect'];
 const jsonMembers = [
   'topic',
   'data',
@@ -135,7 +131,7 @@ function checkName(name: string): void {
     case 'end':
       return;
   }
-  if (setAside.includes(name)) throw unsupported(name);
+  if (setAside.message.includes(name)) throw unsupported(name);
   if (name === 'by' || name === 'offset' || name === 'time') {
     throw new TailraceError('unknown_field', `"${name}" is set by the server and cannot be published`, {
       at: { field: name },
@@ -229,7 +225,7 @@ function checkFields(
     headers: optionalHeaders(fields.headers, limits),
     by: undefined,
     end,
-    durability: optionalDurability(fields.durability),
+    durability: optionalDurability(fields.durability, limits),
   };
 }
 
@@ -325,10 +321,17 @@ function optionalBoolean(field: string, value: unknown): boolean {
   return value;
 }
 
-function optionalDurability(value: unknown): Durability | undefined {
+function optionalDurability(value: unknown, limits: InputLimits): Durability | undefined {
   if (value === undefined) return undefined;
   if (typeof value !== 'string' || !durabilities.includes(value as Durability)) {
     throw fieldError('durability_unsupported', 'durability', `is one of ${durabilities.join(', ')}`);
+  }
+  if (!limits.durabilities.includes(value as Durability)) {
+    throw fieldError(
+      'durability_unsupported',
+      'durability',
+      `is "${value}", which the engine of this server cannot promise (it offers ${limits.durabilities.join(', ')}); leave it out to have what the engine can do`,
+    );
   }
   return value as Durability;
 }
@@ -370,12 +373,6 @@ function fromBase64(text: string): Uint8Array {
   const bytes = new Uint8Array(binary.length);
   for (let i = 0; i < binary.length; i++) bytes[i] = binary.charCodeAt(i);
   return bytes;
-}
-
-function unsupported(field: string): TailraceError {
-  return new TailraceError('unsupported', `"${field}" is kept for a later version and not offered by this server`, {
-    at: { field },
-  });
 }
 
 function fieldError(code: ErrorCode, field: string, what: string): TailraceError {

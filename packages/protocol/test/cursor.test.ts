@@ -138,6 +138,11 @@ describe('from', () => {
     'kabcd.1.2.3',
   ])('refuses %j', text => expect(refused(() => parseFrom(text, now))).toBe(true));
 
+  it('is refused by the name of the parameter that held it', () => {
+    expect(() => parseFrom('later', now)).toThrow(/^from="later": /);
+    expect(() => parseFrom('later', now, 'to')).toThrow(/^to="later": /);
+  });
+
   it('never gives a time that is no time', () => {
     fc.assert(
       fc.property(

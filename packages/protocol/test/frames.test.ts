@@ -38,6 +38,7 @@ describe('client frames', () => {
         token: 't',
         previous: 'p',
         client: { name: 'n', version: 'v' },
+        heartbeat: 7000,
         subscribe: [{ filter: 'a' }],
       }),
     ).toEqual({
@@ -46,6 +47,7 @@ describe('client frames', () => {
       token: 't',
       previous: 'p',
       client: { name: 'n', version: 'v' },
+      heartbeat: 7000,
       subscribe: [{ filters: ['a'], sub: 'a', cursor: undefined, from: undefined }],
     });
   });
@@ -103,6 +105,9 @@ describe('client frames', () => {
     [{ type: 'subscribe', subscriptions: 'a' }, 'bad_request'],
     [{ type: 'unsubscribe', subs: [1] }, 'bad_request'],
     [{ type: 'connect', client: 'me' }, 'bad_request'],
+    [{ type: 'connect', ref: 1, heartbeat: '7s' }, 'bad_request', 1],
+    [{ type: 'connect', heartbeat: 7000.5 }, 'bad_request'],
+    [{ type: 'connect', heartbeat: null }, 'bad_request'],
     [{ type: 'connect', token: '' }, 'bad_request'],
   ])('%j is refused', (frame, code, ref) => expect(refusal(frame)).toEqual([code, ref]));
 
@@ -117,6 +122,7 @@ describe('client frames', () => {
         messages: fc.jsonValue(),
         token: fc.jsonValue(),
         client: fc.jsonValue(),
+        heartbeat: fc.jsonValue(),
       },
       { requiredKeys: [] },
     );
@@ -148,10 +154,13 @@ describe('the body of a streaming POST', () => {
   it('names subscriptions', () => {
     expect(
       parseStreamRequest(
-        '{"connect":{"client":{"name":"n"}},"subscribe":[{"filter":"a","sub":"s","from":"last"}]}',
+        '{"connect":{"ref":"r","client":{"name":"n"},"heartbeat":6000},"subscribe":[{"filter":"a","sub":"s","from":"last"}]}',
         limits,
       ),
-    ).toEqual([{ filters: ['a'], sub: 's', cursor: undefined, from: 'last' }]);
+    ).toMatchObject({
+      connect: { ref: 'r', client: { name: 'n' }, heartbeat: 6000 },
+      subscribe: [{ filters: ['a'], sub: 's', cursor: undefined, from: 'last' }],
+    });
     expect([
       code(''),
       code([]),
@@ -159,6 +168,15 @@ describe('the body of a streaming POST', () => {
       code({ subscribe: [] }),
       code({ subscribe: [{ filter: 'a' }], x: 1 }),
       code({ connect: 1, subscribe: [{ filter: 'a' }] }),
-    ]).toEqual(['bad_request', 'bad_request', 'bad_request', 'bad_request', 'unknown_field', 'bad_request']);
+      code({ connect: { ref: {} }, subscribe: [{ filter: 'a' }] }),
+    ]).toEqual([
+      'bad_request',
+      'bad_request',
+      'bad_request',
+      'bad_request',
+      'unknown_field',
+      'bad_request',
+      'bad_request',
+    ]);
   });
 });

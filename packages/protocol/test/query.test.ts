@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { checkFilter, decodePath, isTailraceError, parseQuery, single, urlFilter } from '../src/index.ts';
+import { checkFilter, decodePath, isTailraceError, parseQuery, setAside, single, urlFilter } from '../src/index.ts';
 
 function code(run: () => unknown): string {
   try {
@@ -47,6 +47,19 @@ describe('query strings', () => {
     for (const bad of ['filter=%', 'filter=%f', 'filter=%zz', 'filter=%ff', 'filter=%c3%28', 'filter=%ed%a0%80', '%=1'])
       expect([bad, code(() => parseQuery(bad, ['filter']))]).toEqual([bad, 'bad_request']);
     expect(code(() => single(parseQuery('a=1&a=2', ['a']), 'a'))).toBe('bad_request');
+  });
+
+  it('say so where nothing is known', () => {
+    expect(() => parseQuery('zz=1', [])).toThrow(/^no query parameter "zz" here: this path takes none$/);
+  });
+
+  it('refuse what is set aside by its name, wherever the credentials would go', () => {
+    for (const name of setAside.message)
+      expect(() => parseQuery(`${name}=1`, ['id'], setAside.message)).toThrow(`"${name}" is kept for a later version`);
+    expect(code(() => parseQuery('ttl=1', ['id'], setAside.message))).toBe('unsupported');
+    expect(code(() => parseQuery('ttl=1', ['id']))).toBe('unknown_field');
+    expect(code(() => parseQuery('to=1', ['to'], setAside.message))).toBe('fine');
+    expect(code(() => parseQuery('token=x', []))).toBe('unsupported');
   });
 
   it('never fail otherwise', () => {

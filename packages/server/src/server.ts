@@ -29,12 +29,16 @@ export interface StartOptions {
 const recordMax = 32 * 1024 * 1024;
 const recordOverhead = 64 * 1024;
 
+/** What was added to the protocol after its first version (§8.3). */
+const features: readonly string[] = ['heartbeat'];
+
 const clock = systemClock;
 const random = systemRandom;
 
 /** The rooms put together: log, hub, gateway and api of one process, with or without a port of its own. */
 export class Server {
   readonly config: Config;
+  readonly limits: FrameLimits;
   readonly log: Log;
   readonly hub: Hub;
   readonly gateway: Gateway;
@@ -70,12 +74,13 @@ export class Server {
       subscriptionsMax: limits.subscriptions,
       onReadError: error => logger.error(error, 'the log could not be read for a subscriber'),
     });
-    const frameLimits: FrameLimits = {
+    this.limits = {
       topicBytes: limits.topic,
       topicLevels: limits.levels,
       filters: limits.filters,
       message: limits.message,
       messageHeaders: limits.messageHeaders,
+      durabilities: [...log.capabilities.durabilities, 'none'],
       items: limits.items,
     };
     const origins = new OriginPolicy({ origins: config.origins, hosts: config.hosts, authenticated: config.insecure });
@@ -86,17 +91,20 @@ export class Server {
       results: this.results,
       clock,
       random,
-      limits: frameLimits,
+      limits: this.limits,
       frameMax: limits.frame,
       connectionsMax,
-      heartbeat: config.heartbeat,
+      heartbeat: {
+        sse: config.sse.heartbeat ?? config.heartbeat,
+        websocket: config.websocket.heartbeat ?? config.heartbeat,
+      },
       connectTimeout: config.connect.timeout,
       idleTimeout: config.idle.timeout,
       onRoundTrip: metrics.onRoundTrip,
       reconnectRate: config.reconnect.rate,
       drainWindow: config.drain.window,
       server: `tailrace/${version}`,
-      features: [],
+      features,
       limitsTold: { ...limits },
       onFault,
     });
@@ -105,9 +113,10 @@ export class Server {
       clock,
       origins,
       metrics,
-      limits: frameLimits,
+      limits: this.limits,
       config,
       server: `tailrace/${version}`,
+      features,
       routes: [...streamRoutes(this.gateway), ...pollRoutes(this.gateway, config.poll)],
       isDraining: () => this.gateway.draining,
       onFault,

@@ -5,7 +5,6 @@ import {
   checkFilters,
   checkMessage,
   type Durability,
-  defaultInputLimits,
   type Envelope,
   filterSet,
   TailraceError,
@@ -82,7 +81,7 @@ export class Tailrace implements AsyncDisposable {
   async publish(topic: string, data: unknown, options: PublishOptions = {}): Promise<PublishReceipt> {
     const { hub, results } = this.#server;
     const fields = data instanceof Uint8Array ? { contentType: 'application/octet-stream', ...options } : options;
-    const message = checkMessage(topic, toBytes(data, options.contentType), fields, defaultInputLimits);
+    const message = checkMessage(topic, toBytes(data, options.contentType), fields, this.#server.limits);
     const { results: told, failed } = results.all(await hub.publisher.publish([message]), 1);
     if (failed !== undefined) throw failed;
     return told[0] as PublishReceipt;
@@ -98,7 +97,7 @@ export class Tailrace implements AsyncDisposable {
     options: SubscribeOptions = {},
   ): AsyncGenerator<ReceivedMessage, void, undefined> {
     const { hub } = this.#server;
-    const filters = filterSet(checkFilters(filter, defaultInputLimits));
+    const filters = filterSet(checkFilters(filter, this.#server.limits));
     const signal = options.signal ?? new AbortController().signal;
     const start = await hub.resolveStart(filters, { cursor: options.cursor, from: options.from });
     const { jump, snapshot } = start;
@@ -110,11 +109,7 @@ export class Tailrace implements AsyncDisposable {
           : { type: 'reset', cursor, reason: jump.reason },
       );
     }
-    const reader = hub.reader(filters, snapshot?.to ?? jump?.to ?? start.at);
-    for (const record of snapshot?.records ?? []) {
-      if (signal.aborted) return;
-      yield this.#received(record);
-    }
+    const reader = hub.reader(filters, jump?.to ?? start.at, snapshot);
     while (!signal.aborted) {
       const { records, gap, atHead } = await reader.read(readBytes);
       if (gap !== undefined)

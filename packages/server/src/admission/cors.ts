@@ -44,8 +44,6 @@ export function preflightHeaders(allowOrigin: string | undefined, request: Prefl
     request.methods,
     'Access-Control-Max-Age',
     '7200',
-    'Content-Length',
-    '0',
   ];
   if (allowOrigin === undefined) return headers;
   const names = (request.requestHeaders ?? '')

@@ -5,6 +5,7 @@ import { corsHeaders, type HeaderList, type OriginPolicy, preflightHeaders } fro
 import type { Hub } from '../hub/index.ts';
 import type { Clock } from '../log/index.ts';
 import type { Metrics } from '../observe/index.ts';
+import { absoluteForm } from './absolute-form.ts';
 import { Answers } from './answers.ts';
 import { BehindFastify } from './behind-fastify.ts';
 import { Bodies, hasBody } from './bodies.ts';
@@ -50,6 +51,8 @@ export interface ApiOptions {
 }
 
 const topicsPath = '/v1/topics/';
+/** What `OPTIONS *` tells: the methods that some path takes. */
+const everyMethod: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'POST']);
 
 /**
  * Everything that HTTP offers beside streams: publishing by plain node:http handlers, the rest behind Fastify. Each
@@ -90,6 +93,7 @@ export class Api {
         transports: ['sse', 'websocket', 'poll'],
         features: options.features ?? [],
         heartbeat: config.heartbeat,
+        durabilities: limits.durabilities,
         dedupe: { ids: config.dedupe.ids, age: config.dedupe.age },
         limits: numbersOf(config.limits),
       }),
@@ -141,12 +145,10 @@ export class Api {
     const { headers } = req;
     let url = req.url ?? '/';
     let { host } = headers;
-    if (url.charCodeAt(0) !== 0x2f) {
-      const absolute = absoluteForm(url);
-      if (absolute !== undefined) {
-        ({ host, url } = absolute);
-        req.url = url;
-      }
+    const absolute = absoluteForm(url);
+    if (absolute !== undefined) {
+      ({ host, url } = absolute);
+      req.url = url;
     }
     const verdict = this.#origins.check({
       host: onlyOneHost(req) ? host : undefined,
@@ -182,12 +184,13 @@ export class Api {
     allowOrigin: string | undefined,
   ): void {
     const method = req.method!;
-    const plain = this.#plain.get(`${method} ${path}`);
+    // a HEAD is answered by who answers the GET
+    const plain = this.#plain.get(`${method === 'HEAD' ? 'GET' : method} ${path}`);
     if (plain !== undefined) {
       this.#servePlain(plain, req, res, query, cors);
       return;
     }
-    const methods = this.#paths.methods(path);
+    const methods = method === 'OPTIONS' && path === '*' ? everyMethod : this.#paths.methods(path);
     if (methods === undefined) {
       decodePath(path);
       const error = new TailraceError(
@@ -215,12 +218,6 @@ export class Api {
         `${method} is not offered on this path; it takes ${allowed}`,
       );
       this.#bodies.refuse(req, res, cors, error, ['Allow', allowed]);
-      return;
-    }
-    // the streams of other rooms have no HEAD: their GET never ends
-    if (method === 'HEAD' && this.#plain.has(`GET ${path}`)) {
-      res.writeHead(200, ['Cache-Control', 'no-store', ...cors]);
-      res.end();
       return;
     }
     if (hasBody(req)) {
@@ -282,14 +279,6 @@ function takePlain(
   serve: (body: Buffer) => void,
 ): void {
   serve(body);
-}
-
-/** A request target with scheme and authority, as proxies get it: its authority is the host, whatever `Host` says (RFC 9112 §3.2.2). */
-function absoluteForm(target: string): { host: string; url: string } | undefined {
-  const match = /^https?:\/\/([^/?#]*)(.*)$/i.exec(target);
-  if (match === null) return undefined;
-  const rest = match[2]!;
-  return { host: match[1]!, url: rest.startsWith('/') ? rest : `/${rest}` };
 }
 
 // node:http drops all but the first; which of them a proxy looked at is anybody's guess

@@ -135,9 +135,10 @@ export function hasBody(req: IncomingMessage): boolean {
 
 /**
  * Asks a client that waits for leave to send its body. A server that takes `checkContinue` leaves that to us; another
- * one, in which we are embedded, has asked already.
+ * one, in which we are embedded, has asked already. HTTP/1.0 knows no such answer (RFC 9110 §10.1.1).
  */
 export function sendContinue(res: ServerResponse): void {
+  if (res.req.httpVersion === '1.0') return;
   if ((res as ServerResponse & { _sent100?: boolean })._sent100 !== true) res.writeContinue();
 }
 

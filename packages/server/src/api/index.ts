@@ -1,3 +1,4 @@
+export { absoluteForm } from './absolute-form.ts';
 export { Api, type ApiOptions, type ApiSettings, createApi } from './api.ts';
 export { filterParameter, queryFilters } from './filters.ts';
 export { PublishResults } from './publish-results.ts';

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
-import { type MessageFields, parseQuery, single, TailraceError } from '@tailrace/protocol';
+import { type MessageFields, parseQuery, setAside, single, TailraceError, unsupported } from '@tailrace/protocol';
 
 /** Fields of a message that travel beside a raw body: as `Tailrace-<Name>` headers or as query parameters (§4). */
 export const publishFields = ['id', 'key', 'event', 'producer', 'sequence', 'durability', 'lane', 'end'] as const;
@@ -20,7 +20,7 @@ export function readPublishFields(req: IncomingMessage, query: string): MessageF
 }
 
 function fromQuery(text: string, fields: MessageFields): void {
-  const query = parseQuery(text, publishFields);
+  const query = parseQuery(text, publishFields, setAside.message);
   for (const name of query.keys()) set(fields, name as FieldName, single(query, name)!);
 }
 
@@ -42,6 +42,7 @@ function fromHeaders(raw: readonly string[], fields: MessageFields, queried: boo
     }
     const field = name.slice(prefix.length);
     if (!publishFields.includes(field as FieldName)) {
+      if (setAside.message.includes(field)) throw unsupported(field);
       throw new TailraceError(
         'unknown_field',
         `no header ${name} here; known are ${publishFields.map(known => `Tailrace-${known}`).join(', ')} and Tailrace-Header-<name>`,

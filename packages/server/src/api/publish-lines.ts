@@ -9,7 +9,7 @@ import {
   toTailraceError,
 } from '@tailrace/protocol';
 import type { HeaderList } from '../admission/index.ts';
-import { type Hub, type Published, passedOn } from '../hub/index.ts';
+import { type Held, type Hub, type Published, passedOn } from '../hub/index.ts';
 import type { PublishCounts } from '../observe/publish-counts.ts';
 import type { Answers } from './answers.ts';
 import { type Bodies, type Swept, sendContinue } from './bodies.ts';
@@ -42,7 +42,7 @@ const messageWeight = 200;
  * One batch at a time: what comes meanwhile is the next one, so batches grow by themselves under load, and nothing that
  * follows a refused message is ever appended.
  */
-export class PublishLines implements Swept {
+export class PublishLines implements Swept, Held {
   readonly #o: PublishLinesOptions;
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
@@ -261,12 +261,11 @@ export class PublishLines implements Swept {
       return;
     }
     this.#busy = true;
-    const released = this.#o.hub.brake.release();
-    if (released === undefined) this.#publish();
-    else void released.then(() => this.#publish());
+    if (!this.#o.hub.brake.hold(this)) this.released();
   }
 
-  #publish(): void {
+  /** The brake lets the next batch go. */
+  released(): void {
     const messages = this.#takeBatch();
     const lines = this.#waitingLines.splice(0, messages.length);
     this.#o.hub.publisher.publish(messages).then(

@@ -66,9 +66,9 @@ export class QueryValues {
   }
 }
 
-/** Reads a query string by its description; throws for what does not fit. */
-export function readQuery(text: string, parameters: Parameters): QueryValues {
-  const query = parseQuery(text, Object.keys(parameters));
+/** Reads a query string by its description; throws for what does not fit. `later`: names that are set aside. */
+export function readQuery(text: string, parameters: Parameters, later: readonly string[] = []): QueryValues {
+  const query = parseQuery(text, Object.keys(parameters), later);
   const values = new Map<string, string | number | readonly string[]>();
   for (const [name, parameter] of Object.entries(parameters)) {
     const given = query.get(name);
@@ -108,7 +108,7 @@ function wrong(name: string, what: string): TailraceError {
   return new TailraceError('bad_request', `query parameter ${name} ${what}`, { at: { field: name } });
 }
 
-/** A route that another room serves on plain node:http: `server.ts` hands it to the API. */
+/** A route that another room serves on plain node:http: `server.ts` hands it to the API. One for GET gets HEAD too. */
 export interface PlainRoute {
   readonly method: 'GET' | 'POST';
   readonly path: string;

@@ -1,9 +1,7 @@
 import { repair } from '../log/index.ts';
-import { coloursFor } from './colour.ts';
-import type { Command, Input } from './command.ts';
-import { CommandError } from './command.ts';
+import { type Command, CommandError, type Input } from './command.ts';
 import { dataDirectory, directoryHelp } from './data-directory.ts';
-import { verifyText } from './log-verify.ts';
+import { printLogReport } from './log-report.ts';
 
 export const logRepair: Command = {
   name: 'log repair',
@@ -23,14 +21,8 @@ export const logRepair: Command = {
 };
 
 async function run(input: Input): Promise<number> {
-  const directory = dataDirectory(input);
-  const report = await repair(directory).catch((cause: unknown) => {
+  const report = await repair(dataDirectory(input)).catch((cause: unknown) => {
     throw cause instanceof Error && !(cause instanceof TypeError) ? new CommandError(cause.message, { cause }) : cause;
   });
-  if (input.on('json')) process.stdout.write(`${JSON.stringify(report)}\n`);
-  else
-    process.stdout.write(
-      `${report.steps.map(step => `${step}\n`).join('')}${verifyText(report.after, coloursFor(process.stdout))}`,
-    );
-  return report.after.damages.length === 0 ? 0 : 1;
+  return printLogReport(input, { json: report, verified: report.after, steps: report.steps });
 }

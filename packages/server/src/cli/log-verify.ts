@@ -1,7 +1,7 @@
-import { describeDamage, type VerifyReport, verify } from '../log/index.ts';
-import { type Colours, coloursFor } from './colour.ts';
+import { verify } from '../log/index.ts';
 import type { Command, Input } from './command.ts';
 import { dataDirectory, directoryHelp } from './data-directory.ts';
+import { printLogReport } from './log-report.ts';
 
 export const logVerify: Command = {
   name: 'log verify',
@@ -22,23 +22,5 @@ export const logVerify: Command = {
 
 async function run(input: Input): Promise<number> {
   const report = await verify(dataDirectory(input));
-  process.stdout.write(
-    input.on('json') ? `${JSON.stringify(report)}\n` : verifyText(report, coloursFor(process.stdout)),
-  );
-  return report.damages.length === 0 ? 0 : 1;
-}
-
-/** The report for people: damages first, the verdict last. */
-export function verifyText(
-  { damages, notes, segments, records, bytes, first, last }: VerifyReport,
-  colours: Colours,
-): string {
-  const lines = [
-    ...damages.map(damage => `${colours.red('damaged:')} ${describeDamage(damage)}`),
-    ...notes.map(note => `${colours.yellow('note:')} ${note}`),
-    `${segments} segments, ${records} records, ${bytes} bytes, offsets ${first} to ${last}: ${
-      damages.length === 0 ? 'the log is whole' : `damaged in ${damages.length} place${damages.length === 1 ? '' : 's'}`
-    }`,
-  ];
-  return `${lines.join('\n')}\n`;
+  return printLogReport(input, { json: report, verified: report });
 }

@@ -20,11 +20,17 @@ export function checkTogether(config: Config, sourceOf: (path: string) => string
         'Set insecure: true (--insecure, TAILRACE_INSECURE=true) if everyone who can reach the port may read and publish everything',
     );
   }
-  if (config.heartbeat >= config.stall.max) {
-    refuse(
-      'heartbeat',
-      `heartbeat is ${formatDuration(config.heartbeat)} and must be shorter than stall.max, ${formatDuration(config.stall.max)}`,
-    );
+  for (const [name, heartbeat] of [
+    ['heartbeat', config.heartbeat],
+    ['sse.heartbeat', config.sse.heartbeat],
+    ['websocket.heartbeat', config.websocket.heartbeat],
+  ] as const) {
+    if (heartbeat !== null && heartbeat >= config.stall.max) {
+      refuse(
+        name,
+        `${name} is ${formatDuration(heartbeat)} and must be shorter than stall.max, ${formatDuration(config.stall.max)}`,
+      );
+    }
   }
   if (config.lag.target >= config.lag.limit) {
     refuse(
@@ -60,6 +66,11 @@ export function checkTogether(config: Config, sourceOf: (path: string) => string
   config.rules.forEach((rule, index) => {
     if (rule.durability === undefined && rule.lag === undefined)
       warn(`rules[${index}]`, `rules[${index}] for "${rule.filter}" sets nothing: give it durability or lag`);
+    if (config.engine === 'memory' && (rule.durability === 'fsync' || rule.durability === 'written'))
+      warn(
+        `rules[${index}]`,
+        `rules[${index}] for "${rule.filter}" has durability ${rule.durability}, which engine memory cannot keep: its records are lost with the process`,
+      );
   });
   return problems;
 }

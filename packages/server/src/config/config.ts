@@ -17,6 +17,8 @@ export interface Config {
   readonly origins: readonly string[];
   readonly hosts: readonly string[];
   readonly heartbeat: number;
+  readonly sse: { readonly heartbeat: number | null };
+  readonly websocket: { readonly heartbeat: number | null };
   readonly log: { readonly level: LogLevel };
   readonly segment: { readonly bytes: number };
   readonly hot: { readonly bytes: number };

@@ -48,13 +48,17 @@ export function size(fallback: string, bounds: { min: string; max: string }, hel
   });
 }
 
-/** A span of time that may be switched off by null, its default. */
-export function optionalDuration(bounds: { min: string; max: string }, help: string): z.ZodType<number | null> {
+/** A span of time that may be left open by null, its default. */
+export function optionalDuration(
+  bounds: { min: string; max: string },
+  help: string,
+  example = '7d',
+): z.ZodType<number | null> {
   const { min, max } = { min: parseDuration(bounds.min)!, max: parseDuration(bounds.max)! };
   return leaf<number | null>(quantity(parseDuration, { min, max }).nullable(), null, {
     kind: 'duration',
     help,
-    allowed: `a duration from ${bounds.min} to ${bounds.max}, such as 7d, a number of milliseconds, or null`,
+    allowed: `a duration from ${bounds.min} to ${bounds.max}, such as ${example}, a number of milliseconds, or null`,
     shown: 'null',
     nullable: true,
   });

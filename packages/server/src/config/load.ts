@@ -1,4 +1,4 @@
-import { didYouMean } from '@tailrace/protocol';
+import { nearest } from '@tailrace/protocol';
 import { type ConfigFile, readConfigFile } from './file.ts';
 import type { ConfigProblem } from './problem.ts';
 import { type ReadConfig, readConfig } from './read.ts';
@@ -19,6 +19,8 @@ export interface LoadedConfig extends ReadConfig {
   readonly file: string | undefined;
 }
 
+/** What the name of every variable begins with. */
+const prefix = 'TAILRACE_';
 /** Variables that are no settings: read by commands, or set by others. */
 const otherVariables = ['TAILRACE_CONFIG', 'TAILRACE_URL'];
 /** What Kubernetes sets for a Service named `tailrace`. */
@@ -34,12 +36,13 @@ export function loadConfig({ flags = {}, env = {}, file }: ConfigSources = {}): 
   const tree: Record<string, unknown> = fromFile.tree;
 
   for (const [name, text] of Object.entries(env)) {
-    if (!name.startsWith('TAILRACE_') || otherVariables.includes(name) || serviceLink.test(name)) continue;
+    if (!name.startsWith(prefix) || otherVariables.includes(name) || serviceLink.test(name)) continue;
     const setting = settings.find(candidate => candidate.env === name);
     if (setting === undefined) {
-      const hint = didYouMean(
+      const hint = nearestOf(
         name,
         settings.map(candidate => candidate.env),
+        prefix.length,
       );
       problems.push({
         severity: 'error',
@@ -60,7 +63,7 @@ export function loadConfig({ flags = {}, env = {}, file }: ConfigSources = {}): 
   for (const [name, value] of Object.entries(flags)) {
     const setting = settingsByName.get(name);
     if (setting === undefined) {
-      const hint = didYouMean(name, [...settingsByName.keys()]);
+      const hint = nearestOf(name, [...settingsByName.keys()], 0);
       problems.push({
         severity: 'error',
         path: name,
@@ -77,6 +80,17 @@ export function loadConfig({ flags = {}, env = {}, file }: ConfigSources = {}): 
   problems.push(...read.problems);
   const failed = problems.some(problem => problem.severity === 'error');
   return { config: failed ? undefined : read.config, problems, file: fromFile.path };
+}
+
+/** The name that was probably meant, judged by what follows its first `common` characters. A server has too many to list. */
+function nearestOf(name: string, known: readonly string[], common: number): string {
+  const close = nearest(
+    name.slice(common),
+    known.map(candidate => candidate.slice(common)),
+  );
+  return close === undefined
+    ? '; tailrace serve --help lists them all'
+    : `; did you mean "${name.slice(0, common)}${close}"?`;
 }
 
 /** Text of a flag or variable as the value it stands for; what does not fit is left for the schema to refuse. */

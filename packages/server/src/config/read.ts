@@ -1,4 +1,4 @@
-import { didYouMean, nearest } from '@tailrace/protocol';
+import { nearest } from '@tailrace/protocol';
 import type { z } from 'zod';
 import { checkTogether } from './checks.ts';
 import type { Config, ConfigInput } from './config.ts';
@@ -11,6 +11,9 @@ export interface ReadConfig {
   readonly config: Config | undefined;
   readonly problems: readonly ConfigProblem[];
 }
+
+/** A rule, or a group in one: `rules[0].lag` has `lag`. */
+const inRule = /^rules\[\d+\](?:\.(.*))?$/;
 
 /** Says where the value at a dotted path came from. */
 export type SourceOf = (path: string) => string;
@@ -75,27 +78,28 @@ function allowedAt(path: string): string {
   return path === '' ? 'an object with settings' : `an object with ${childrenOf(path).join(', ')}`;
 }
 
-/** The name that was probably meant. */
+/** The name that was probably meant, or those that may stand beside it. */
 function hint(name: string, group: string): string {
   if (settingsByName.has(name)) return ` under this spelling: write it nested, ${nested(name)}`;
-  const rule = /^rules\[\d+\](?:\.(.*))?$/.exec(group);
-  if (rule !== null) {
-    const prefix = rule[1] === undefined ? '' : `${rule[1]}.`;
-    const known = Object.keys(ruleParts).filter(part => part.startsWith(prefix));
-    return didYouMean(
-      name.slice(group.length + 1),
-      known.map(part => part.slice(prefix.length).split('.')[0]!),
-    );
-  }
-  const inGroup = settings.map(setting => setting.name).filter(known => group === '' || known.startsWith(`${group}.`));
-  const close = nearest(name, inGroup);
-  return close === undefined ? `; known are ${childrenOf(group).join(', ')}` : `; did you mean "${close}"?`;
+  const known = childrenOf(group);
+  // the group is right already: that it is part of both names would make any two of them look alike
+  const close = nearest(group === '' ? name : name.slice(group.length + 1), known);
+  if (close !== undefined) return meant(group === '' || inRule.test(group) ? close : `${group}.${close}`);
+  const flat = group === '' ? nearest(name, settingsByName.keys()) : undefined;
+  return flat === undefined ? `; known are ${known.join(', ')}` : meant(flat);
 }
 
-/** The next part of every setting in a group; `''` is the whole tree. */
+function meant(name: string): string {
+  return `; did you mean "${name}"?`;
+}
+
+/** The next part of every name in a group, each once; `''` is the whole tree. */
 function childrenOf(group: string): string[] {
-  const prefix = group === '' ? '' : `${group}.`;
-  const names = settings.filter(({ name }) => name.startsWith(prefix)).map(({ name }) => name.slice(prefix.length));
+  const rule = inRule.exec(group);
+  const inside = rule === null ? group : (rule[1] ?? '');
+  const all = rule === null ? settings.map(({ name }) => name) : Object.keys(ruleParts);
+  const prefix = inside === '' ? '' : `${inside}.`;
+  const names = all.filter(name => name.startsWith(prefix)).map(name => name.slice(prefix.length));
   return [...new Set(names.map(name => name.split('.')[0]!))];
 }
 

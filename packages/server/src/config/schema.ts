@@ -1,4 +1,4 @@
-import { checkFilter, durabilities } from '@tailrace/protocol';
+import { checkFilter, durabilities, heartbeatMax, heartbeatMin } from '@tailrace/protocol';
 import { z } from 'zod';
 import type { Config, LagRule, TopicRule } from './config.ts';
 import {
@@ -14,12 +14,14 @@ import {
   text,
   texts,
 } from './kinds.ts';
-import { parseDuration } from './units.ts';
+import { formatDuration, parseDuration } from './units.ts';
 
 /**
  * The one place where settings are written down: types, defaults, bounds, `--help`, docs/settings.md and the messages
  * of `tailrace check` come from here.
  */
+
+const heartbeatBounds = { min: formatDuration(heartbeatMin), max: formatDuration(heartbeatMax) };
 
 const lagRule: z.ZodType<LagRule> = z.strictObject({
   policy: z.enum(['replay', 'last', 'disconnect']),
@@ -76,9 +78,23 @@ const settings = {
   ),
   heartbeat: duration(
     '25s',
-    { min: '50ms', max: '10m' },
-    'Time between heartbeats on an idle stream. Must be shorter than `stall.max`.',
+    heartbeatBounds,
+    'Time between heartbeats of a connection, unless its client asks for another. Must be shorter than `stall.max`.',
   ),
+  sse: group({
+    heartbeat: optionalDuration(
+      heartbeatBounds,
+      'The same for event streams: at least so often something is sent. Null: as `heartbeat`. Must be shorter than `stall.max`.',
+      '25s',
+    ),
+  }),
+  websocket: group({
+    heartbeat: optionalDuration(
+      heartbeatBounds,
+      'The same for WebSockets: they are pinged so often, more often where the round trip is very long. Null: as `heartbeat`. Must be shorter than `stall.max`.',
+      '25s',
+    ),
+  }),
   log: group({
     level: choice(
       ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
@@ -192,7 +208,7 @@ const settings = {
     deadline: duration(
       '3s',
       { min: '10ms', max: '10m' },
-      'Time for a publish to be committed; after it the answer is `deadline_exceeded`, with unknown outcome.',
+      'Time for a publish to be answered. When it is over, one that is committed is acknowledged although the brake holds it; one that is not is `deadline_exceeded`, with unknown outcome.',
     ),
   }),
   reconnect: group({

@@ -2,15 +2,17 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { type AddressInfo, createServer as createSocketServer, Socket, type Server as SocketServer } from 'node:net';
 import { TailraceError } from '@tailrace/protocol';
 import { corsHeaders, type OriginPolicy } from '../admission/index.ts';
+import { absoluteForm } from '../api/index.ts';
 import { Deadlines, type Expiring } from '../hub/index.ts';
 import type { Clock } from '../log/index.ts';
 import { BarePublisher, type BarePublishing } from './bare-publisher.ts';
 import type { Gateway } from './gateway.ts';
 import { mayBePublish, PublishHeads } from './publish-head.ts';
 import { type BareHead, mayBeStream, readHead } from './request-head.ts';
+import { headTooSlow, judgeBroken, judgeBrokenBody, judgeMessage } from './request-rules.ts';
 import { answerProblem, BareResponder, ResponseResponder } from './responder.ts';
 import { disown, own, type SocketOwner } from './socket-owner.ts';
-import { refuseSse, serveSse } from './sse.ts';
+import { headerOf, refuseSse, serveSse } from './sse.ts';
 import { upgradeToWebSocket } from './websocket/upgrade.ts';
 
 export interface DoorOptions {
@@ -37,6 +39,9 @@ const keepAlive = 65_000;
 const barePublishMax = 64 * 1024;
 const publishStart = 'POST /v1/topics/'.length;
 
+const noTunnel = new TailraceError('method_not_allowed', 'this server is no proxy: it does not offer CONNECT');
+const allowed = ['Allow', 'GET, HEAD, OPTIONS, POST'];
+
 /**
  * The front door: looks at the first bytes of each connection. A strictly valid streaming GET is answered on the bare
  * socket (3–4 KB a connection instead of 17–20 for a held response); everything else is node:http's, which never
@@ -45,7 +50,7 @@ const publishStart = 'POST /v1/topics/'.length;
 export class Door {
   readonly http: Server;
   /** Open sockets that are not the gateway's: not sorted yet, or node:http's. */
-  readonly sockets: Set<Socket> = new Set();
+  readonly sockets: Set<Socket>;
   /** Requests that node:http is answering. */
   inFlight = 0;
   readonly #o: DoorOptions;
@@ -59,6 +64,7 @@ export class Door {
 
   constructor(options: DoorOptions) {
     this.#o = options;
+    this.sockets = options.gateway.sockets;
     this.#headDeadlines = new Deadlines(options.clock, options.headerTimeout);
     const stopHeads = options.clock.every(Math.min(500, options.headerTimeout), () => this.#headDeadlines.sweep());
     const stopIdle = options.clock.every(keepAlive, () => this.#endIdlePublishers());
@@ -86,7 +92,7 @@ export class Door {
       requestTimeout: 0, // an NDJSON body may last for ever; slow ones are watched by the api
       keepAliveTimeout: keepAlive,
       noDelay: true,
-      shouldUpgradeCallback: req => pathOf(req.url ?? '') === '/v1/ws',
+      shouldUpgradeCallback: ({ url = '' }) => pathOf(absoluteForm(url)?.url ?? url) === '/v1/ws',
     });
     // whoever sends a request may end its side before the answer
     (this.http as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
@@ -103,7 +109,10 @@ export class Door {
     this.http.on('checkContinue', handle);
     this.http.on('checkExpectation', handle);
     this.http.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#broken(error, socket as Socket));
-    this.http.on('upgrade', (req, socket, head) => this.upgrade(req, socket as Socket, head));
+    this.http.on('upgrade', (req, socket, head) =>
+      this.#whenAnswered(req.socket, () => this.upgrade(req, socket as Socket, head)),
+    );
+    this.http.on('connect', ({ socket }) => this.#whenAnswered(socket, () => refuse(socket, noTunnel, allowed)));
     // a server that never listens begins to watch its header time-outs only when told that it does
     this.http.emit('listening');
   }
@@ -111,25 +120,43 @@ export class Door {
   #begin(req: IncomingMessage, res: ServerResponse): void {
     const { socket } = req;
     this.inFlight++;
-    const answering = this.#answering.get(socket) ?? { count: 0, newest: req, stream: false, broken: undefined };
-    answering.count++;
-    answering.newest = req;
-    answering.stream ||= pathOf(req.url ?? '').endsWith('/v1/sse');
+    const answering = this.#answering.get(socket) ?? { count: 0, newest: res, behindStream: false, next: undefined };
+    if (answering.count++ > 0) answering.behindStream ||= isStream(answering.newest);
+    answering.newest = res;
     this.#answering.set(socket, answering);
     res.once('close', () => {
       this.inFlight--;
-      if (--answering.count > 0) return;
-      this.#answering.delete(socket);
-      if (answering.broken !== undefined) refuseBroken(answering.broken, socket, this.#o.headerMax);
+      if (--answering.count === 0) this.#answering.delete(socket);
+      const { next } = answering;
+      if (next === undefined || answerable(answering) > 0) return;
+      answering.next = undefined;
+      if (socket.writable) next();
     });
   }
 
-  /** Bytes that are no request: refused once the whole requests before them are answered, and never inside an answer. */
-  #broken(error: NodeJS.ErrnoException, socket: Socket): void {
+  /**
+   * Does this with a connection once what was asked on it before is answered, so that nothing is ever written into an
+   * answer.
+   */
+  #whenAnswered(socket: Socket, next: () => void): void {
     const answering = this.#answering.get(socket);
-    if (answering === undefined) refuseBroken(error, socket, this.#o.headerMax);
-    else if (answering.stream || !answering.newest.complete) socket.destroy();
-    else answering.broken = error;
+    if (answering === undefined || answerable(answering) === 0) next();
+    else if (answering.behindStream || (answering.newest.req.complete && isStream(answering.newest))) socket.destroy();
+    else {
+      if (answering.next === undefined) socket.on('error', ignore);
+      answering.next = next;
+    }
+  }
+
+  /** Bytes that are no request, or not the body that its head announced. */
+  #broken(error: NodeJS.ErrnoException, socket: Socket): void {
+    const newest = this.#answering.get(socket)?.newest;
+    const inBody = newest !== undefined && !newest.req.complete;
+    if (inBody && newest.headersSent) socket.destroy();
+    else {
+      const refusal = inBody ? judgeBrokenBody(error) : judgeBroken(error, this.#o.headerMax);
+      this.#whenAnswered(socket, () => refuse(socket, refusal));
+    }
   }
 
   /** Opens the port; 0 takes a free one. Resolves with the address. */
@@ -175,7 +202,8 @@ export class Door {
 
   /** Open connections: those that stream, and those that do not (yet). */
   get connectionCount(): number {
-    return this.sockets.size + this.#o.gateway.connections.size;
+    const { connections, polls } = this.#o.gateway;
+    return this.sockets.size + connections.size - polls;
   }
 
   /** Decides what a connection is by what it sent so far; true when decided. */
@@ -248,26 +276,26 @@ export class Door {
 
   /** An upgrade that node:http read, or that an embedding server passes on. */
   upgrade(req: IncomingMessage, socket: Socket, rest: Buffer): void {
+    const { headers, url = '' } = req;
+    const absolute = absoluteForm(url);
     const head = {
-      target: req.url ?? '',
-      header: (name: string): string | undefined => {
-        const value = req.headers[name];
-        return Array.isArray(value) ? value.join(', ') : value;
-      },
+      target: absolute?.url ?? url,
+      header: (name: string): string | undefined => headerOf(req, name),
     };
+    // node:http puts a stream of its own in front of the socket when the request has a body
+    const bodiless = socket instanceof Socket;
+    const responder = new BareResponder(bodiless ? socket : req.socket);
+    this.#letGo(responder.socket);
+    const broken = judgeMessage(req);
     const verdict = this.#o.origins.check({
-      host: head.header('host'),
-      origin: head.header('origin'),
+      host: absolute?.host ?? headers.host,
+      origin: headers.origin,
       secFetchSite: head.header('sec-fetch-site'),
     });
-    if (!(socket instanceof Socket)) {
-      // node:http puts a stream of its own in front of the socket when the request has a body
-      const error = new TailraceError('bad_request', 'a WebSocket handshake has no body');
-      answerProblem(new BareResponder(req.socket), error, []);
-      return;
-    }
-    const responder = new BareResponder(socket);
-    if ('error' in verdict) answerProblem(responder, verdict.error, []);
+    if (broken !== undefined) answerProblem(responder, broken, []);
+    else if (!bodiless)
+      answerProblem(responder, new TailraceError('bad_request', 'a WebSocket handshake has no body'), []);
+    else if ('error' in verdict) answerProblem(responder, verdict.error, []);
     // an app may have mounted it under a prefix, and passes on every upgrade it gets
     else if (!pathOf(head.target).endsWith('/v1/ws'))
       answerProblem(responder, new TailraceError('not_found', 'WebSocket is spoken at /v1/ws'), []);
@@ -351,67 +379,39 @@ class HeadWatch implements Expiring, SocketOwner {
   expire(): void {
     this.settled = true;
     if (this.#bytes === undefined) this.#socket.destroy();
-    else refuseBroken(Object.assign(new Error('head too slow'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }), this.#socket, 0);
+    else refuse(this.#socket, headTooSlow());
   }
 }
 
-/** Answers bytes that are no HTTP request. */
-function refuseBroken(error: NodeJS.ErrnoException, socket: Socket, headerMax: number): void {
-  if (!socket.writable || socket.destroyed) {
-    socket.destroy();
-    return;
-  }
-  const refusal =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? new TailraceError(
-          'headers_too_large',
-          `the request head exceeds limits.header (${headerMax} bytes), or has too many lines`,
-        )
-      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? new TailraceError('request_timeout', 'the request head did not arrive within header.timeout')
-        : new TailraceError('bad_request', `not a valid HTTP/1.1 request: ${error.message}`);
-  answerProblem(new BareResponder(socket), refusal, []);
-  socket.destroySoon();
+/** Answers what cannot be served, and closes. */
+function refuse(socket: Socket, error: TailraceError, headers: readonly string[] = []): void {
+  if (!socket.writable || socket.destroyed) socket.destroy();
+  else answerProblem(new BareResponder(socket), error, headers);
 }
 
-function hostCount(req: IncomingMessage): number {
-  const { rawHeaders } = req;
-  let count = 0;
-  for (let i = 0; i < rawHeaders.length; i += 2)
-    if (rawHeaders[i]!.length === 4 && rawHeaders[i]!.toLowerCase() === 'host') count++;
-  return count;
-}
+// `close` follows
+function ignore(): void {}
 
 function pathOf(target: string): string {
   const question = target.indexOf('?');
   return question === -1 ? target : target.slice(0, question);
 }
 
+/** The requests of one connection of node:http's that have no whole answer yet. */
 interface Answering {
   count: number;
-  newest: IncomingMessage;
-  /** One of them is an answer without end. */
-  stream: boolean;
-  /** What was wrong with the bytes behind them. */
-  broken: NodeJS.ErrnoException | undefined;
+  newest: ServerResponse;
+  /** One before the newest is an answer without end. */
+  behindStream: boolean;
+  /** What is done with the connection once they are answered. */
+  next: (() => void) | undefined;
 }
 
-/** What node:http lets pass and this server does not. */
-function judgeMessage(req: IncomingMessage): TailraceError | undefined {
-  if (req.httpVersion === '1.1' && req.headers.host === undefined)
-    return new TailraceError('bad_request', 'the request has no Host header, which HTTP/1.1 requires');
-  // node:http takes the first, a proxy in front perhaps the last
-  if (hostCount(req) > 1) return new TailraceError('bad_request', 'the request has two Hosts');
-  if (req.httpVersion !== '1.1' && req.httpVersion !== '1.0')
-    return new TailraceError('bad_request', `HTTP/${req.httpVersion} is not spoken here: use HTTP/1.1`);
-  const coding = req.headers['transfer-encoding'];
-  if (coding !== undefined && coding.toLowerCase() !== 'chunked')
-    return new TailraceError(
-      'bad_request',
-      `Transfer-Encoding ${JSON.stringify(coding)}: only "chunked" is understood`,
-    );
-  const { expect } = req.headers;
-  if (expect !== undefined && expect.toLowerCase() !== '100-continue')
-    return new TailraceError('bad_request', `Expect ${JSON.stringify(expect)}: only "100-continue" is understood`);
-  return undefined;
+/** How many of them can still be answered: the newest cannot before its body has come. */
+function answerable({ count, newest }: Answering): number {
+  return newest.req.complete ? count : count - 1;
+}
+
+function isStream({ req }: ServerResponse): boolean {
+  return req.method !== 'HEAD' && pathOf(req.url ?? '').endsWith('/v1/sse');
 }

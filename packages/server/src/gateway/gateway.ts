@@ -1,9 +1,11 @@
+import type { Socket } from 'node:net';
 import type { FrameLimits, Ref, ServerFrame } from '@tailrace/protocol';
-import { TailraceError } from '@tailrace/protocol';
+import { heartbeatMax, TailraceError } from '@tailrace/protocol';
 import type { PublishResults } from '../api/index.ts';
 import type { Encoding, Hub } from '../hub/index.ts';
 import type { Clock, Random } from '../log/index.ts';
 import { webSocketJson } from './frame-encoding.ts';
+import { GradeCounts } from './round-trip.ts';
 import { sseEncoding } from './sse-encoding.ts';
 import { encodePing } from './websocket/frame.ts';
 import { defaultReceiverLimits, type ReceiverLimits } from './websocket/receiver.ts';
@@ -20,8 +22,8 @@ export interface GatewayOptions {
   readonly frameMax: number;
   /** Streaming connections. */
   readonly connectionsMax: number;
-  /** ms between heartbeats. */
-  readonly heartbeat: number;
+  /** ms between the heartbeats of a client that does not ask for another time, by transport. */
+  readonly heartbeat: { readonly sse: number; readonly websocket: number };
   /** ms a WebSocket client has for its first frame. */
   readonly connectTimeout: number;
   /** ms a WebSocket session may subscribe to nothing and send nothing. */
@@ -47,6 +49,14 @@ export interface Connection {
   /** Tells the client to come back later and elsewhere, and ends. `within`: its own reconnect window, ms. */
   drain(within: number): void;
   destroy(): void;
+  /** Counts its grades, where its client answers heartbeats. */
+  countGrades?(grades: ConnectionGrades): void;
+}
+
+/** Connections by how long their clients take to answer, and by how much that varies (B2). */
+export interface ConnectionGrades {
+  readonly roundTrip: GradeCounts;
+  readonly jitter: GradeCounts;
 }
 
 /** The connection layer: all streaming connections of this process and what they share. */
@@ -56,6 +66,10 @@ export class Gateway {
   readonly clock: Clock;
   readonly wheel: Wheel;
   readonly connections: Set<Connection> = new Set();
+  /** Open sockets that no stream has: the door puts them in, and who takes one over takes it out. */
+  readonly sockets: Set<Socket> = new Set();
+  /** How many of the connections are polls, whose socket stays node:http's. */
+  polls = 0;
   readonly sse: Encoding;
   readonly sseRaw: Encoding;
   readonly receiverLimits: ReceiverLimits;
@@ -65,14 +79,14 @@ export class Gateway {
   /** Connections cut by the server, by reason. */
   readonly cut: Map<string, number> = new Map();
   #heartbeatAt = 0;
-  #heartbeatBytes: Buffer = Buffer.alloc(0);
+  #heartbeatBytes: Buffer | undefined;
 
   constructor(options: GatewayOptions) {
     this.o = options;
     this.hub = options.hub;
     this.clock = options.clock;
     this.receiverLimits = { ...defaultReceiverLimits, maxMessageBytes: options.frameMax };
-    this.wheel = new Wheel(options.clock, Math.max(options.heartbeat, options.connectTimeout, 10_000));
+    this.wheel = new Wheel(options.clock, Math.max(heartbeatMax, options.connectTimeout));
     this.sse = sseEncoding(false, options.hub.tokens);
     this.sseRaw = sseEncoding(true, options.hub.tokens);
   }
@@ -101,8 +115,8 @@ export class Gateway {
   }
 
   /** The first frame of a session (§7). */
-  welcome(session: string, ref: Ref | undefined): ServerFrame {
-    const { server, heartbeat, features, limitsTold } = this.o;
+  welcome(session: string, ref: Ref | undefined, heartbeat: number): ServerFrame {
+    const { server, features, limitsTold } = this.o;
     return {
       type: 'welcome',
       ...(ref === undefined ? {} : { ref }),
@@ -129,12 +143,28 @@ export class Gateway {
     return counts;
   }
 
-  /** Protocol ping and `heartbeat` frame in one buffer, shared by all that beat in the same second. */
-  heartbeat(): Buffer {
-    const now = this.clock.now();
-    if (now - this.#heartbeatAt >= 1000 || now < this.#heartbeatAt) {
+  grades(): ConnectionGrades {
+    const grades = { roundTrip: new GradeCounts(), jitter: new GradeCounts() };
+    for (const connection of this.connections) connection.countGrades?.(grades);
+    return grades;
+  }
+
+  /**
+   * Whole monotonic ms that wrap at 32 bits, so that a field with them never costs an object of its own. They are
+   * compared by their difference, `(a - b) | 0`, which is right for 24 days.
+   */
+  now(): number {
+    return Math.round(this.clock.monotonic()) | 0;
+  }
+
+  /** Protocol ping and `heartbeat` frame in one buffer, shared by all that beat at `now`, which its pong brings back. */
+  heartbeat(now: number): Buffer {
+    if (this.#heartbeatBytes === undefined || now !== this.#heartbeatAt) {
+      const payload = Buffer.allocUnsafe(4);
+      payload.writeInt32BE(now);
+      const frame = webSocketJson.notice({ type: 'heartbeat', time: this.clock.now() });
       this.#heartbeatAt = now;
-      this.#heartbeatBytes = Buffer.concat([encodePing(), webSocketJson.notice({ type: 'heartbeat', time: now })]);
+      this.#heartbeatBytes = Buffer.concat([encodePing(payload), frame]);
     }
     return this.#heartbeatBytes;
   }

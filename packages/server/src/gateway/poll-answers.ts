@@ -20,6 +20,7 @@ export class PollAnswers {
     const poll = new PollWait(this, res, this.gateway.clock.monotonic() + wait);
     this.#waiting.add(poll);
     this.gateway.connections.add(poll);
+    this.gateway.polls++;
     this.#stop ??= this.gateway.clock.every(sweepMs, () => this.#sweep());
     return poll;
   }
@@ -27,6 +28,7 @@ export class PollAnswers {
   forget(poll: PollWait): void {
     this.#waiting.delete(poll);
     this.gateway.connections.delete(poll);
+    this.gateway.polls--;
     if (this.#waiting.size > 0) return;
     this.#stop?.();
     this.#stop = undefined;

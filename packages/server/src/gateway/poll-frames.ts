@@ -5,7 +5,6 @@ import {
   filterSet,
   isTailraceError,
   parseStreamRequest,
-  type Ref,
   type ServerFrame,
   type SubscriptionRequest,
   TailraceError,
@@ -36,10 +35,11 @@ export async function pollFrames(
 ): Promise<void> {
   if (!isUtf8(body)) throw new TailraceError('bad_request', 'the body is not valid UTF-8, as JSON must be');
   const text = body.toString();
-  const items = parseStreamRequest(text, gateway.o.limits);
+  const { connect, subscribe: items } = parseStreamRequest(text, gateway.o.limits);
   const frames = new Frames();
-  const connect = (JSON.parse(text) as { connect?: { ref?: Ref } }).connect;
-  if (connect !== undefined) frames.add(gateway.welcome(gateway.o.random.id(12), connect.ref));
+  // a poll has no heartbeats: this is what the same request to /v1/sse would get
+  const heartbeat = connect?.heartbeat ?? gateway.o.heartbeat.sse;
+  if (connect !== undefined) frames.add(gateway.welcome(gateway.o.random.id(12), connect.ref, heartbeat));
   const poll = answers.open(res, wait);
   try {
     const open: PolledSubscription[] = [];
@@ -125,13 +125,9 @@ function begin(
     else frames.add({ type: 'gap', sub, after: granted, cursor, reason: 'trimmed' });
     told = jump.to;
   }
-  if (snapshot !== undefined && snapshot.records.length > 0) {
-    frames.messages(sub, granted, tokens.of(snapshot.to.offset, snapshot.to.time), snapshot.records);
-    told = snapshot.to;
-  }
   return {
     sub,
-    reader: hub.reader(filterSet(filters), told),
+    reader: hub.reader(filterSet(filters), told, snapshot),
     told,
     owesLive: item.cursor === undefined || told !== start.at,
   };

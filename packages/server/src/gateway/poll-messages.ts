@@ -1,5 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import type { FilterSet } from '@tailrace/protocol';
+import { type FilterSet, urlFrom } from '@tailrace/protocol';
 import { type QueryValues, queryFilters } from '../api/index.ts';
 import type { Start } from '../hub/index.ts';
 import type { LogRecord } from '../log/index.ts';
@@ -23,11 +23,13 @@ export async function pollMessages(
   const filters = queryFilters(query.list('filter'), gateway.o.limits);
   const last = req.headers['last-event-id'];
   const cursor = (typeof last === 'string' && last !== '' ? last : undefined) ?? query.text('cursor');
-  // a "+" of a time zone arrives as a space, as in every query
-  const from = query.text('from')?.replace(' ', '+');
+  const from = query.text('from');
   const poll = answers.open(res, wait);
   try {
-    const start = await gateway.hub.resolveStart(filters, { cursor, from });
+    const start = await gateway.hub.resolveStart(filters, {
+      cursor,
+      from: from === undefined ? undefined : urlFrom(from),
+    });
     await answer(gateway, poll, filters, start, cors);
   } finally {
     poll.end();
@@ -50,9 +52,9 @@ async function answer(
     if (jump.type === 'reset') notices.push({ type: 'reset', cursor, reason: jump.reason });
     else notices.push({ type: 'gap', after: tokens.of(start.at.offset, start.at.time), cursor, reason: 'trimmed' });
   }
-  const reader = hub.reader(filters, snapshot?.to ?? jump?.to ?? start.at);
-  let records: readonly LogRecord[] = snapshot?.records ?? [];
-  let more = records.length > 0 && reader.offset < hub.log.head.offset;
+  const reader = hub.reader(filters, jump?.to ?? start.at, snapshot);
+  let records: readonly LogRecord[] = [];
+  let more = false;
   while (records.length === 0) {
     const after = tokens.of(reader.offset, reader.time);
     const read = await reader.read(answerBytes);

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
+import { setAside } from '@tailrace/protocol';
 import type { Parameters, PlainRoute } from '../api/index.ts';
 import { envelopeSchema, filterParameter, readQuery, subscribeBody } from '../api/index.ts';
 import type { Gateway } from './gateway.ts';
@@ -43,8 +44,8 @@ export function pollRoutes(gateway: Gateway, settings: PollSettings): PlainRoute
       path: '/v1/poll',
       handle: (req: IncomingMessage, res: ServerResponse, text, cors) => {
         gateway.admit();
-        const query = readQuery(text, subscription);
-        const wait = Math.min(query.integer('wait')!, settings.max);
+        const query = readQuery(text, subscription, setAside.subscription);
+        const wait = req.method === 'HEAD' ? 0 : Math.min(query.integer('wait')!, settings.max);
         return pollMessages(gateway, answers, req, res, query, wait, cors);
       },
       doc: {

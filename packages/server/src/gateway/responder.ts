@@ -11,8 +11,8 @@ export interface Responder {
   readonly outlet: Outlet;
   /** Sends the head of a 200 without end together with its first bytes. */
   stream(headers: readonly string[], first: Buffer): void;
-  /** Sends a whole answer and closes. */
-  answer(status: number, headers: readonly string[], body: string): void;
+  /** Sends a whole answer and closes. Without a body it says nothing of its length: a 204, or the head that a GET would get. */
+  answer(status: number, headers: readonly string[], body?: string): void;
 }
 
 /** Headers are given as alternating names and values. The body of a stream ends with the connection, so it has no framing. */
@@ -29,12 +29,11 @@ export class BareResponder implements Responder {
     this.outlet.write(Buffer.concat([Buffer.from(headText(200, headers)), first]));
   }
 
-  answer(status: number, headers: readonly string[], body: string): void {
+  answer(status: number, headers: readonly string[], body?: string): void {
     const { socket } = this;
-    socket.end(
-      headText(status, status === 204 ? headers : [...headers, 'Content-Length', String(Buffer.byteLength(body))]) +
-        body,
-    );
+    // node:http takes its own listener off a socket that it gives away, and a broken one would end the process
+    socket.on('error', ignore);
+    socket.end(headText(status, withLength(headers, body)) + (body ?? ''));
     socket.resume();
     // a client that keeps its side open would keep the descriptor, and is counted nowhere any more
     socket.destroySoon();
@@ -71,15 +70,19 @@ export class ResponseResponder implements Responder {
     this.outlet.write(first);
   }
 
-  answer(status: number, headers: readonly string[], body: string): void {
+  answer(status: number, headers: readonly string[], body?: string): void {
     const res = this.#res;
-    res.writeHead(
-      status,
-      status === 204 ? [...headers] : [...headers, 'Content-Length', String(Buffer.byteLength(body))],
-    );
+    res.writeHead(status, withLength(headers, body));
     res.end(body);
   }
 }
+
+function withLength(headers: readonly string[], body: string | undefined): string[] {
+  return body === undefined ? [...headers] : [...headers, 'Content-Length', String(Buffer.byteLength(body))];
+}
+
+// `close` follows
+function ignore(): void {}
 
 function headText(status: number, headers: readonly string[]): string {
   let text = `HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}\r\n`;

@@ -15,6 +15,12 @@ export class SocketOutlet implements Outlet {
     return this.#socket.writableLength;
   }
 
+  get left(): number {
+    // what node:net's own time-out looks at: `writableLength` falls only when a whole buffer has been taken
+    const { _handle } = this.#socket as unknown as { readonly _handle: { readonly writeQueueSize: number } | null };
+    return this.#socket.writableLength + (_handle?.writeQueueSize ?? 0);
+  }
+
   write(buffer: Buffer): void {
     if (!this.#socket.destroyed && !this.#socket.writableEnded) this.#socket.write(buffer);
   }

@@ -7,9 +7,13 @@ import {
   parseQuery,
   parseStreamRequest,
   type Query,
+  type StreamRequest,
+  setAside,
   single,
   toTailraceError,
   urlFilter,
+  urlFrom,
+  urlHeartbeat,
 } from '@tailrace/protocol';
 import type { CutReason, Encoding, Outlet, Session, SessionOwner, Start, Subscription } from '../hub/index.ts';
 import { sseFrames } from './frame-encoding.ts';
@@ -38,6 +42,8 @@ const streamHeaders: readonly string[] = [
   'Origin, Accept',
 ];
 
+const parameters: readonly string[] = ['filter', 'cursor', 'from', 'raw', 'heartbeat'];
+
 /** GET /v1/sse (§5): all filters are one subscription. */
 export function serveSse(
   gateway: Gateway,
@@ -45,28 +51,49 @@ export function serveSse(
   responder: Responder,
   corsHeaders: readonly string[],
 ): void {
+  judgeSse(gateway, head, responder, corsHeaders, (filters, start, encoding, heartbeat) =>
+    new SseConnection(gateway, encoding, responder.outlet, heartbeat).openOne(filters, start, responder, corsHeaders),
+  );
+}
+
+/** HEAD /v1/sse: what a GET would be told, without the stream. */
+export function serveSseHead(
+  gateway: Gateway,
+  head: RequestHead,
+  responder: Responder,
+  corsHeaders: readonly string[],
+): void {
+  judgeSse(gateway, head, responder, corsHeaders, () => responder.answer(200, [...streamHeaders, ...corsHeaders]));
+}
+
+/** Refuses the request, answers that all has ended, or goes on to `open`. */
+function judgeSse(
+  gateway: Gateway,
+  head: RequestHead,
+  responder: Responder,
+  corsHeaders: readonly string[],
+  open: (filters: FilterSet, start: Start, encoding: Encoding, heartbeat: number) => void,
+): void {
+  const refuse = (error: unknown): void => refuseSse(gateway, head, responder, corsHeaders, error);
   try {
     gateway.admit();
-    const query = parseQuery(queryOf(head.target), ['filter', 'cursor', 'from', 'raw']);
+    const query = parseQuery(queryOf(head.target), parameters, setAside.subscription);
     const filters = filterSet(checkFilters(query.get('filter')?.map(urlFilter), gateway.o.limits));
     const encoding = rawWanted(query) ? gateway.sseRaw : gateway.sse;
+    const asked = single(query, 'heartbeat');
+    const heartbeat = asked === undefined ? gateway.o.heartbeat.sse : urlHeartbeat(asked);
     const cursor = head.header('last-event-id') || single(query, 'cursor');
-    const start = gateway.hub.resolveStart(filters, { cursor, from: fromParameter(query) });
-    const open = (start: Start): void => {
+    const from = single(query, 'from');
+    const start = gateway.hub.resolveStart(filters, { cursor, from: from === undefined ? from : urlFrom(from) });
+    const go = (start: Start): void => {
       if (responder.socket.destroyed) return;
-      new SseConnection(gateway, encoding, responder.outlet).openOne(filters, start, responder, corsHeaders);
+      if (cursor !== undefined && gateway.hub.haveEnded(filters, start.at.offset)) responder.answer(204, corsHeaders);
+      else open(filters, start, encoding, heartbeat);
     };
-    if (cursor === undefined || filters.exact === null)
-      whenReady(start, open, error => refuseSse(gateway, head, responder, corsHeaders, error));
-    else {
-      whenReady(
-        Promise.resolve(start).then(async at => ((await hasEnded(gateway, filters, at)) ? undefined : at)),
-        at => (at === undefined ? responder.answer(204, corsHeaders, '') : open(at)),
-        error => refuseSse(gateway, head, responder, corsHeaders, error),
-      );
-    }
+    if (start instanceof Promise) start.then(go).catch(refuse);
+    else go(start);
   } catch (error) {
-    refuseSse(gateway, head, responder, corsHeaders, error);
+    refuse(error);
   }
 }
 
@@ -81,8 +108,9 @@ export function serveSseFrames(
   const head = { target: req.url ?? '', header: (name: string) => headerOf(req, name) };
   try {
     gateway.admit();
-    const items = parseStreamRequest(body, gateway.o.limits);
-    new SseConnection(gateway, sseFrames, responder.outlet).openMany(items, responder, corsHeaders);
+    const { connect, subscribe } = parseStreamRequest(body, gateway.o.limits);
+    const heartbeat = connect?.heartbeat ?? gateway.o.heartbeat.sse;
+    new SseConnection(gateway, sseFrames, responder.outlet, heartbeat).openMany(subscribe, responder, corsHeaders);
   } catch (error) {
     refuseSse(gateway, head, responder, corsHeaders, error);
   }
@@ -93,31 +121,9 @@ export function headerOf(req: IncomingMessage, name: string): string | undefined
   return Array.isArray(value) ? value.join(', ') : value;
 }
 
-function whenReady<T>(value: T | Promise<T>, go: (value: T) => void, fail: (error: unknown) => void): void {
-  if (value instanceof Promise) value.then(go).catch(fail);
-  else go(value);
-}
-
-/** Every topic it names ended at or before its cursor: 204 tells an EventSource not to come back. */
-async function hasEnded(gateway: Gateway, filters: FilterSet, start: Start): Promise<boolean> {
-  const { log } = gateway.hub;
-  for (const topic of filters.exact!) {
-    const newest =
-      log.hot.newestOf(topic) ??
-      (log.hot.base === 0 ? undefined : (await log.last(filterSet([topic]), 1, log.head.offset))[0]);
-    if (newest === undefined || !newest.end || newest.offset > start.at.offset) return false;
-  }
-  return true;
-}
-
 function rawWanted(query: Query): boolean {
   const raw = single(query, 'raw');
   return raw !== undefined && raw !== '0' && raw !== 'false';
-}
-
-// a "+" of a time zone arrives as a space, as in every query
-function fromParameter(query: Query): string | undefined {
-  return single(query, 'from')?.replace(' ', '+');
 }
 
 export function queryOf(target: string): string {
@@ -159,10 +165,13 @@ class SseConnection implements Connection, SocketOwner, SessionOwner, Beating {
   wheelIndex = 0;
   readonly session: Session;
   readonly #gateway: Gateway;
+  /** The longest that the stream is quiet, ms. */
+  readonly #heartbeat: number;
   #ending = false;
 
-  constructor(gateway: Gateway, encoding: Encoding, outlet: Outlet) {
+  constructor(gateway: Gateway, encoding: Encoding, outlet: Outlet, heartbeat: number) {
     this.#gateway = gateway;
+    this.#heartbeat = heartbeat;
     this.session = gateway.hub.openSession(this.transport, outlet, encoding, this);
   }
 
@@ -172,6 +181,7 @@ class SseConnection implements Connection, SocketOwner, SessionOwner, Beating {
       const subscribed = JSON.stringify({
         type: 'subscribed',
         session: session.id,
+        heartbeat: this.#heartbeat,
         ...(start.recovered === undefined ? {} : { recovered: start.recovered }),
       });
       const told = live ? sseNotice({ type: 'live', sub: '', cursor }).toString() : '';
@@ -183,8 +193,8 @@ class SseConnection implements Connection, SocketOwner, SessionOwner, Beating {
     });
   }
 
-  openMany(items: ReturnType<typeof parseStreamRequest>, responder: Responder, corsHeaders: readonly string[]): void {
-    const welcome = sseFrames.notice(this.#gateway.welcome(this.session.id, undefined)).toString();
+  openMany(items: StreamRequest['subscribe'], responder: Responder, corsHeaders: readonly string[]): void {
+    const welcome = sseFrames.notice(this.#gateway.welcome(this.session.id, undefined, this.#heartbeat)).toString();
     this.#open(responder, corsHeaders, `retry: ${this.#retry()}\n${welcome}`);
     const { session } = this;
     // with every item refused there is nothing to wait for
@@ -207,8 +217,9 @@ class SseConnection implements Connection, SocketOwner, SessionOwner, Beating {
     socket.allowHalfOpen = false;
     responder.stream([...streamHeaders, ...corsHeaders], Buffer.from(first));
     this.session.wrote = true;
+    this.#gateway.sockets.delete(socket);
     this.#gateway.connections.add(this);
-    this.#gateway.wheel.add(this, this.#gateway.o.heartbeat);
+    this.#gateway.wheel.add(this, this.#heartbeat / 2);
   }
 
   // what a client sends on a stream is for nobody; it is read to see when the client leaves
@@ -226,10 +237,11 @@ class SseConnection implements Connection, SocketOwner, SessionOwner, Beating {
       session.outlet.destroy();
       return 0;
     }
+    // looked at each half: what was written in the last one is less than a whole one old at the next look
+    if (session.wrote) session.wrote = false;
     // no ping to one that lags: it would only queue behind what it does not take
-    if (!session.wrote && !session.lagging) session.write(commentBeat, null);
-    session.wrote = false;
-    return this.#gateway.o.heartbeat;
+    else if (!session.lagging) session.write(commentBeat, null);
+    return this.#heartbeat / 2;
   }
 
   onCut(session: Session, reason: CutReason): void {

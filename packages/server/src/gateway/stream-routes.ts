@@ -1,9 +1,9 @@
 import { isUtf8 } from 'node:buffer';
-import { parseQuery, TailraceError } from '@tailrace/protocol';
+import { heartbeatMax, heartbeatMin, parseQuery, TailraceError } from '@tailrace/protocol';
 import { filterParameter, type Parameters, type PlainRoute, type RouteDoc, subscribeBody } from '../api/index.ts';
 import type { Gateway } from './gateway.ts';
 import { onTurn } from './responder.ts';
-import { headerOf, serveSse, serveSseFrames } from './sse.ts';
+import { headerOf, serveSse, serveSseFrames, serveSseHead } from './sse.ts';
 
 /** Bytes of a POST that names subscriptions. */
 const bodyMax = 256 * 1024;
@@ -17,6 +17,10 @@ const subscription: Parameters = {
       'where to begin without a cursor: now (default), earliest, last, last:N, an RFC 3339 time, -5m, @<offset>',
   },
   raw: { type: 'text', description: '1: the payload alone instead of the envelope' },
+  heartbeat: {
+    type: 'integer',
+    description: `longest silence of the stream, ms; cut to ${heartbeatMin} to ${heartbeatMax}`,
+  },
 };
 
 const streamed: RouteDoc['answers'] = {
@@ -32,7 +36,8 @@ export function streamRoutes(gateway: Gateway): PlainRoute[] {
       path: '/v1/sse',
       handle(req, res, _query, cors) {
         const head = { target: req.url ?? '', header: (name: string) => headerOf(req, name) };
-        onTurn(res, responder => serveSse(gateway, head, responder, cors));
+        const serve = req.method === 'HEAD' ? serveSseHead : serveSse;
+        onTurn(res, responder => serve(gateway, head, responder, cors));
       },
       doc: {
         method: 'GET',

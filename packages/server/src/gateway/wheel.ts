@@ -14,15 +14,17 @@ export interface Beating {
  */
 export class Wheel {
   readonly #slots: Beating[][];
-  readonly #tickMs: number;
+  /** One step of the hand, ms: a beat comes up to this late, never early. */
+  readonly tickMs: number;
   readonly #stop: () => void;
   #hand = 0;
+  #turning = false;
 
   /** `longestMs`: the longest time between two beats of one connection. */
   constructor(clock: Clock, longestMs: number) {
-    this.#tickMs = Math.max(10, Math.min(500, Math.floor(longestMs / 50)));
-    this.#slots = Array.from({ length: Math.ceil(longestMs / this.#tickMs) + 2 }, () => []);
-    this.#stop = clock.every(this.#tickMs, () => this.#turn());
+    this.tickMs = Math.max(10, Math.min(500, Math.floor(longestMs / 50)));
+    this.#slots = Array.from({ length: Math.ceil(longestMs / this.tickMs) + 2 }, () => []);
+    this.#stop = clock.every(this.tickMs, () => this.#turn());
   }
 
   get size(): number {
@@ -30,7 +32,9 @@ export class Wheel {
   }
 
   add(item: Beating, afterMs: number): void {
-    const ahead = Math.min(this.#slots.length - 1, Math.max(1, Math.ceil(afterMs / this.#tickMs)));
+    // between two turns a part of the present step is over already
+    const steps = Math.max(1, Math.ceil(afterMs / this.tickMs)) + (this.#turning ? 0 : 1);
+    const ahead = Math.min(this.#slots.length - 1, steps);
     const slot = (this.#hand + ahead) % this.#slots.length;
     item.wheelSlot = slot;
     item.wheelIndex = this.#slots[slot]!.length;
@@ -55,11 +59,13 @@ export class Wheel {
   #turn(): void {
     this.#hand = (this.#hand + 1) % this.#slots.length;
     const due = this.#slots[this.#hand]!;
+    this.#turning = true;
     while (due.length > 0) {
       const item = due.pop()!;
       item.wheelSlot = -1;
       const next = item.beat();
       if (next > 0) this.add(item, next);
     }
+    this.#turning = false;
   }
 }

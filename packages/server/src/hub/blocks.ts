@@ -1,6 +1,8 @@
 import type { FilterSet } from '@tailrace/protocol';
 import type { Log, LogRecord, Position } from '../log/index.ts';
+import { BlockCache } from './block-cache.ts';
 import type { Encoding } from './encoding.ts';
+import { type NewestList, readNewest } from './newest.ts';
 import type { Tokens } from './tokens.ts';
 
 /** An encoded stretch of the log, ready to be written to any number of sockets. */
@@ -30,15 +32,48 @@ const noBytes = Buffer.alloc(0);
 /** Target size of a block, bytes: one large record may exceed it. */
 export const blockBytes: number = 64 * 1024;
 
-/** Offsets that one block looks at, when there are more to go. */
+/** Offsets that one block looks at, when there are more to go: in the hot tail, and below it. */
 const stretch = 1024;
+const coldStretch = 64 * stretch;
 
 /**
  * Whoever is far behind reads on to fixed places: all who come by share the blocks between them, wherever the head is by
  * then, and none is made by looking at everything up to the head (86 ms for 200,000 small batches).
  */
-function cutOff(scanned: number, upTo: number): number {
+function cutOff(scanned: number, upTo: number, stretch: number): number {
   return upTo - scanned <= stretch ? upTo : (Math.floor(scanned / stretch) + 1) * stretch;
+}
+
+/**
+ * Where several read the same filters below the hot tail, a block ends at the roundest offset that its size allows. Who
+ * began elsewhere comes to the same places within a few blocks, and from there on they share them. A block is then more
+ * than half as large as it might be (where matches lie evenly), and what it leaves is read again: for one who reads
+ * alone that would be a quarter of the work for nothing.
+ */
+function cutRound(records: readonly LogRecord[]): readonly LogRecord[] {
+  if (records.length === 0) return records;
+  const end = roundest(records[0]!.offset, records[records.length - 1]!.offset);
+  const count = records.findIndex(record => record.offset > end);
+  return count === -1 ? records : records.slice(0, count);
+}
+
+/** The number in [`first`, `last`] that the largest power of two divides. */
+function roundest(first: number, last: number): number {
+  let step = 1;
+  while (Math.floor(last / (2 * step)) * 2 * step >= first) step *= 2;
+  return Math.floor(last / step) * step;
+}
+
+/** Who reads below the hot tail, as far as its next block depends on it. */
+export interface ColdReader {
+  readonly sub: string;
+  readonly filters: FilterSet;
+  readonly offset: number;
+  readonly time: number;
+  /** Nothing that matches lies between `offset` and here. */
+  readonly scanned: number;
+  /** Whether others read on with the same filters. */
+  readonly hasCompany: boolean;
 }
 
 /**
@@ -48,17 +83,19 @@ function cutOff(scanned: number, upTo: number): number {
 export class Blocks {
   readonly #log: Log;
   readonly #tokens: Tokens;
-  readonly #maxBytes: number;
-  readonly #kept = new Map<string, Block>();
-  #keptBytes = 0;
-  readonly #reading = new Map<string, Promise<ColdBlock>>();
+  readonly #hot: BlockCache;
+  // apart from those of the hot tail, which the cohorts are about to ask for
+  readonly #cold: BlockCache;
+  readonly #reading = new Map<string, Promise<Block | Position>>();
   hits = 0;
   misses = 0;
 
+  /** Keeps `maxBytes` of either kind. */
   constructor(log: Log, tokens: Tokens, maxBytes: number) {
     this.#log = log;
     this.#tokens = tokens;
-    this.#maxBytes = maxBytes;
+    this.#hot = new BlockCache(maxBytes);
+    this.#cold = new BlockCache(maxBytes);
   }
 
   /**
@@ -75,64 +112,91 @@ export class Blocks {
   ): Block | undefined {
     const { hot } = this.#log;
     if (scanned < hot.base) return undefined;
-    const to = cutOff(scanned, upTo);
+    const to = cutOff(scanned, upTo, stretch);
     const topics = hot.matchedTopics(scanned, to, filters);
     if (topics.length === 0) return new Block(noBytes, 0, to, this.#timeAt(to), undefined);
     const bodyKey = `${encoding.name} ${scanned} ${to} ${topics.length === 1 ? topics[0] : topics.join('\n')}`;
-    let body = this.#get(bodyKey);
+    let body = this.#get(this.#hot, bodyKey);
     if (body === undefined) {
       const records: LogRecord[] = [];
       const next = hot.read(scanned, to, filters, blockBytes, records);
       body = new Block(encoding.body(records, true), records.length, next, this.#timeAt(next), endedTopics(records));
-      this.#keep(bodyKey, body);
+      this.#hot.keep(bodyKey, body);
     }
+    return this.#carried(this.#hot, encoding, body, bodyKey, sub, from);
+  }
+
+  /** The reader's next block, when it was read below the hot tail for another. `list` is that of a snapshot. */
+  kept(encoding: Encoding, reader: ColdReader, list: NewestList | undefined): Block | undefined {
+    const bodyKey = coldKey(encoding, reader, list);
+    const body = this.#cold.get(bodyKey);
+    if (body === undefined) return undefined;
+    this.hits++;
+    return this.#carried(this.#cold, encoding, body, bodyKey, reader.sub, reader);
+  }
+
+  /**
+   * The same out of the log, read once for all who ask meanwhile; or the position up to which retention has removed
+   * what comes next.
+   */
+  async cold(encoding: Encoding, reader: ColdReader, list: NewestList | undefined): Promise<Block | Position> {
+    const { sub, offset, time } = reader;
+    const bodyKey = coldKey(encoding, reader, list);
+    let body: Block | Position | undefined = this.#get(this.#cold, bodyKey);
+    if (body === undefined) {
+      let reading = this.#reading.get(bodyKey);
+      if (reading === undefined) {
+        const read = list === undefined ? this.#readOn(encoding, reader) : this.#walk(encoding, list, offset);
+        reading = read.finally(() => this.#reading.delete(bodyKey));
+        this.#reading.set(bodyKey, reading);
+      }
+      body = await reading;
+      if (!(body instanceof Block)) return body;
+      if (this.#cold.get(bodyKey) === undefined) this.#cold.keep(bodyKey, body);
+    }
+    return this.#carried(this.#cold, encoding, body, bodyKey, sub, { offset, time });
+  }
+
+  async #readOn(encoding: Encoding, reader: ColdReader): Promise<Block | Position> {
+    const { filters, scanned } = reader;
+    const to = cutOff(scanned, this.#log.hot.base, coldStretch);
+    const slice = await this.#log.read(scanned, to, filters, blockBytes);
+    if (slice.after > scanned) return this.#log.positionOf(slice.after);
+    const records = reader.hasCompany && slice.next < to ? cutRound(slice.records) : slice.records;
+    const next = records === slice.records ? { offset: slice.next, time: slice.time } : records[records.length - 1]!;
+    return this.#encode(encoding, records, next);
+  }
+
+  async #walk(encoding: Encoding, list: NewestList, after: number): Promise<Block | Position> {
+    const step = await readNewest(this.#log, list, after, list.to.offset, blockBytes);
+    return step.trimmedTo ?? this.#encode(encoding, step.records, step.next);
+  }
+
+  #encode(encoding: Encoding, records: readonly LogRecord[], next: { offset: number; time: number }): Block {
+    const bytes = records.length === 0 ? noBytes : encoding.body(records, true);
+    return new Block(bytes, records.length, next.offset, next.time, endedTopics(records));
+  }
+
+  /** The block with the label and the chain of cursors that its encoding puts around it. */
+  #carried(
+    cache: BlockCache,
+    encoding: Encoding,
+    body: Block,
+    bodyKey: string,
+    sub: string,
+    from: { readonly offset: number; readonly time: number },
+  ): Block {
     if (encoding.wrap === null || body.count === 0) return body;
     const after = this.#tokens.of(from.offset, from.time);
     // the label alone says nothing: two sessions may give theirs to different filters
     const key = `${after} ${labelKey(encoding, sub)} ${bodyKey}`;
-    let block = this.#get(key);
+    let block = this.#get(cache, key);
     if (block === undefined) {
-      block = this.#wrap(encoding, body, sub, after);
-      this.#keep(key, block);
+      const bytes = encoding.wrap(body.bytes, sub, after, this.#tokens.of(body.next, body.nextTime));
+      block = new Block(bytes, body.count, body.next, body.nextTime, body.ended);
+      cache.keep(key, block);
     }
     return block;
-  }
-
-  /** The next block after `from` out of the log, below the hot tail. Read once for all who ask meanwhile. */
-  cold(
-    encoding: Encoding,
-    sub: string,
-    filters: FilterSet,
-    from: { readonly offset: number; readonly time: number },
-  ): Promise<ColdBlock> {
-    const after = this.#tokens.of(from.offset, from.time);
-    const key = `${labelKey(encoding, sub)} ${after} ${filters.key}`;
-    const running = this.#reading.get(key);
-    if (running !== undefined) return running;
-    const reading = this.#readCold(encoding, sub, filters, from, after).finally(() => this.#reading.delete(key));
-    this.#reading.set(key, reading);
-    return reading;
-  }
-
-  async #readCold(
-    encoding: Encoding,
-    sub: string,
-    filters: FilterSet,
-    from: { readonly offset: number; readonly time: number },
-    after: string,
-  ): Promise<ColdBlock> {
-    const slice = await this.#log.read(from.offset, this.#log.hot.base, filters, blockBytes);
-    if (slice.after > from.offset) return { trimmedTo: await this.#log.positionOf(slice.after), block: undefined };
-    const { records } = slice;
-    if (records.length === 0)
-      return { trimmedTo: undefined, block: new Block(noBytes, 0, slice.next, slice.time, undefined) };
-    const body = new Block(encoding.body(records, true), records.length, slice.next, slice.time, endedTopics(records));
-    return { trimmedTo: undefined, block: encoding.wrap === null ? body : this.#wrap(encoding, body, sub, after) };
-  }
-
-  #wrap(encoding: Encoding, body: Block, sub: string, after: string): Block {
-    const bytes = encoding.wrap!(body.bytes, sub, after, this.#tokens.of(body.next, body.nextTime));
-    return new Block(bytes, body.count, body.next, body.nextTime, body.ended);
   }
 
   #timeAt(offset: number): number {
@@ -140,29 +204,17 @@ export class Blocks {
     return offset === head.offset ? head.time : (this.#log.hot.timeAt(offset) ?? head.time);
   }
 
-  #get(key: string): Block | undefined {
-    const block = this.#kept.get(key);
+  #get(cache: BlockCache, key: string): Block | undefined {
+    const block = cache.get(key);
     if (block === undefined) this.misses++;
     else this.hits++;
     return block;
   }
-
-  #keep(key: string, block: Block): void {
-    this.#kept.set(key, block);
-    this.#keptBytes += block.bytes.length + 256;
-    if (this.#keptBytes <= this.#maxBytes) return;
-    for (const [oldest, old] of this.#kept) {
-      this.#kept.delete(oldest);
-      this.#keptBytes -= old.bytes.length + 256;
-      if (this.#keptBytes <= this.#maxBytes / 2) break;
-    }
-  }
 }
 
-/** Either a block, or the position up to which retention has removed what was asked for. */
-export interface ColdBlock {
-  readonly block: Block | undefined;
-  readonly trimmedTo: Position | undefined;
+function coldKey(encoding: Encoding, { filters, offset, scanned }: ColdReader, list: NewestList | undefined): string {
+  const from = list === undefined ? scanned : `${offset} newest ${list.snapshot.count} ${list.to.offset}`;
+  return `${encoding.name} ${from} ${filters.key}`;
 }
 
 /**

@@ -1,5 +1,11 @@
 import { TailraceError } from '@tailrace/protocol';
 
+/** Something that the brake holds back. */
+export interface Held {
+  /** It may go on. */
+  released(): void;
+}
+
 /**
  * Holds publishers back when delivery cannot follow (design §7). Behind by more than `target` acks wait and streaming
  * publishers are not read on; beyond `limit` publishes are refused. The lag is looked at after each slice of delivery,
@@ -11,7 +17,7 @@ export class Brake {
   /** How long the oldest record that live cohorts still have to deliver has been committed, ms. */
   lag = 0;
   refused = 0;
-  #held: (() => void)[] = [];
+  #held = new Set<Held>();
 
   constructor(target: number, limit: number) {
     this.target = target;
@@ -19,7 +25,7 @@ export class Brake {
   }
 
   get heldCount(): number {
-    return this.#held.length;
+    return this.#held.size;
   }
 
   /** Throws `overloaded` while delivery is beyond the limit. */
@@ -32,16 +38,23 @@ export class Brake {
     });
   }
 
-  /** Undefined: go on. Otherwise resolves when the lag is back at the target. */
-  release(): Promise<void> | undefined {
-    return this.lag <= this.target ? undefined : new Promise(resolve => this.#held.push(resolve));
+  /** False: go on. True: `held` is released when the lag is back at the target. */
+  hold(held: Held): boolean {
+    if (this.lag <= this.target) return false;
+    this.#held.add(held);
+    return true;
+  }
+
+  /** It waits no more, whatever the lag is. */
+  drop(held: Held): void {
+    this.#held.delete(held);
   }
 
   update(lag: number): void {
     this.lag = lag;
-    if (lag > this.target || this.#held.length === 0) return;
-    const held = this.#held;
-    this.#held = [];
-    for (const resolve of held) resolve();
+    if (lag > this.target || this.#held.size === 0) return;
+    const released = this.#held;
+    this.#held = new Set();
+    for (const held of released) held.released();
   }
 }

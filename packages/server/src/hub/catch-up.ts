@@ -1,9 +1,13 @@
 import { matchFilter } from '@tailrace/protocol';
-import type { Clock, Log, LogRecord } from '../log/index.ts';
-import { type Block, type Blocks, blockBytes, endedTopics } from './blocks.ts';
+import { type Clock, Gate, type Log, type Position } from '../log/index.ts';
+import { Block, type Blocks } from './blocks.ts';
 import type { Cohort } from './cohort.ts';
-import type { CutReason, Session } from './session.ts';
+import { haveEnded } from './ended.ts';
+import { type Newest, NewestList } from './newest.ts';
+import { Pins } from './pins.ts';
+import type { Session } from './session.ts';
 import type { Slices } from './slices.ts';
+import type { Place } from './start.ts';
 import type { Subscription } from './subscription.ts';
 import type { Tokens } from './tokens.ts';
 
@@ -20,16 +24,28 @@ export interface LagRule {
 export interface CatchUpOptions {
   readonly log: Log;
   readonly blocks: Blocks;
+  readonly newest: Newest;
   readonly tokens: Tokens;
   readonly slices: Slices;
   readonly clock: Clock;
   readonly lagRules: readonly LagRule[];
   /** Bytes of distinct blocks that unfinished writes may hold (I5). */
   readonly pinnedMax: number;
-  /** An unfinished write older than this cuts its session, ms. */
+  /** An unfinished write without progress for so long cuts its session, ms. */
   readonly stallMax: number;
   readonly onReadError: (subscription: Subscription, error: unknown) => void;
 }
+
+/**
+ * Reads of the log that are under way at once, for all who read below the hot tail. What a read holds of the log until
+ * its block is made is not in the budget, and may be many times the block (1,000 readers: 560 MB without this bound).
+ */
+const readsMax = 8;
+
+const noBytes = Buffer.alloc(0);
+
+/** In place of the bytes left, before the first sweep. */
+const notSwept = -1;
 
 /**
  * Subscriptions that do not stand with their cohort: each reads on by its own cursor, one shared block at a time, and
@@ -40,27 +56,33 @@ export interface CatchUpOptions {
  *     └───────(cursor equals the cohort's)───────────────┴────────────────(not yet)──────────────────┘
  */
 export class CatchUp {
-  /** Sessions whose outlet is unfinished. */
-  readonly lagging: Set<Session> = new Set();
-  pinnedBytes = 0;
-  readonly #pinned = new Set<Block>();
+  /** Sessions whose outlet is unfinished, with the bytes that it had left at the last sweep. */
+  readonly lagging: Map<Session, number> = new Map();
+  readonly #pins: Pins;
+  readonly #reads = new Gate(readsMax);
   readonly #o: CatchUpOptions;
 
   constructor(options: CatchUpOptions) {
     this.#o = options;
+    this.#pins = new Pins(options.pinnedMax, this.lagging, session => this.#cut(session));
+  }
+
+  /** Bytes of distinct blocks that unfinished writes hold. */
+  get pinnedBytes(): number {
+    return this.#pins.bytes;
   }
 
   /** The outlet did not finish what was just written. */
   lag(session: Session, block: Block | null): void {
     session.lagging = true;
-    session.laggingSince = this.#o.clock.monotonic();
-    this.lagging.add(session);
-    if (block !== null) this.#pin(session, block);
+    session.noProgressSince = this.#o.clock.monotonic();
+    this.lagging.set(session, notSwept);
+    if (block !== null) this.#pins.pin(session, block);
     session.outlet.whenFinished(session);
   }
 
   finished(session: Session): void {
-    this.#unpin(session);
+    this.#pins.unpin(session);
     if (session.closed || !session.lagging) return;
     session.lagging = false;
     this.lagging.delete(session);
@@ -78,6 +100,7 @@ export class CatchUp {
   /** Lets a subscription read on by its own cursor from now. */
   begin(subscription: Subscription): void {
     subscription.cohort.apart.add(subscription);
+    subscription.cohort.rest(subscription);
     subscription.session.part(subscription);
     this.#queue(subscription.session);
   }
@@ -88,7 +111,7 @@ export class CatchUp {
   }
 
   forget(session: Session): void {
-    this.#unpin(session);
+    this.#pins.unpin(session);
     this.lagging.delete(session);
   }
 
@@ -100,11 +123,12 @@ export class CatchUp {
       const wrote = this.#advance(subscription);
       idle = wrote === 0 ? idle + 1 : 0;
       if (wrote > 0 && slice.spent(wrote)) {
-        if (session.lagging || session.closed) return false;
+        if (session.lagging || session.closed) break;
         session.queued = true;
         return true;
       }
     }
+    for (const subscription of session.apart) subscription.cohort.rest(subscription);
     return false;
   }
 
@@ -112,7 +136,7 @@ export class CatchUp {
   #advance(subscription: Subscription): number {
     const { session, cohort } = subscription;
     if (subscription.reading) return 0;
-    if (subscription.snapshot !== undefined) return this.#writeSnapshot(subscription);
+    if (subscription.snapshot !== undefined) return this.#goOnNewest(subscription);
     cohort.follow();
     if (subscription.offset > cohort.offset) return this.#waitAhead(subscription);
     if (subscription.offset === cohort.offset) {
@@ -120,25 +144,15 @@ export class CatchUp {
       this.#join(subscription);
       return bytes;
     }
+    if (subscription.scanned >= cohort.offset || cohort.hasNothingBeyond(subscription.scanned))
+      return this.#deliver(subscription, new Block(noBytes, 0, cohort.offset, cohort.time, undefined));
     if (this.#skips(subscription)) {
-      this.#readLast(subscription);
+      this.#skip(subscription);
       return 0;
     }
-    const { encoding } = session;
-    const target = cohort.offset;
-    const block = this.#o.blocks.hot(
-      encoding,
-      subscription.sub,
-      subscription.filters,
-      subscription,
-      subscription.offset,
-      target,
-    );
-    if (block === undefined) {
-      this.#readCold(subscription);
-      return 0;
-    }
-    return this.#deliver(subscription, block);
+    const { sub, filters, scanned } = subscription;
+    const block = this.#o.blocks.hot(session.encoding, sub, filters, subscription, scanned, cohort.offset);
+    return block === undefined ? this.#readCold(subscription, undefined) : this.#deliver(subscription, block);
   }
 
   #deliver(subscription: Subscription, block: Block): number {
@@ -158,8 +172,7 @@ export class CatchUp {
       session.write(cursor, null);
       bytes = cursor.length;
     }
-    subscription.offset = block.next;
-    subscription.time = block.nextTime;
+    subscription.moveTo(block.next, block.nextTime);
     if (block.ended !== undefined) this.checkEnded(subscription, block.ended);
     return Math.max(1, bytes);
   }
@@ -207,34 +220,60 @@ export class CatchUp {
     if (session.encoding.wrap === null) {
       // nothing matched in between and no chain of cursors to break: it stands where the cohort stands
       const bytes = subscription.owesLive ? this.#tellLive(subscription) : 1;
-      subscription.offset = cohort.offset;
-      subscription.time = cohort.time;
+      subscription.moveTo(cohort.offset, cohort.time);
       this.#join(subscription);
       return bytes;
     }
     return subscription.owesLive ? this.#tellLive(subscription) : 0;
   }
 
-  #readCold(subscription: Subscription): void {
+  /** Below the hot tail; `list` is that of a snapshot, wherever its records are. */
+  #readCold(subscription: Subscription, list: NewestList | undefined): number {
+    const { session } = subscription;
+    const { blocks } = this.#o;
+    const kept = blocks.kept(session.encoding, subscription, list);
+    if (kept !== undefined) {
+      const bytes = this.#deliver(subscription, kept);
+      this.#endSnapshot(subscription, list);
+      return bytes;
+    }
+    const read = (): Promise<Block | Position> | undefined =>
+      subscription.closed || session.lagging ? undefined : blocks.cold(session.encoding, subscription, list);
+    this.#await(
+      subscription,
+      this.#reads.run(async () => read()),
+      found => {
+        if (found instanceof Block) this.#deliver(subscription, found);
+        else if (found !== undefined) this.#tellGap(subscription, found, 'trimmed');
+        this.#endSnapshot(subscription, list);
+      },
+    );
+    return 0;
+  }
+
+  #endSnapshot(subscription: Subscription, list: NewestList | undefined): void {
+    if (list !== undefined && subscription.offset >= list.to.offset) subscription.snapshot = undefined;
+  }
+
+  #tellGap(subscription: Subscription, to: Place, reason: 'trimmed' | 'lagging'): void {
+    const { session, sub, offset, time } = subscription;
+    const { tokens } = this.#o;
+    const after = tokens.of(offset, time);
+    session.notice({ type: 'gap', sub, after, cursor: tokens.of(to.offset, to.time), reason });
+    subscription.moveTo(to.offset, to.time);
+  }
+
+  /** Waits for something out of the log and uses it, unless the subscription is gone or its outlet unfinished by then. */
+  #await<T>(subscription: Subscription, promise: Promise<T>, use: (found: T) => void): void {
     const { session } = subscription;
     subscription.reading = true;
-    this.#o.blocks.cold(session.encoding, subscription.sub, subscription.filters, subscription).then(
-      ({ block, trimmedTo }) => {
+    promise.then(
+      found => {
         subscription.reading = false;
-        if (subscription.closed || session.lagging) return; // `finished` queues it again, and the block is read anew
-        if (trimmedTo !== undefined) {
-          const { tokens } = this.#o;
-          session.notice({
-            type: 'gap',
-            sub: subscription.sub,
-            after: tokens.of(subscription.offset, subscription.time),
-            cursor: tokens.of(trimmedTo.offset, trimmedTo.time),
-            reason: 'trimmed',
-          });
-          subscription.offset = trimmedTo.offset;
-          subscription.time = trimmedTo.time;
-        } else this.#deliver(subscription, block!);
-        if (!session.closed) this.#queue(session);
+        if (subscription.closed || session.lagging) return; // `finished` queues it again, and it is asked for anew
+        use(found);
+        subscription.cohort.rest(subscription);
+        this.#queue(session);
       },
       (error: unknown) => {
         subscription.reading = false;
@@ -249,74 +288,34 @@ export class CatchUp {
     return rule?.policy === 'last' && this.#o.clock.monotonic() - subscription.behindSince > rule.after;
   }
 
-  /** Policy `last`: a gap, then the newest record of each topic, then on from the head. */
-  #readLast(subscription: Subscription): void {
-    const { session } = subscription;
-    const { log, tokens } = this.#o;
-    const to = log.head;
-    subscription.reading = true;
-    log.last(subscription.filters, 1, to.offset).then(
-      all => {
-        subscription.reading = false;
-        if (subscription.closed) return;
-        const records = all.filter(record => record.offset > subscription.offset);
-        const first = records[0];
-        const resume =
-          first === undefined
-            ? to
-            : { offset: Math.max(subscription.offset, first.offset - 1), time: subscription.time };
-        session.notice({
-          type: 'gap',
-          sub: subscription.sub,
-          after: tokens.of(subscription.offset, subscription.time),
-          cursor: tokens.of(resume.offset, resume.time),
-          reason: 'lagging',
-        });
-        subscription.offset = resume.offset;
-        subscription.time = resume.time;
-        subscription.behindSince = this.#o.clock.monotonic();
-        if (records.length > 0) subscription.snapshot = { records, at: 0, to: to.offset, toTime: to.time };
-        if (!session.lagging) this.#queue(session);
-      },
-      (error: unknown) => {
-        subscription.reading = false;
-        if (!subscription.closed) this.#o.onReadError(subscription, error);
-      },
-    );
+  /** Policy `last`: a gap, then the newest record of each topic, then on from there. */
+  #skip(subscription: Subscription): void {
+    this.#await(subscription, Promise.resolve(this.#o.newest.now(subscription.filters, 1)), list => {
+      const first = list.offsets[list.indexAfter(subscription.offset)];
+      if (first !== undefined) {
+        const to = Math.max(subscription.offset, first - 1);
+        this.#tellGap(subscription, { offset: to, time: subscription.time }, 'lagging');
+      }
+      subscription.behindSince = this.#o.clock.monotonic();
+      subscription.snapshot = list.snapshot;
+    });
   }
 
-  #writeSnapshot(subscription: Subscription): number {
-    const { session } = subscription;
-    const { encoding } = session;
-    const { tokens } = this.#o;
-    const snapshot = subscription.snapshot!;
-    const records: LogRecord[] = [];
-    let weight = 0;
-    while (snapshot.at < snapshot.records.length && weight < blockBytes) {
-      const record = snapshot.records[snapshot.at++]!;
-      records.push(record);
-      weight += record.weight;
+  #goOnNewest(subscription: Subscription): number {
+    const list = this.#o.newest.of(subscription.filters, subscription.snapshot!);
+    if (list instanceof NewestList) {
+      subscription.snapshot = list.snapshot;
+      return this.#readCold(subscription, list);
     }
-    const done = snapshot.at === snapshot.records.length;
-    const newest = records[records.length - 1];
-    const next = done || newest === undefined ? { offset: snapshot.to, time: snapshot.toTime } : newest;
-    const after = tokens.of(subscription.offset, subscription.time);
-    let bytes = encoding.body(records, true);
-    if (encoding.wrap !== null)
-      bytes = encoding.wrap(bytes, subscription.sub, after, tokens.of(next.offset, next.time));
-    subscription.offset = next.offset;
-    subscription.time = next.time;
-    if (done) subscription.snapshot = undefined;
-    session.write(bytes, null);
-    session.delivered(records.length, bytes.length);
-    const ended = done ? endedTopics(snapshot.records) : undefined;
-    if (ended !== undefined) this.checkEnded(subscription, ended);
-    return Math.max(1, bytes.length);
+    // what it goes on with is looked for once the list is kept
+    this.#await(subscription, list, () => {});
+    return 0;
   }
 
   /** Tells a subscription that names only exact topics of those that ended; at the last one it is over. */
   checkEnded(subscription: Subscription, ended: readonly string[]): void {
-    const { exact } = subscription.filters;
+    const { filters } = subscription;
+    const { exact } = filters;
     if (exact === null || subscription.closed) return;
     const cursor = subscription.index >= 0 ? subscription.cohort : subscription;
     for (const topic of ended) {
@@ -327,17 +326,21 @@ export class CatchUp {
         topic,
         cursor: this.#o.tokens.of(cursor.offset, cursor.time),
       });
-      subscription.endedTopics++;
     }
-    if (subscription.endedTopics >= exact.size)
+    if (haveEnded(this.#o.log, filters, cursor.offset))
       subscription.session.owner.onEnded(subscription.session, subscription, 'topic_ended');
   }
 
   /** Cuts who made no progress, and who lags beyond what a rule allows. Called by the beat. */
   sweep(): void {
     const now = this.#o.clock.monotonic();
-    for (const session of this.lagging) {
-      if (now - session.laggingSince > this.#o.stallMax) {
+    for (const [session, before] of this.lagging) {
+      const { left } = session.outlet;
+      if (left !== before) {
+        if (before !== notSwept) session.noProgressSince = now;
+        this.lagging.set(session, left);
+      }
+      if (now - session.noProgressSince > this.#o.stallMax) {
         session.owner.onCut(session, 'stalled');
         continue;
       }
@@ -364,36 +367,9 @@ export class CatchUp {
     this.#o.slices.add(session);
   }
 
-  #pin(session: Session, block: Block): void {
-    session.pinned = block;
-    if (block.pins++ > 0) return;
-    this.#pinned.add(block);
-    this.pinnedBytes += block.bytes.length;
-    if (this.pinnedBytes > this.#o.pinnedMax) this.#cutOldest();
-  }
-
-  #unpin(session: Session): void {
-    const block = session.pinned;
-    if (block === null) return;
-    session.pinned = null;
-    if (--block.pins > 0) return;
-    this.#pinned.delete(block);
-    this.pinnedBytes -= block.bytes.length;
-  }
-
-  // they resume by cursor: cutting costs them a reconnect, keeping them would cost everybody memory
-  #cutOldest(): void {
-    for (const block of this.#pinned) {
-      for (const session of this.lagging) {
-        if (session.pinned === block) this.#cut(session, 'pinned');
-      }
-      if (this.pinnedBytes <= this.#o.pinnedMax) return;
-    }
-  }
-
-  #cut(session: Session, reason: CutReason): void {
-    this.#unpin(session);
-    session.owner.onCut(session, reason);
+  #cut(session: Session): void {
+    this.#pins.unpin(session);
+    session.owner.onCut(session, 'pinned');
   }
 }
 

@@ -48,11 +48,13 @@ export class Cohort implements IndexTarget, Job {
   readonly members: Subscription[] = [];
   /** Its subscriptions that are not members now: lagging, catching up, or ahead of it. */
   readonly apart: Set<Subscription> = new Set();
+  /** Those of them who have read all there is for them, and wait only to stand here or to be written to again. */
+  readonly #resting = new Set<Subscription>();
   offset: number;
   time: number;
   scanned: number;
-  /** The head when a record that matches was last committed. */
-  #marked = 0;
+  /** The head when a record that matches was last committed; the head of its beginning, before one was. */
+  #marked: number;
   /** Announced its cursor (by block, or by heartbeat) since the last beat. */
   moved = false;
   volatileSeen: number;
@@ -61,6 +63,8 @@ export class Cohort implements IndexTarget, Job {
   dirtySince = 0;
   #queued = false;
   #block: Block | null = null;
+  /** Nothing that matches lies between `offset` and here: the block of the pass under way begins here. */
+  #blockFrom = 0;
   #volatile = false;
   #at = 0;
   readonly #host: CohortHost;
@@ -74,6 +78,7 @@ export class Cohort implements IndexTarget, Job {
     this.offset = host.headOffset();
     this.time = host.headTime();
     this.scanned = this.offset;
+    this.#marked = this.offset;
     this.volatileSeen = host.volatile.head;
   }
 
@@ -101,8 +106,14 @@ export class Cohort implements IndexTarget, Job {
     return this.members.length + this.apart.size;
   }
 
+  /** How many of those apart have read all there is for them. */
+  get resting(): number {
+    return this.#resting.size;
+  }
+
   /** A record it reads was committed at `offset`. Hot. */
   mark(offset: number): void {
+    if (this.#resting.size > 0) this.#endRest(offset);
     if (!this.dirty) {
       if (!this.#delivering) this.dirtySince = this.#host.committedAt(offset);
       // all between scanned and this record did not match, so the next pass need not look at it
@@ -137,7 +148,7 @@ export class Cohort implements IndexTarget, Job {
         } as const;
         const bytes = this.encoding.notice(frame);
         this.scanned = offset;
-        this.#start(new Block(bytes, 0, offset, time, undefined));
+        this.#start(new Block(bytes, 0, offset, time, undefined), offset);
         this.#enqueue();
       }
     }
@@ -158,22 +169,47 @@ export class Cohort implements IndexTarget, Job {
     this.volatileDirty = false;
   }
 
+  /** Nothing that matches has been committed beyond `offset`. */
+  hasNothingBeyond(offset: number): boolean {
+    return offset >= this.#marked;
+  }
+
+  /** One apart that has read all there is for it learns from the next record that matches how far that was so. */
+  rest(subscription: Subscription): void {
+    if (this.apart.has(subscription) && this.hasNothingBeyond(subscription.scanned)) this.#resting.add(subscription);
+  }
+
+  #endRest(offset: number): void {
+    for (const subscription of this.#resting) if (offset - 1 > subscription.scanned) subscription.scanned = offset - 1;
+    this.#resting.clear();
+  }
+
   /** Takes a subscription whose cursor equals this one's. */
   join(subscription: Subscription): void {
     this.apart.delete(subscription);
+    this.#resting.delete(subscription);
     subscription.index = this.members.length;
     this.members.push(subscription);
-    if (this.dirty || this.#block !== null || this.volatileDirty) this.#enqueue();
   }
 
-  /** Takes a subscription out of the passes; it goes on from where the last complete write to it ended. */
+  /** Lets a subscription go for good. */
   leave(subscription: Subscription): void {
+    this.#takeOut(subscription);
+    this.apart.delete(subscription);
+    this.#resting.delete(subscription);
+  }
+
+  /** A member that this pass has not served reads on by its own cursor. */
+  #part(member: Subscription): void {
+    member.moveTo(this.offset, this.time);
+    member.scanned = this.#block === null ? this.scanned : this.#blockFrom;
+    this.#takeOut(member);
+    this.#host.catchUp.fellBehind(member);
+  }
+
+  #takeOut(subscription: Subscription): void {
     const { index } = subscription;
     if (index < 0) return;
-    // while a pass runs, members before #at already have its block
-    const served = this.#block !== null && !this.#volatile && index < this.#at;
-    subscription.offset = served ? this.#block!.next : this.offset;
-    subscription.time = served ? this.#block!.nextTime : this.time;
     const last = this.members.length - 1;
     let hole = index;
     if (this.#block !== null && index < this.#at) {
@@ -192,8 +228,9 @@ export class Cohort implements IndexTarget, Job {
     subscription.index = index;
   }
 
-  #start(block: Block, volatile = false): void {
+  #start(block: Block, from: number, volatile = false): void {
     this.#block = block;
+    this.#blockFrom = from;
     this.#volatile = volatile;
     this.#at = 0;
     // a pass without stored records is as old as itself, not as the last one that had some
@@ -218,8 +255,7 @@ export class Cohort implements IndexTarget, Job {
           deliveries.dropped += block.count;
           this.#at++;
         } else {
-          this.leave(member);
-          this.#host.catchUp.fellBehind(member);
+          this.#part(member);
         }
         continue;
       }
@@ -245,9 +281,10 @@ export class Cohort implements IndexTarget, Job {
         this.#scatter();
         break;
       }
+      const from = this.scanned;
       this.scanned = block.next;
       if (block.count > 0) {
-        this.#start(block);
+        this.#start(block, from);
         return true;
       }
     }
@@ -258,7 +295,7 @@ export class Cohort implements IndexTarget, Job {
       this.volatileSeen = block.next;
       if (this.volatileSeen < volatileHead) this.volatileDirty = true;
       if (block.count > 0) {
-        this.#start(block, true);
+        this.#start(block, this.scanned, true);
         return true;
       }
     }
@@ -283,11 +320,7 @@ export class Cohort implements IndexTarget, Job {
 
   /** The cohort itself fell below the hot tail: each member reads on by its own cursor, sharing what is read. */
   #scatter(): void {
-    while (this.members.length > 0) {
-      const member = this.members[this.members.length - 1]!;
-      this.leave(member);
-      this.#host.catchUp.fellBehind(member);
-    }
+    while (this.members.length > 0) this.#part(this.members[this.members.length - 1]!);
     this.offset = this.#host.headOffset();
     this.time = this.#host.headTime();
     this.scanned = this.offset;

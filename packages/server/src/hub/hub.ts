@@ -5,12 +5,14 @@ import { Brake } from './brake.ts';
 import { CatchUp, type LagRule } from './catch-up.ts';
 import { Cohort, type CohortHost } from './cohort.ts';
 import type { Encoding } from './encoding.ts';
+import { haveEnded } from './ended.ts';
+import { Newest, type NewestList } from './newest.ts';
 import type { Outlet } from './outlet.ts';
 import { type DurabilityRule, Publisher } from './publisher.ts';
 import { Reader } from './reader.ts';
 import { type Deliveries, Session, type SessionOwner } from './session.ts';
 import { Slices } from './slices.ts';
-import { resolveStart, type Start, type StartRequest } from './start.ts';
+import { type Place, resolveStart, type Start, type StartRequest } from './start.ts';
 import { Subscription } from './subscription.ts';
 import { Tokens } from './tokens.ts';
 import { type IndexTarget, TopicIndex } from './topic-index.ts';
@@ -41,7 +43,7 @@ export interface HubOptions {
   readonly onReadError: (error: unknown) => void;
 }
 
-/** Bytes of encoded blocks kept for sharing. */
+/** Bytes of encoded blocks kept for sharing, of those out of the hot tail and of those below it. */
 const blockCacheBytes = 4 * 1024 * 1024;
 /** Bytes of class `none` messages kept for cohorts whose turn has not come. */
 const volatileBytes = 1024 * 1024;
@@ -54,6 +56,7 @@ export class Hub implements CohortHost {
   readonly clock: Clock;
   readonly tokens: Tokens;
   readonly blocks: Blocks;
+  readonly newest: Newest;
   readonly slices: Slices;
   readonly catchUp: CatchUp;
   readonly brake: Brake;
@@ -80,6 +83,7 @@ export class Hub implements CohortHost {
     this.clock = clock;
     this.tokens = new Tokens(log);
     this.blocks = new Blocks(log, this.tokens, blockCacheBytes);
+    this.newest = new Newest(log);
     this.roundHead = log.head.offset;
     this.slices = new Slices(clock, {
       beforeRound: () => {
@@ -93,6 +97,7 @@ export class Hub implements CohortHost {
       log,
       clock,
       blocks: this.blocks,
+      newest: this.newest,
       tokens: this.tokens,
       slices: this.slices,
       lagRules: options.lagRules,
@@ -138,7 +143,7 @@ export class Hub implements CohortHost {
 
   /** Decides where a subscription begins; at once where it can. Throws or rejects with `cursor_invalid`. */
   resolveStart(filters: FilterSet, request: StartRequest): Start | Promise<Start> {
-    return resolveStart(this.log, this.clock, request, (count, to) => this.log.last(filters, count, to.offset));
+    return resolveStart(this.log, this.clock, request, count => this.newest.now(filters, count));
   }
 
   /**
@@ -179,10 +184,7 @@ export class Hub implements CohortHost {
       return subscription;
     }
     this.#jump(subscription, start);
-    if (start.snapshot !== undefined) {
-      const { records, to } = start.snapshot;
-      subscription.snapshot = { records, at: 0, to: to.offset, toTime: to.time };
-    }
+    subscription.snapshot = start.snapshot?.snapshot;
     this.catchUp.begin(subscription);
     return subscription;
   }
@@ -201,8 +203,7 @@ export class Hub implements CohortHost {
         cursor,
         reason: 'trimmed',
       });
-    subscription.offset = jump.to.offset;
-    subscription.time = jump.to.time;
+    subscription.moveTo(jump.to.offset, jump.to.time);
   }
 
   unsubscribe(subscription: Subscription): void {
@@ -210,7 +211,6 @@ export class Hub implements CohortHost {
     subscription.closed = true;
     const { session, cohort } = subscription;
     cohort.leave(subscription);
-    cohort.apart.delete(subscription);
     session.remove(subscription);
     if (cohort.size === 0) {
       this.cohorts.delete(cohort.key);
@@ -218,9 +218,14 @@ export class Hub implements CohortHost {
     } else if (cohort.members.length === 0) this.catchUp.cohortMoved(cohort); // those ahead wait for a pass that never comes
   }
 
-  /** A cursor that is pulled (poll, replay, embedded use). */
-  reader(filters: FilterSet, at: { readonly offset: number; readonly time: number }): Reader {
-    return new Reader(this.log, this.index, filters, at);
+  /** Whether nothing can follow `offset`: every topic it names had ended by then. */
+  haveEnded(filters: FilterSet, offset: number): boolean {
+    return haveEnded(this.log, filters, offset);
+  }
+
+  /** A cursor that is pulled (poll, replay, embedded use); reads a snapshot first when it begins with one. */
+  reader(filters: FilterSet, at: Place, snapshot?: NewestList): Reader {
+    return new Reader(this.log, this.index, filters, at, snapshot);
   }
 
   /** Who listens to `topic` (C2): sessions with the subscriptions that match. */

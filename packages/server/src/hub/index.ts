@@ -1,5 +1,5 @@
 export { Block } from './blocks.ts';
-export { Brake } from './brake.ts';
+export { Brake, type Held } from './brake.ts';
 export type { LagPolicy, LagRule } from './catch-up.ts';
 export { Cohort } from './cohort.ts';
 export { Deadlines, type Expiring } from './deadlines.ts';

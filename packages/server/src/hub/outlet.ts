@@ -6,6 +6,8 @@
 export interface Outlet {
   /** Bytes given to `write` and not yet taken by the kernel. */
   readonly unfinished: number;
+  /** The same to the byte where the transport knows: falls while one large buffer is being taken. Costs more to ask. */
+  readonly left: number;
   /** Hands over one buffer, which must not change afterwards. After the end it does nothing. Hot. */
   write(buffer: Buffer): void;
   /** Calls `waiter.finished()` once everything written so far has been taken; never when the outlet ends first. */

@@ -1,6 +1,6 @@
 import { type Durability, type Message, matchFilter, TailraceError, toTailraceError } from '@tailrace/protocol';
 import type { Appended, AppendFailure, Clock, Log, StoredDurability } from '../log/index.ts';
-import type { Brake } from './brake.ts';
+import type { Brake, Held } from './brake.ts';
 import { Deadlines, type Expiring } from './deadlines.ts';
 
 /** What became of one message: in the log, passed on live (class `none`), or refused. */
@@ -24,7 +24,7 @@ export interface PublisherOptions {
   /** Class of messages that name none and match no rule. */
   readonly durability: Durability;
   readonly rules: readonly DurabilityRule[];
-  /** How long a publish may wait for its commit and its ack, ms. */
+  /** How long a publish may wait for its commit, and then for its ack, ms from its beginning. */
   readonly deadline: number;
   /** Takes a message of class `none`. */
   readonly passOn: (message: Message) => void;
@@ -44,15 +44,16 @@ export class Publisher {
     this.#deadlines = new Deadlines(options.clock, options.deadline);
   }
 
-  /** Expires publishes past their deadline. Called by the beat. */
+  /** Answers publishes whose deadline has come. Called by the beat. */
   sweep(): void {
     this.#deadlines.sweep();
   }
 
   /**
    * Publishes in order and stops at the first failure: the result ends with `error` then, and is shorter than the input.
-   * Resolves after the commit (I1), later still while the brake holds acks. Rejects with a TailraceError when nothing of
-   * the batch was appended, or (`outcome_unknown`, `deadline_exceeded`) when that cannot be known.
+   * Resolves after the commit (I1), later still while the brake holds acks, but not after the deadline. Rejects with a
+   * TailraceError when nothing of the batch was appended, or (`outcome_unknown`, `deadline_exceeded`) when that cannot be
+   * known.
    */
   async publish(messages: readonly Message[]): Promise<readonly Published[]> {
     if (this.draining)
@@ -63,9 +64,9 @@ export class Publisher {
     this.#o.brake.admit();
     this.inFlight += messages.length;
     try {
-      const results = await this.#inTime(this.#append(messages));
-      await this.#o.brake.release();
-      return results;
+      const pending = new Pending(this.#o.brake, this.#append(messages));
+      this.#deadlines.add(pending);
+      return await pending.answer;
     } finally {
       this.inFlight -= messages.length;
     }
@@ -112,34 +113,61 @@ export class Publisher {
     }
     return results;
   }
+}
 
-  #inTime<T>(work: Promise<T>): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      const waiting: Expiring & { settled: boolean } = {
-        settled: false,
-        expire: () => {
-          waiting.settled = true;
-          reject(
-            new TailraceError(
-              'deadline_exceeded',
-              'not committed within publish.deadline; it may still commit, so publish again with the same id',
-              { retryAfter: 1000 },
-            ),
-          );
-        },
-      };
-      this.#deadlines.add(waiting);
-      work.then(
-        value => {
-          waiting.settled = true;
-          resolve(value);
-        },
-        (error: unknown) => {
-          waiting.settled = true;
-          reject(toTailraceError(error));
-        },
-      );
+/**
+ * One publish from its append to its answer, which comes at the deadline at the latest. By then an append that is
+ * committed is acked although the brake still holds it; what became of one that is not, nobody knows.
+ */
+class Pending implements Expiring, Held {
+  readonly answer: Promise<readonly Published[]>;
+  settled = false;
+  readonly #brake: Brake;
+  #committed: readonly Published[] | undefined;
+  #resolve!: (results: readonly Published[]) => void;
+  #reject!: (error: TailraceError) => void;
+
+  constructor(brake: Brake, appended: Promise<readonly Published[]>) {
+    this.#brake = brake;
+    this.answer = new Promise((resolve, reject) => {
+      this.#resolve = resolve;
+      this.#reject = reject;
     });
+    appended.then(
+      results => this.#commit(results),
+      (error: unknown) => this.#fail(toTailraceError(error)),
+    );
+  }
+
+  expire(): void {
+    if (this.#committed !== undefined) {
+      this.#brake.drop(this);
+      this.released();
+      return;
+    }
+    this.#fail(
+      new TailraceError(
+        'deadline_exceeded',
+        'not committed within publish.deadline; it may still commit, so publish again with the same id',
+        { retryAfter: 1000 },
+      ),
+    );
+  }
+
+  released(): void {
+    this.settled = true;
+    this.#resolve(this.#committed!);
+  }
+
+  #commit(results: readonly Published[]): void {
+    if (this.settled) return;
+    this.#committed = results;
+    if (!this.#brake.hold(this)) this.released();
+  }
+
+  #fail(error: TailraceError): void {
+    this.settled = true;
+    this.#reject(error);
   }
 }
 

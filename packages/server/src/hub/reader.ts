@@ -1,5 +1,7 @@
 import type { FilterSet } from '@tailrace/protocol';
 import type { Log, LogRecord, Position } from '../log/index.ts';
+import { type NewestList, readNewest } from './newest.ts';
+import type { Place } from './start.ts';
 import type { IndexTarget, TopicIndex } from './topic-index.ts';
 
 /** What one read of a Reader gave. */
@@ -19,38 +21,52 @@ export class Reader implements IndexTarget {
   readonly filters: FilterSet;
   offset: number;
   time: number;
+  /** Nothing that matches lies between `offset` and here. */
+  #scanned: number;
+  #snapshot: NewestList | undefined;
   readonly #log: Log;
   readonly #index: TopicIndex<IndexTarget>;
-  #wake: (() => void) | undefined;
+  #wake: ((scanned: number) => void) | undefined;
 
   constructor(
     log: Log,
     index: TopicIndex<IndexTarget>,
     filters: FilterSet,
-    at: { readonly offset: number; readonly time: number },
+    at: Place,
+    snapshot: NewestList | undefined = undefined,
   ) {
     this.#log = log;
     this.#index = index;
     this.filters = filters;
     this.offset = at.offset;
     this.time = at.time;
+    this.#scanned = at.offset;
+    this.#snapshot = snapshot;
   }
 
   /** Reads on to at most `to`, about `maxBytes`; moves the cursor. */
   async read(maxBytes: number, to: number = this.#log.head.offset): Promise<Read> {
     const { hot } = this.#log;
+    if (this.#snapshot !== undefined) return this.#readSnapshot(this.#snapshot, maxBytes, to);
     if (this.offset >= to) return { records: [], gap: undefined, atHead: true };
-    if (this.offset >= hot.base) {
+    if (this.#scanned >= hot.base) {
       const records: LogRecord[] = [];
-      const next = hot.read(this.offset, to, this.filters, maxBytes, records);
+      const next = this.#scanned < to ? hot.read(this.#scanned, to, this.filters, maxBytes, records) : to;
       this.#moveTo(next, hot.timeAt(next) ?? this.time);
       return { records, gap: undefined, atHead: next >= to };
     }
-    const asked = this.offset;
+    const asked = this.#scanned;
     const slice = await this.#log.read(asked, to, this.filters, maxBytes);
     const gap = slice.after > asked ? await this.#log.positionOf(slice.after) : undefined;
     this.#moveTo(slice.next, slice.time);
     return { records: slice.records, gap, atHead: slice.next >= to };
+  }
+
+  async #readSnapshot(list: NewestList, maxBytes: number, to: number): Promise<Read> {
+    const { records, next, trimmedTo } = await readNewest(this.#log, list, this.offset, to, maxBytes);
+    if (next.offset >= list.to.offset) this.#snapshot = undefined;
+    this.#moveTo(next.offset, next.time);
+    return { records, gap: trimmedTo, atHead: next.offset >= to };
   }
 
   /** Resolves when a record beyond the cursor may match, or when `signal` aborts. */
@@ -58,24 +74,28 @@ export class Reader implements IndexTarget {
     // what was committed since the last read has marked its targets already, and would wake nobody
     if (signal.aborted || this.offset < this.#log.head.offset) return Promise.resolve();
     return new Promise(resolve => {
-      const done = (): void => {
+      const done = (scanned: number): void => {
+        this.#scanned = scanned;
         this.#wake = undefined;
         this.#index.remove(this.filters, this);
-        signal.removeEventListener('abort', done);
+        signal.removeEventListener('abort', aborted);
         resolve();
       };
+      const aborted = (): void => done(this.#log.head.offset);
       this.#wake = done;
       this.#index.add(this.filters, this);
-      signal.addEventListener('abort', done);
+      signal.addEventListener('abort', aborted);
     });
   }
 
-  mark(): void {
-    this.#wake?.();
+  // nothing matched while it waited, until this
+  mark(offset: number): void {
+    this.#wake?.(offset - 1);
   }
 
   #moveTo(offset: number, time: number): void {
     this.offset = offset;
     this.time = time;
+    this.#scanned = offset;
   }
 }

@@ -44,10 +44,10 @@ export class Session implements FinishWaiter, Job {
   lagging = false;
   /** The shared block that the socket has not finished. */
   pinned: Block | null = null;
-  /** Something was written since the last heartbeat. */
+  /** Something was written since the gateway last looked whether to send a heartbeat. */
   wrote = false;
-  /** Monotonic ms since which the outlet is unfinished. */
-  laggingSince = 0;
+  /** Monotonic ms since which the unfinished write has made no progress. */
+  noProgressSince = 0;
   queued = false;
   closed = false;
   readonly #catchUp: CatchUp;

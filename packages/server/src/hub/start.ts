@@ -1,5 +1,6 @@
 import { type From, parseCursor, parseFrom } from '@tailrace/protocol';
-import type { Clock, Log, LogRecord, Position } from '../log/index.ts';
+import type { Clock, Log } from '../log/index.ts';
+import { NewestList } from './newest.ts';
 
 /** Where a subscription begins, and what has to be told about it (§3). */
 export interface Start {
@@ -13,10 +14,10 @@ export interface Start {
     | { readonly type: 'reset'; readonly to: Place; readonly reason: 'epoch' | 'ahead' }
     | undefined;
   /**
-   * `from=last`: these first, then on from `to`. `at` lies before the first of them, so that a client that goes away in
-   * the middle resumes with all that came after the last one it got.
+   * `from=last`: the records of this list first, then on from its `to`. `at` lies before the first of them, so that a
+   * client that goes away in the middle resumes with all that came after the last one it got.
    */
-  readonly snapshot: { readonly records: readonly LogRecord[]; readonly to: Place } | undefined;
+  readonly snapshot: NewestList | undefined;
   /** `from=now`: it may stand where its cohort stands, which is at most a moment behind the head. */
   readonly now: boolean;
 }
@@ -39,10 +40,10 @@ export function resolveStart(
   log: Log,
   clock: Clock,
   request: StartRequest,
-  last: (count: number, to: Position) => Promise<readonly LogRecord[]>,
+  newest: (count: number) => NewestList | Promise<NewestList>,
 ): Start | Promise<Start> {
   const from = request.from === undefined ? undefined : parseFrom(request.from, clock.now());
-  if (request.cursor === undefined) return startFrom(log, from ?? { at: 'now' }, last);
+  if (request.cursor === undefined) return startFrom(log, from ?? { at: 'now' }, newest);
   const cursor = parseCursor(request.cursor);
   const end = cursor.log === log.id ? log.endOf(cursor.epoch) : undefined;
   const at = { offset: cursor.offset, time: cursor.time };
@@ -67,14 +68,15 @@ export function resolveStart(
 async function resetTo(log: Log, time: number, end: number | undefined, from: From | undefined): Promise<Place> {
   if (end !== undefined) return log.positionOf(Math.max(end, log.floor));
   if (time > 0) return log.positionAt(time);
-  const start = await startFrom(log, from ?? { at: 'now' }, () => Promise.resolve([]));
+  const nothing = (count: number): NewestList => new NewestList({ count, to: log.head }, new Float64Array());
+  const start = await startFrom(log, from ?? { at: 'now' }, nothing);
   return start.jump?.to ?? start.at;
 }
 
 function startFrom(
   log: Log,
   from: From,
-  last: (count: number, to: Position) => Promise<readonly LogRecord[]>,
+  newest: (count: number) => NewestList | Promise<NewestList>,
 ): Start | Promise<Start> {
   const plain = (at: Place): Start => ({ at, recovered: undefined, jump: undefined, snapshot: undefined, now: false });
   switch (from.at) {
@@ -86,15 +88,21 @@ function startFrom(
       return fromOffset(log, from.offset - 1);
     case 'time':
       return log.positionAt(from.time).then(at => (at.offset <= log.floor && log.floor > 0 ? trimmed(at) : plain(at)));
-    case 'last': {
-      const head = log.head;
-      return last(from.count, head).then(async records => {
-        const first = records[0];
-        if (first === undefined) return plain(head);
-        return { ...plain(await log.positionOf(first.offset - 1)), snapshot: { records, to: head } };
-      });
-    }
+    case 'last':
+      return startLast(log, from.count, newest);
   }
+}
+
+async function startLast(
+  log: Log,
+  count: number,
+  newest: (count: number) => NewestList | Promise<NewestList>,
+): Promise<Start> {
+  const list = await newest(count);
+  const first = list.offsets[0];
+  const at = first === undefined ? list.to : await log.positionOf(first - 1);
+  const snapshot = first === undefined ? undefined : list;
+  return { at, recovered: undefined, jump: undefined, snapshot, now: false };
 }
 
 async function fromOffset(log: Log, after: number): Promise<Start> {

@@ -1,15 +1,7 @@
 import type { FilterSet } from '@tailrace/protocol';
-import type { LogRecord } from '../log/index.ts';
 import type { Cohort } from './cohort.ts';
+import type { Snapshot } from './newest.ts';
 import type { Session } from './session.ts';
-
-export interface Snapshot {
-  readonly records: readonly LogRecord[];
-  /** How many of them have been written. */
-  at: number;
-  readonly to: number;
-  readonly toTime: number;
-}
 
 /**
  * Filters and a cursor: the thing that reads.
@@ -24,6 +16,8 @@ export class Subscription {
   offset: number;
   /** Time of the newest record at or below `offset`, ms. */
   time: number;
+  /** Nothing that matches lies between `offset` and here, so reading on may begin here. */
+  scanned: number;
   /** Place among the cohort's members, −1 while apart. */
   index = -1;
   /** Monotonic ms at which it fell behind its cohort; 0 while it never stood with it (a replay is not a lag). */
@@ -32,10 +26,8 @@ export class Subscription {
   owesLive = true;
   /** A read of the log below the hot tail is under way for it. */
   reading = false;
-  /** Newest records to deliver before reading on from `to`: `from=last`, or the policy `last`. */
+  /** As long as it reads the newest of each topic, up to `to`: after `from=last`, or by the policy `last`. */
   snapshot: Snapshot | undefined = undefined;
-  /** How many of its exact topics have ended. */
-  endedTopics = 0;
   closed = false;
 
   constructor(session: Session, cohort: Cohort, offset: number, time: number) {
@@ -43,6 +35,14 @@ export class Subscription {
     this.cohort = cohort;
     this.offset = offset;
     this.time = time;
+    this.scanned = offset;
+  }
+
+  /** Everything that matches up to `offset` has been written, or told as missing. */
+  moveTo(offset: number, time: number): void {
+    this.offset = offset;
+    this.time = time;
+    if (offset > this.scanned) this.scanned = offset;
   }
 
   /** Its label; the cohort's, since those of one cohort share it. */
@@ -52,5 +52,10 @@ export class Subscription {
 
   get filters(): FilterSet {
     return this.cohort.filters;
+  }
+
+  /** Whether others of its cohort read on by themselves too. */
+  get hasCompany(): boolean {
+    return this.cohort.apart.size > 1;
   }
 }

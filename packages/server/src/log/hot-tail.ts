@@ -66,12 +66,28 @@ export class HotTail {
     return this.#byTopic.get(topic)?.last();
   }
 
-  /** Appends the newest `count` records of a topic with offset ≤ `to`, oldest first, as far as they are held. */
-  newest(topic: string, count: number, to: number, into: LogRecord[]): void {
+  /** Offsets of the newest `count` records of a topic with offset ≤ `to`, ascending, as far as they are held. */
+  newest(topic: string, count: number, to: number): number[] {
     const tail = this.#byTopic.get(topic);
-    if (tail === undefined) return;
+    if (tail === undefined) return [];
     const end = tail.indexAfter(to);
-    for (let i = Math.max(tail.indexAfter(this.base), end - count); i < end; i++) into.push(tail.records[i]!);
+    const offsets: number[] = [];
+    for (let i = Math.max(tail.indexAfter(this.base), end - count); i < end; i++) offsets.push(tail.records[i]!.offset);
+    return offsets;
+  }
+
+  /** The record at `offset`, when it is held. */
+  at(offset: number): LogRecord | undefined {
+    const records = this.#batches[this.#batchAt(offset)]?.records;
+    if (records === undefined) return undefined;
+    let low = 0;
+    let high = records.length;
+    while (low < high) {
+      const mid = (low + high) >>> 1;
+      if (records[mid]!.offset < offset) low = mid + 1;
+      else high = mid;
+    }
+    return records[low]?.offset === offset ? records[low] : undefined;
   }
 
   topics(): IterableIterator<string> {
@@ -263,4 +279,21 @@ function matchesAny(topics: readonly string[], filters: FilterSet, memo: Map<str
     any ||= matched;
   }
   return any;
+}
+
+/** `Log.recordsAt` as far as they are in memory. */
+export function recordsHeld(hot: HotTail, offsets: Float64Array, maxBytes: number): LogRecord[] {
+  const records: LogRecord[] = [];
+  let bytes = 0;
+  for (const offset of offsets) {
+    const record = hot.at(offset);
+    if (record === undefined) {
+      if (records.length > 0) break;
+      continue;
+    }
+    records.push(record);
+    bytes += record.weight;
+    if (bytes >= maxBytes) break;
+  }
+  return records;
 }

@@ -1,9 +1,11 @@
 export * from './clock.ts';
 export { type Damage, describeDamage, LogDamaged } from './disk/damage.ts';
-export { type DiskLog, type DiskLogOptions, openDiskLog } from './disk/disk-log.ts';
+export type { DiskLog, DiskLogOptions } from './disk/disk-log.ts';
+export { Gate } from './disk/gate.ts';
 export { type DumpOptions, dump } from './disk/offline/dump.ts';
 export { type RepairReport, repair } from './disk/offline/repair.ts';
 export { type VerifyReport, verify } from './disk/offline/verify.ts';
+export { openDiskLog } from './disk/open-disk-log.ts';
 export * from './hot-tail.ts';
 export * from './log.ts';
 export { type MemoryLog, type MemoryLogOptions, openMemoryLog } from './memory/memory-log.ts';

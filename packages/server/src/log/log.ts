@@ -20,6 +20,7 @@ import type { OffsetRange } from './report.ts';
 export interface Log {
   /** 4–16 characters of [a-z0-9]; the same for the life of the log, different for every other log. */
   readonly id: string;
+  readonly capabilities: LogCapabilities;
   /** The newest committed records, in memory: read without waiting. */
   readonly hot: HotTail;
   /** The newest committed position; offset 0 and time 0 for a log that never held a record. */
@@ -43,8 +44,14 @@ export interface Log {
   /** Reads on from `after` (exclusive) to at most `to` (inclusive): see Slice. Rejects with the cause on damaged data. */
   read(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice>;
 
-  /** The newest `count` records of each matching topic with offset ≤ `to`, in offset order (P1). */
-  last(filters: FilterSet, count: number, to: number): Promise<readonly LogRecord[]>;
+  /** Offsets of the newest `count` records of each matching topic with offset ≤ `to`, ascending (P1). */
+  newest(filters: FilterSet, count: number, to: number): Promise<Float64Array>;
+
+  /**
+   * The records at `offsets`, which ascend: at most about `maxBytes` of them, at least one if any is there. Like a slice
+   * they end before one that is gone, and begin behind those that are gone at the beginning.
+   */
+  recordsAt(offsets: Float64Array, maxBytes: number): Promise<readonly LogRecord[]>;
 
   /** The greatest position all of whose records are older than `time` (ms): where a reader from that time begins. */
   positionAt(time: number): Promise<Position>;
@@ -58,6 +65,9 @@ export interface Log {
    */
   endOf(epoch: number): number | undefined;
 
+  /** Offset of the record that ended this topic, 0 for one that goes on or whose end is gone again; may be above the head. */
+  endedAt(topic: string): number;
+
   /** The epoch in which `offset` was, or would next be, appended. */
   epochOf(offset: number): number;
 
@@ -69,6 +79,15 @@ export interface Log {
 
   /** Syncs, seals what the next start needs, and releases everything. Appends already made are settled first. */
   close(): Promise<void>;
+}
+
+/** What an implementation can promise. What is missing is refused by name where it is asked for, never acked. */
+export interface LogCapabilities {
+  /**
+   * Classes whose promise the ack of an append keeps. An append that names another is kept as well as the log can: only
+   * who promised that class to somebody has to look here first.
+   */
+  readonly durabilities: readonly StoredDurability[];
 }
 
 export interface Position {

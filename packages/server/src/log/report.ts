@@ -17,6 +17,8 @@ export interface LogReport {
     | 'recovered'
     | 'tail_cut'
     | 'tail_copied'
+    | 'tail_rewritten'
+    | 'tail_left'
     | 'loss_accepted'
     | 'owner_replaced'
     | 'full'

@@ -1,20 +1,25 @@
 import { Counter, Gauge, type Registry } from 'prom-client';
 
-/** One number, or several by the value of a label, as they are at this moment. */
-export type Reading = number | Iterable<readonly [label: string, value: number]>;
+/** The value of a label, or those of several. */
+type LabelValues = string | readonly string[];
+
+/** One number, or several by the value of their labels, as they are at this moment. */
+export type Reading = number | Iterable<readonly [labels: LabelValues, value: number]>;
 
 /** What is read when somebody asks: rooms keep plain numbers, which costs nothing before. */
 export interface Read {
   readonly name: string;
   readonly help: string;
   readonly type: 'counter' | 'gauge';
-  readonly label?: string;
+  readonly label?: LabelValues;
   readonly read: () => Reading;
 }
 
 export function register(registry: Registry, { name, help, type, label, read }: Read): void {
-  const common = { name, help, labelNames: label === undefined ? [] : [label], registers: [registry] };
-  const labels = (value: string): Record<string, string> => ({ [label!]: value });
+  const labelNames = label === undefined ? [] : [label].flat();
+  const common = { name, help, labelNames, registers: [registry] };
+  const labels = (values: LabelValues): Record<string, string> =>
+    Object.fromEntries([values].flat().map((value, at) => [labelNames[at]!, value]));
   if (type === 'gauge') {
     new Gauge({
       ...common,

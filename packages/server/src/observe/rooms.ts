@@ -26,7 +26,7 @@ export interface WatchedRooms {
     readonly publisher: { readonly inFlight: number };
     readonly catchUp: {
       readonly pinnedBytes: number;
-      readonly lagging: Iterable<{ readonly laggingSince: number }> & { readonly size: number };
+      readonly lagging: { readonly size: number; keys(): Iterable<{ readonly noProgressSince: number }> };
     };
     readonly deliveries: {
       readonly records: number;
@@ -39,11 +39,15 @@ export interface WatchedRooms {
     countByTransport(): Iterable<readonly [string, number]>;
     readonly refused: Iterable<readonly [string, number]>;
     readonly cut: Iterable<readonly [string, number]>;
+    grades(): { readonly roundTrip: Grades; readonly jitter: Grades };
   };
 }
 
+type Grades = Iterable<readonly [windowAndGrade: readonly string[], count: number]>;
+const gradeLabels: readonly string[] = ['window', 'grade'];
+
 export function roomReadings({ log, hub, gateway }: WatchedRooms): Read[] {
-  const gauge = (name: string, help: string, read: Read['read'], label?: string): Read => ({
+  const gauge = (name: string, help: string, read: Read['read'], label?: Read['label']): Read => ({
     name: `tailrace_${name}`,
     help,
     type: 'gauge',
@@ -55,6 +59,18 @@ export function roomReadings({ log, hub, gateway }: WatchedRooms): Read[] {
     gauge('connections', 'Streaming connections.', () => gateway.countByTransport(), 'transport'),
     counter('connections_refused_total', 'Streams refused, by error code.', () => gateway.refused, 'code'),
     counter('connections_cut_total', 'Connections cut by the server, by reason.', () => gateway.cut, 'reason'),
+    gauge(
+      'round_trip_connections',
+      'WebSocket connections by how long their answers to pings take.',
+      () => gateway.grades().roundTrip,
+      gradeLabels,
+    ),
+    gauge(
+      'round_trip_jitter_connections',
+      'WebSocket connections by how much that time varies.',
+      () => gateway.grades().jitter,
+      gradeLabels,
+    ),
     gauge('cohorts', 'Groups of subscriptions that share one cursor.', () => hub.cohorts.size),
     gauge('index_filters', 'Filters in the topic index.', () => hub.index.filterCount),
     counter('deliveries_total', 'Records handed to connections.', () => hub.deliveries.records),
@@ -66,7 +82,7 @@ export function roomReadings({ log, hub, gateway }: WatchedRooms): Read[] {
       () => hub.deliveries.dropped,
     ),
     gauge('lagging_sessions', 'Sessions whose last write is unfinished.', () => hub.catchUp.lagging.size),
-    gauge('lagging_seconds_max', 'Longest time that a write has been unfinished.', () => longestLag(hub)),
+    gauge('lagging_seconds_max', 'Longest time that an unfinished write has made no progress.', () => longestLag(hub)),
     gauge('pinned_bytes', 'Bytes of distinct blocks that unfinished writes hold.', () => hub.catchUp.pinnedBytes),
     counter(
       'blocks_total',
@@ -117,6 +133,6 @@ export function roomReadings({ log, hub, gateway }: WatchedRooms): Read[] {
 function longestLag(hub: WatchedRooms['hub']): number {
   let since = hub.clock.monotonic();
   const now = since;
-  for (const session of hub.catchUp.lagging) since = Math.min(since, session.laggingSince);
+  for (const session of hub.catchUp.lagging.keys()) since = Math.min(since, session.noProgressSince);
   return (now - since) / 1000;
 }

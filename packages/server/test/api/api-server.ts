@@ -70,7 +70,7 @@ export async function startApi(options: ApiServerOptions = {}): Promise<ApiServe
     limits,
     frameMax: 1024 * 1024,
     connectionsMax: 1000,
-    heartbeat: 25_000,
+    heartbeat: { sse: 25_000, websocket: 25_000 },
     connectTimeout: 10_000,
     idleTimeout: 30_000,
     onRoundTrip: () => {},

@@ -39,6 +39,7 @@ describe('paths and methods', () => {
     ['GET', '/v1/sessions/%zz', 400, 'bad_request'],
     ['GET', '/v1/sessions/%ff', 400, 'bad_request'],
     ['GET', '/v1?x=1', 400, 'unknown_field'],
+    ['GET', '/v1?token=x', 400, 'unsupported'],
     ['GET', '/healthz?verbose=1', 400, 'unknown_field'],
     ['DELETE', '/v1/topics/a', 405, 'method_not_allowed'],
     ['GET', '/v1/topics/a', 405, 'method_not_allowed'],
@@ -54,32 +55,67 @@ describe('paths and methods', () => {
     expect(JSON.parse(got.body)).toMatchObject({ code, status });
   });
 
+  it('tells what the server as a whole takes', async () => {
+    const got = await send('OPTIONS', '*');
+    expect([got.status, got.body]).toEqual([204, '']);
+    expect(got.headers.allow).toBe('GET, HEAD, OPTIONS, POST');
+    expect((await send('OPTIONS', '*', { origin: 'https://evil.com' })).status).toBe(403);
+  });
+
+  it('says which paths take no parameters', async () => {
+    const problem = JSON.parse((await send('GET', '/v1?zz=1')).body) as { detail: string };
+    expect(problem.detail).toBe('no query parameter "zz" here: this path takes none');
+  });
+
   it('names the allowed methods', async () => {
     expect((await send('GET', '/v1/publish')).headers.allow).toBe('POST, OPTIONS');
     expect((await send('DELETE', '/v1/log')).headers.allow).toBe('GET, HEAD, OPTIONS');
     expect((await send('DELETE', '/v1/poll')).headers.allow).toBe('GET, HEAD, OPTIONS, POST');
   });
 
-  it('answers HEAD without a body', async () => {
-    for (const path of [
-      '/v1',
-      '/v1/log?filter=a',
-      '/v1/topics',
-      '/healthz',
-      '/metrics',
-      '/openapi.json',
-      '/v1/poll?filter=a',
-    ]) {
-      const got = await send('HEAD', path);
-      expect([path, got.status, got.body]).toEqual([path, 200, '']);
-    }
+  it.each([
+    '/',
+    '/v1',
+    '/v1/log?filter=a',
+    '/v1/log',
+    '/v1/topics',
+    '/v1/topics?limit=0',
+    '/v1/sessions',
+    '/v1/sessions/nobody',
+    '/healthz',
+    '/readyz',
+    '/openapi.json',
+    '/v1/poll?filter=a&wait=0',
+    '/v1/poll?filter=a//b',
+    '/v1/sse',
+    '/v1/sse?filter=a//b',
+    '/v1/ws',
+    '/nothing',
+  ])('answers HEAD %s as it would a GET, without the body', async path => {
+    const head = await send('HEAD', path);
+    const get = await send('GET', path);
+    expect([head.status, head.body]).toEqual([get.status, '']);
+    for (const name of ['content-type', 'cache-control', 'vary', 'allow'])
+      expect([name, head.headers[name]]).toEqual([name, get.headers[name]]);
+    const length = head.headers['content-length'];
+    if (length !== undefined) expect(Number(length)).toBe(Buffer.byteLength(get.body));
+  });
+
+  it('answers HEAD of what never ends at once', async () => {
+    const poll = await send('HEAD', '/v1/poll?filter=a');
+    expect([poll.status, poll.headers['content-type'], poll.body]).toEqual([200, 'application/json', '']);
+    const stream = await send('HEAD', '/v1/sse?filter=a');
+    expect([stream.status, stream.headers['content-type']]).toEqual([200, 'text/event-stream; charset=utf-8']);
+    expect(stream.headers['content-length']).toBeUndefined();
+    expect((await send('HEAD', '/metrics')).status).toBe(200);
+    expect(server.gateway.connections.size).toBe(0);
   });
 
   it('takes a target with scheme and authority, whose authority is the host', async () => {
     expect((await send('GET', 'http://localhost:1/v1')).status).toBe(200);
     expect((await send('GET', 'http://evil.com/v1')).status).toBe(421);
     expect((await send('GET', 'http://localhost')).status).toBe(200);
-    expect((await send('OPTIONS', '*')).status).toBe(404);
+    expect((await send('GET', '*')).status).toBe(404);
     expect((await send('GET', 'rubbish')).status).toBe(400);
   });
 
@@ -169,6 +205,7 @@ describe('origins', () => {
       'access-control-allow-private-network': 'true',
       'access-control-max-age': '7200',
     });
+    expect(got.headers['content-length']).toBeUndefined(); // RFC 9110 §8.6
     const refused = await send('OPTIONS', '/v1/topics/a', { origin: 'https://evil.com' });
     expect(refused.status).toBe(403);
     expect(refused.headers['access-control-allow-origin']).toBeUndefined();

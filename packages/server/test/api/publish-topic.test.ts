@@ -157,6 +157,11 @@ describe('what is refused', () => {
     ['a sequence alone', 'a?sequence=1', '1', {}, 'bad_request'],
     ['an unknown durability', 'a?durability=full', '1', {}, 'durability_unsupported'],
     ['the urgent lane', 'a?lane=urgent', '1', {}, 'unsupported'],
+    ...['to', 'at', 'ttl', 'expect'].flatMap((name): typeof cases => [
+      [`${name}, which is set aside`, `a?${name}=1`, '1', {}, 'unsupported'],
+      [`${name}, which is set aside, in a header`, 'a', '1', { [`tailrace-${name}`]: '1' }, 'unsupported'],
+    ]),
+    ['a token, which is set aside', 'a?token=1', '1', {}, 'unsupported'],
     ['a bad end', 'a?end=1', '1', {}, 'bad_request'],
     ['an event of ours', 'a?event=tailrace', '1', {}, 'bad_request'],
     ['an id that is too long', `a?id=${'x'.repeat(129)}`, '1', {}, 'bad_request'],
@@ -178,6 +183,17 @@ describe('what is refused', () => {
     expect(problem).toMatchObject({ code, status: response.status, retry: 'never' });
     expect(server.log.head.offset).toBe(before);
     expect(server.faults).toEqual([]);
+  });
+
+  it('what is set aside is named alike in every spelling', async () => {
+    const refusals = await Promise.all([
+      fetch(`${server.url}/v1/topics/a?ttl=5`, { method: 'POST', body: '1' }),
+      fetch(`${server.url}/v1/topics/a`, { method: 'POST', body: '1', headers: { 'Tailrace-TTL': '5' } }),
+      fetch(`${server.url}/v1/publish`, { method: 'POST', body: '{"topic":"a","data":1,"ttl":5}' }),
+    ]);
+    const [query, ...others] = await Promise.all(refusals.map(response => response.json()));
+    expect(query).toMatchObject({ code: 'unsupported', at: { field: 'ttl' } });
+    for (const other of others) expect(other).toEqual(query);
   });
 
   it('a header that comes twice', async () => {

@@ -171,6 +171,7 @@ describe('GET /v1/log', () => {
     ['filter=a&from=kforged.1.2', 'cursor_invalid'],
     ['filter=a&from=@99999999999999999', 'cursor_invalid'],
     ['filter=a&to=k.%0d%0a', 'cursor_invalid'],
+    ['filter=a&to=tomorrow', 'cursor_invalid'],
     ['filter=a&limit=0', 'bad_request'],
     ['filter=a&limit=-1', 'bad_request'],
     ['filter=a&order=random', 'bad_request'],
@@ -179,6 +180,23 @@ describe('GET /v1/log', () => {
   ])('refuses %s', async (query, code) => {
     const response = await fetch(`${server.url}/v1/log?${query}`);
     expect([response.status, ((await response.json()) as { code: string }).code]).toEqual([400, code]);
+  });
+
+  it.each([
+    ['from=tomorrow', 'from'],
+    ['from=earliest&to=tomorrow', 'to'],
+    ['from=earliest&to=@1.5', 'to'],
+    ['from=earliest&to=k.x', 'to'],
+  ])('names the parameter that is wrong: %s', async (query, field) => {
+    const problem = (await (await fetch(`${server.url}/v1/log?filter=a&${query}`)).json()) as { detail: string };
+    expect(problem).toMatchObject({ code: 'cursor_invalid', at: { field } });
+    if (field === 'to') expect(problem.detail).not.toContain('from');
+  });
+
+  it('takes a time zone whose + no client has escaped', async () => {
+    const text = '2000-01-01T01:00:00+01:00';
+    expect((await replay(`filter=a/1&limit=2&from=${text}`)).offsets).toEqual([2, 7]);
+    expect((await replay(`filter=a/1&limit=2&to=${text}`)).offsets).toEqual([]);
   });
 
   it('waits for a slow reader, and stops for one that leaves', async () => {

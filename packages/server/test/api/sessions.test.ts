@@ -4,7 +4,7 @@ import { webSocketJson } from '../../src/gateway/frame-encoding.ts';
 import type { Outlet, Session } from '../../src/hub/index.ts';
 import { type ApiServer, startApi } from './api-server.ts';
 
-const sink: Outlet = { unfinished: 0, write() {}, whenFinished() {}, end() {}, destroy() {} };
+const sink: Outlet = { unfinished: 0, left: 0, write() {}, whenFinished() {}, end() {}, destroy() {} };
 
 async function open(server: ApiServer, transport: string, subs: Record<string, string[]>): Promise<Session> {
   const { hub } = server;

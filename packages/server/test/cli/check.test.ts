@@ -32,6 +32,21 @@ test('each problem is one line with source and path', async () => {
   expect(code).toBe(1);
 });
 
+test('a rule that asks for more than the engine can keep is warned of', async () => {
+  const rules = '[{"filter":"a","durability":"written"},{"filter":"b","durability":"none"}]';
+  const { code, stderr } = await runCli(['check', '--engine', 'memory', '--rules', rules], { cwd });
+  expect(stderr).toMatch(/^warning: .*rules\[0\] for "a" has durability written, which engine memory cannot keep.*\n$/);
+  expect(code).toBe(0);
+});
+
+test('an unknown setting is met with the names that may stand there', async () => {
+  const file = join(cwd, 'unknown.yaml');
+  writeFileSync(file, 'rules:\n  - filter: a\n    policy: last\n');
+  const { code, stderr } = await runCli(['check', '--config', file], { cwd });
+  expect(stderr).toBe(`error: ${file}: there is no setting rules[0].policy; known are filter, durability, lag\n`);
+  expect(code).toBe(1);
+});
+
 test('--print is a settings file that means the same', async () => {
   const { stdout } = await runCli(
     ['check', '--print', '--heartbeat', '12s', '--rules', '[{"filter":"a","durability":"none"}]'],

@@ -2,6 +2,9 @@ import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { openDiskLog } from '../../src/log/index.ts';
+import { ManualClock } from '../log/manual-clock.ts';
+import { message } from '../log/messages.ts';
 import { type CliResult, runCli } from './cli-process.ts';
 import { Served } from './served.ts';
 
@@ -30,13 +33,26 @@ const parsed = ({ stdout }: CliResult): Record<string, unknown>[] =>
 function damagedCopy(name: string): { path: string; segment: string } {
   const path = join(directory, name);
   cpSync(whole, path, { recursive: true });
-  const segment = readdirSync(path)
-    .filter(file => file.endsWith('.log'))
-    .sort()[1]!;
+  const segment = segmentsOf(path)[1]!;
   const bytes = readFileSync(join(path, segment));
   bytes[20_000]! ^= 0x10;
   writeFileSync(join(path, segment), bytes);
   return { path, segment };
+}
+
+const segmentsOf = (path: string): string[] =>
+  readdirSync(path)
+    .filter(file => file.endsWith('.log'))
+    .sort();
+
+/** A copy of the log that another server went on with. */
+async function continuedCopy(name: string): Promise<string> {
+  const path = join(directory, name);
+  cpSync(whole, path, { recursive: true });
+  // no mark of an idle log in between: both have the same segments
+  await using continued = await openDiskLog({ directory: path, clock: new ManualClock(), segmentBytes: 64 * 1024 });
+  for (let i = 0; i < 1500; i++) await continued.append([message('t/0', `"${name.padEnd(100)}"`)], 'written');
+  return path;
 }
 
 describe('log verify', () => {
@@ -55,6 +71,26 @@ describe('log verify', () => {
     expect(code).toBe(1);
     const report = parsed(await log('verify', path, '--json'))[0]!;
     expect(report.damages).toMatchObject([{ segment, offset: expect.any(Number), position: expect.any(Number) }]);
+  });
+
+  test('names a file that was put in the place of another, whole as it is', async () => {
+    const [ours, theirs] = await Promise.all(['ours', 'theirs'].map(continuedCopy));
+    const segment = segmentsOf(ours!).at(-2)!;
+    cpSync(join(theirs!, segment), join(ours!, segment));
+    const broken = new RegExp(
+      `segment ${segment}, offset ${Number(segment.slice(0, 16))}: the segment does not follow`,
+    );
+    const { code, stdout } = await log('verify', ours!);
+    expect(stdout).toMatch(broken);
+    expect(code).toBe(1);
+    const refused = await runCli(['serve', '--port', '0', '--data', ours!]);
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringMatching(broken) });
+    expect((await log('dump', ours!)).code).toBe(1);
+    // nothing is left out, and nobody asks again
+    const repaired = await log('repair', ours!);
+    expect(repaired.stdout).toMatch(/note: .* does not follow .* that was accepted/);
+    expect(repaired).toMatchObject({ code: 0, stdout: expect.stringContaining('the log is whole') });
+    expect(parsed(await log('dump', ours!, '--json'))).toHaveLength(2001 + 1500);
   });
 
   test('takes TAILRACE_DATA', async () => {

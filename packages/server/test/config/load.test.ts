@@ -21,14 +21,14 @@ const told = ({ problems }: LoadedConfig): string[] => problems.map(({ source, m
 
 describe('three spellings', () => {
   test('flags win over variables, variables over the file, the file over defaults', () => {
-    const file = fileWith('port: 1\nheartbeat: 1s\nlag:\n  target: 1ms\nhost: 127.0.0.2\n');
+    const file = fileWith('port: 1\nheartbeat: 6s\nlag:\n  target: 1ms\nhost: 127.0.0.2\n');
     const { config, problems } = loadConfig({
       file,
-      env: { TAILRACE_PORT: '2', TAILRACE_HEARTBEAT: '2s', TAILRACE_LAG_LIMIT: '150', PATH: '/bin' },
+      env: { TAILRACE_PORT: '2', TAILRACE_HEARTBEAT: '7s', TAILRACE_LAG_LIMIT: '150', PATH: '/bin' },
       flags: { port: '3' },
     });
     expect(problems).toEqual([]);
-    expect(config).toMatchObject({ port: 3, heartbeat: 2000, host: '127.0.0.2', lag: { target: 1, limit: 150 } });
+    expect(config).toMatchObject({ port: 3, heartbeat: 7000, host: '127.0.0.2', lag: { target: 1, limit: 150 } });
   });
 
   test('texts of flags and variables become what the setting is', () => {
@@ -75,6 +75,7 @@ describe('three spellings', () => {
       { env: { TAILRACE_PROT: '1' } },
       'TAILRACE_PROT: there is no setting with this name; did you mean "TAILRACE_PORT"?',
     ],
+    [{ env: { TAILRACE_FOO: '1' } }, 'TAILRACE_FOO: there is no setting with this name; tailrace serve --help lists'],
     [{ flags: { 'lag.limt': '1s' } }, '--lag.limt: there is no setting lag.limt; did you mean "lag.limit"?'],
     [{ env: { TAILRACE_PORT: 'tcp://10.0.0.1:4080' } }, 'enableServiceLinks: false'],
   ])('%j is refused', (sources, message) => {

@@ -41,8 +41,9 @@ describe('one setting', () => {
     [{ engine: 'redis' }, 'engine is "redis", not one of disk, memory'],
     [{ durability: 'none' }, 'durability is "none", not one of fsync, written'],
     [{ insecure: 'yes' }, 'insecure is "yes", not true or false'],
-    [{ heartbeat: '25 parsecs' }, 'heartbeat is "25 parsecs", not a duration from 50ms to 10m'],
-    [{ heartbeat: '2h' }, 'heartbeat is "2h", not a duration from 50ms to 10m'],
+    [{ heartbeat: '25 parsecs' }, 'heartbeat is "25 parsecs", not a duration from 5s to 30s'],
+    [{ heartbeat: '31s' }, 'heartbeat is "31s", not a duration from 5s to 30s'],
+    [{ websocket: { heartbeat: '4999ms' } }, 'websocket.heartbeat is "4999ms", not a duration from 5s to 30s'],
     [{ heartbeat: null }, 'heartbeat is null, not a duration from'],
     [{ limits: { message: '64MiB' } }, 'limits.message is "64MiB", not a size from 1B to 32MiB'],
     [{ limits: 5 }, 'limits is 5, not an object with connections, header, filters'],
@@ -74,6 +75,15 @@ describe('unknown names', () => {
   test.each([
     [{ hearbeat: 1 }, 'there is no setting hearbeat; did you mean "heartbeat"?'],
     [{ colour: 1 }, 'there is no setting colour; known are host, port, data'],
+    [{ limit: { message: 1 } }, 'there is no setting limit; did you mean "limits"?'],
+    [{ 'lag.limt': 1 }, 'there is no setting lag.limt; did you mean "lag.limit"?'],
+    [{ lag: { foo: 1 } }, 'there is no setting lag.foo; known are target, limit'],
+    [{ limits: { foo: 1 } }, 'there is no setting limits.foo; known are connections, header, filters'],
+    [{ rules: [{ filter: 'a', policy: 1 }] }, 'there is no setting rules[0].policy; known are filter, durability, lag'],
+    [
+      { rules: [{ filter: 'a', lag: { policy: 'last', wait: 1 } }] },
+      'there is no setting rules[0].lag.wait; known are policy, after',
+    ],
     [{ limits: { mesage: 1 } }, 'there is no setting limits.mesage; did you mean "limits.message"?'],
     [{ 'lag.limit': '1s' }, 'write it nested, "lag: { limit: … }"'],
     [
@@ -87,9 +97,17 @@ describe('unknown names', () => {
   });
 });
 
+test('what is known is listed once each', () => {
+  for (const input of [{ colour: 1 }, { lag: { foo: 1 } }, { rules: [{ filter: 'a', foo: 1 }] }]) {
+    const names = only(input).split('; known are ')[1]!.split(', ');
+    expect(names).toEqual([...new Set(names)]);
+  }
+});
+
 describe('settings that must fit together', () => {
   test.each([
-    [{ heartbeat: '2m' }, 'heartbeat is 2m and must be shorter than stall.max, 1m'],
+    [{ stall: { max: '20s' } }, 'heartbeat is 25s and must be shorter than stall.max, 20s'],
+    [{ heartbeat: '5s', stall: { max: '6s' }, sse: { heartbeat: '6s' } }, 'sse.heartbeat is 6s and must be shorter'],
     [{ lag: { target: '1s' } }, 'lag.target is 1s and must be shorter than lag.limit, 200ms'],
     [{ poll: { wait: '2m' } }, 'poll.wait is 2m and must not exceed poll.max, 1m'],
     [{ limits: { message: '20MiB' } }, 'limits.message is 20MiB and must not exceed limits.body, 16MiB'],

@@ -61,7 +61,7 @@ export class Rooms {
       limits: { ...defaultInputLimits, items: 1000 },
       frameMax: 1024 * 1024,
       connectionsMax: options.connectionsMax ?? 19_000,
-      heartbeat: 25_000,
+      heartbeat: { sse: 25_000, websocket: 25_000 },
       connectTimeout: 10_000,
       idleTimeout: 30_000,
       onRoundTrip: () => {},

@@ -99,6 +99,32 @@ describe('GET /v1/poll', () => {
     expect(rounds).toBeGreaterThan(3);
   });
 
+  it('bounds what from=last gives, and goes on behind it', async () => {
+    await using server = await startApi();
+    const text = 'x'.repeat(10_000);
+    for (let i = 0; i < 10; i++)
+      await publish(server, ...Array.from({ length: 10 }, (_, n) => ({ topic: `t/${i * 10 + n}`, data: text })));
+    await publish(server, { topic: 't/50', data: 'newer' });
+    let answer = await poll(server, 'filter=t/%23&from=last');
+    const offsets: number[] = [];
+    let rounds = 1;
+    for (;;) {
+      const bytes = JSON.stringify(answer).length;
+      expect(bytes).toBeLessThan(300_000);
+      offsets.push(...answer.messages.map(({ offset }) => offset));
+      if (!answer.more) break;
+      expect(bytes).toBeGreaterThan(200_000);
+      answer = await poll(server, `filter=t/%23&cursor=${answer.cursor}`);
+      rounds++;
+    }
+    // the one that the first answer would have left out stands behind it, and is given by cursor
+    expect(offsets).toEqual(Array.from({ length: 101 }, (_, i) => i + 1));
+    expect(rounds).toBeGreaterThan(3);
+    expect((await poll(server, 'filter=t/0&filter=t/50&from=last')).messages.map(({ offset }) => offset)).toEqual([
+      1, 101,
+    ]);
+  });
+
   it('puts Last-Event-ID before cursor before from', async () => {
     await using server = await startApi();
     await publish(server, ...numbered('t', 1, 5));
@@ -216,6 +242,7 @@ describe('GET /v1/poll', () => {
     ['filter=a&from=never', 'cursor_invalid'],
     ['filter=a&cursor=x&cursor=y', 'bad_request'],
     ['filter=a&filters=b', 'unknown_field'],
+    ['filter=a&where=b', 'unsupported'],
   ])('refuses %s', async (query, code) => {
     await using server = await startApi();
     const response = await fetch(`${server.url}/v1/poll?${query}`);
@@ -293,6 +320,49 @@ describe('POST /v1/poll', () => {
     const quiet = await frames(server, again(), 0);
     expect(quiet.map(({ type }) => type)).toEqual(['subscribed', 'subscribed']);
     expect(server.hub.index.filterCount).toBe(0);
+  });
+
+  it('bounds what from=last gives, over all subscriptions, and each goes on behind it', async () => {
+    await using server = await startApi();
+    const text = 'x'.repeat(50_000);
+    for (let i = 0; i < 20; i++)
+      await publish(server, { topic: `a/${i}`, data: text }, { topic: `b/${i}`, data: text });
+    const cursors = new Map<string, string>();
+    const seen = new Map<string, number[]>(
+      [...Array(20).keys()].flatMap(i => [`a${i}`, `b${i}`]).map(sub => [sub, []]),
+    );
+    seen.set('all', []);
+    const ask = (sub: string): object => ({
+      sub,
+      filter: sub === 'all' ? '#' : `${sub[0]}/${sub.slice(1)}`,
+      ...(cursors.has(sub) ? { cursor: cursors.get(sub) } : { from: 'last' }),
+    });
+    const wanted = 40 + 40;
+    for (let rounds = 0; [...seen.values()].flat().length < wanted; rounds++) {
+      expect(rounds).toBeLessThan(60);
+      const got = await frames(server, { subscribe: [...seen.keys()].map(ask) }, 0);
+      expect(JSON.stringify(got).length).toBeLessThan(400_000);
+      for (const { type, sub, after, cursor, messages = [] } of got) {
+        if (type === 'subscribed' && !cursors.has(sub!)) cursors.set(sub!, cursor!);
+        if (after !== undefined) expect(after).toBe(cursors.get(sub!));
+        if (type === 'messages' || type === 'cursor') cursors.set(sub!, cursor!);
+        seen.get(sub!)?.push(...messages.map(({ offset }) => offset));
+      }
+    }
+    expect(seen.get('all')).toEqual(Array.from({ length: 40 }, (_, i) => i + 1));
+    expect(seen.get('b3')).toEqual([8]);
+  });
+
+  it('tells the end of a topic whose newest record that is', async () => {
+    await using server = await startApi();
+    await publish(server, { topic: 'a', data: 1 }, { topic: 'a', end: true });
+    for (const from of ['earliest', 'last'])
+      expect(await frames(server, { subscribe: [{ filter: 'a', from }] })).toContainEqual({
+        type: 'end',
+        sub: 'a',
+        topic: 'a',
+        cursor: server.hub.tokens.of(2, server.log.head.time),
+      });
   });
 
   it('tells a reset at once', async () => {

@@ -6,6 +6,26 @@ import { RawClient } from './raw-client.ts';
 
 const size = 16 * 1024 * 1024;
 
+it('an outlet knows how much of one large buffer is left', async () => {
+  let socket: Socket | undefined;
+  const server = createServer({ noDelay: true }, accepted => (socket = accepted)).listen(0, '127.0.0.1');
+  await until(() => server.listening, 'listening');
+  const client = await RawClient.open((server.address() as AddressInfo).port, { reads: false });
+  await until(() => socket !== undefined, 'accepted');
+  const outlet = new SocketOutlet(socket!);
+  expect(outlet.left).toBe(0);
+  outlet.write(Buffer.alloc(size));
+  const { left } = outlet;
+  client.socket.resume();
+  await until(() => outlet.left < left && outlet.unfinished === size, 'less of the same buffer');
+  await until(() => outlet.left === 0, 'nothing left');
+  client.socket.end();
+  outlet.end();
+  await until(() => socket!.destroyed, 'closed');
+  expect(outlet.left).toBe(0);
+  server.close();
+});
+
 it('an outlet tells when all that was written is taken, and ends only after it', async () => {
   let socket: Socket | undefined;
   const server = createServer({ noDelay: true }, accepted => (socket = accepted)).listen(0, '127.0.0.1');

@@ -61,7 +61,7 @@ describe('GET /v1/sse', () => {
     expect(first!.retry).toBeLessThanOrEqual(3000);
     expect(parseCursor(first!.id!).offset).toBe(rooms.log.head.offset);
     const subscribed = JSON.parse(first!.data!) as Record<string, unknown>;
-    expect(Object.keys(subscribed).sort()).toEqual(['session', 'type']);
+    expect(Object.keys(subscribed).sort()).toEqual(['heartbeat', 'session', 'type']);
     expect(rooms.hub.sessions.has(subscribed.session as string)).toBe(true);
     const live = await client.notice('live');
     expect(live.id).toBeUndefined(); // its cursor is that of the block before
@@ -164,6 +164,7 @@ describe('GET /v1/sse', () => {
       '129',
     ],
     ['filter=a&cursr=x', 'unknown_field', 400, 'cursor'],
+    ['filter=a&group=x', 'unsupported', 400, 'group'],
     ['filter=a&raw=1&raw=2', 'bad_request', 400, 'once'],
     ['filter=a&from=tomorrow', 'cursor_invalid', 400, 'from'],
     ['filter=a&cursor=garbage', 'cursor_invalid', 400, 'garbage'],
@@ -297,7 +298,7 @@ describe('GET /v1/sse', () => {
   });
 
   it('moves the cursor of a quiet stream by comment blocks that dispatch nothing', async () => {
-    await begin({ hub: { heartbeat: 300 }, gateway: { heartbeat: 300 } });
+    await begin({ hub: { heartbeat: 300 }, gateway: { heartbeat: { sse: 300, websocket: 300 } } });
     const client = await open('filter=a');
     await rooms.publish('other');
     await until(() => client.blocks.some(block => block.comment && block.id !== undefined), 'a cursor heartbeat');
@@ -367,6 +368,37 @@ describe('GET /v1/sse', () => {
       await rooms.publish('b', '', { end: true });
       await client.raw.over();
       expect(client.notices('end').map(notice => notice.topic)).toEqual(['a', 'b']);
+    });
+  });
+
+  describe('a topic that had ended before the cursor', () => {
+    it.each([
+      ['with a cursor behind its end', () => `&cursor=${cursor(2)}`],
+      ['from now', () => ''],
+    ])('counts, so that the stream is over with the last of the others: %s', async (_, begin) => {
+      await rooms.publish('a', '', { end: true });
+      await rooms.publish('b');
+      const client = await open(`filter=a&filter=b&filter=c${begin()}`);
+      await client.notice('live');
+      await rooms.publish('b', '', { end: true });
+      const offset = await rooms.publish('c');
+      await until(() => client.offsets.includes(offset), 'the one that goes on');
+      await rooms.publish('c', '', { end: true });
+      await client.raw.over();
+      expect(client.notices('end').map(notice => notice.topic)).toEqual(['b', 'c']);
+      const back = await open('filter=a&filter=b&filter=c', { 'Last-Event-ID': client.lastId! });
+      expect(back.status).toBe(204);
+    });
+
+    it('does not count once retention has taken its end', async () => {
+      await rooms.publish('a', '', { end: true });
+      await rooms.log.trim(1);
+      const client = await open('filter=a&filter=b');
+      await client.notice('live');
+      await rooms.publish('b', '', { end: true });
+      await client.notice('end');
+      const offset = await rooms.publish('a');
+      await until(() => client.offsets.includes(offset), 'a topic that may be used again');
     });
   });
 

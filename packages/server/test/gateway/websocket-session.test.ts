@@ -181,7 +181,7 @@ describe('a WebSocket session', () => {
   });
 
   it('keeps the chain of cursors across messages and heartbeats', async () => {
-    await begin({ hub: { heartbeat: 300 }, gateway: { heartbeat: 300 } });
+    await begin({ hub: { heartbeat: 300 }, gateway: { heartbeat: { sse: 300, websocket: 300 } } });
     const client = await open();
     await subscribe(client, 'a');
     await subscribe(client, ['a', 'b'], { sub: 'ab', from: 'earliest' });
@@ -449,7 +449,7 @@ describe('a WebSocket session', () => {
   });
 
   it('sends heartbeats and pings that a script and a stack can see', async () => {
-    await begin({ gateway: { heartbeat: 300 } });
+    await begin({ gateway: { heartbeat: { sse: 300, websocket: 300 } } });
     const client = await open();
     await client.ask({ type: 'connect', ref: 1 });
     await until(() => client.pings >= 2 && client.of('heartbeat').length >= 2, 'two heartbeats');
@@ -457,7 +457,7 @@ describe('a WebSocket session', () => {
   });
 
   it('cuts a peer that answers no ping three times over, not one that does', async () => {
-    await begin({ gateway: { heartbeat: 200, connectTimeout: 2000 } });
+    await begin({ gateway: { heartbeat: { sse: 200, websocket: 200 }, connectTimeout: 2000 } });
     const before = rooms.gateway.connections.size;
     const dead = await open({ autoPong: false });
     const alive = await open();
@@ -496,6 +496,21 @@ describe('a WebSocket session', () => {
     const offset = await rooms.publish('b');
     await until(() => client.offsets('b').includes(offset), 'the other goes on');
     await subscribe(client, 'a');
+  });
+
+  it('counts topics that had ended before a subscription began', async () => {
+    await rooms.publish('a', '', { end: true });
+    const client = await open();
+    const { head } = rooms.log;
+    const cursor = rooms.hub.tokens.of(head.offset, head.time);
+    await subscribe(client, ['a', 'b'], { sub: 'by cursor', cursor });
+    await subscribe(client, ['a', 'b'], { sub: 'now' });
+    await rooms.publish('b', '', { end: true });
+    await until(() => client.of('unsubscribed').length === 2, 'the end of both');
+    expect(client.of('end').map(({ sub, topic }) => [sub, topic])).toEqual([
+      ['by cursor', 'b'],
+      ['now', 'b'],
+    ]);
   });
 
   it('tells one whose log cannot be read, and does not call it an end', async () => {

@@ -51,6 +51,22 @@ describe('the wheel', () => {
     expect(wheel.size).toBe(4);
   });
 
+  it('beats nothing early, whenever it was added', () => {
+    const { clock, wheel } = open(25_000);
+    for (const after of [1, 499, 500, 501, 3000]) {
+      for (const phase of [0, 5, 250, 495]) {
+        pass(clock, 500 - (clock.ms % 500) + phase);
+        const item = new Item(clock, 0);
+        const began = clock.ms;
+        wheel.add(item, after);
+        pass(clock, after + 1500);
+        expect(item.beats).toHaveLength(1);
+        expect(item.beats[0]! - began).toBeGreaterThanOrEqual(after);
+        expect(item.beats[0]! - began).toBeLessThanOrEqual(after + 1000);
+      }
+    }
+  });
+
   it('lets go of an item that wants no further beat', () => {
     const { clock, wheel } = open(1000);
     const item = new Item(clock, 0);

@@ -34,6 +34,10 @@ interface Reading {
   readonly subscription: Subscription;
   readonly set: FilterSet;
   readonly start: number;
+  /** How many of the newest of each topic it begins with. */
+  readonly newest: number | undefined;
+  /** It was told `live` at once. */
+  readonly live: boolean;
   /** Buffers that had been written when it was unsubscribed. */
   endedAt: number | undefined;
 }
@@ -42,6 +46,8 @@ interface Reader {
   readonly outlet: SimulatedOutlet;
   readonly session: Session;
   readonly chained: boolean;
+  /** Its outlet takes whatever it is given. */
+  readonly fast: boolean;
   readonly readings: Reading[];
 }
 
@@ -55,8 +61,9 @@ interface HistoryOptions {
 /**
  * Random histories of publishing (stored and class `none`), subscribing, unsubscribing, leaving, stalling, reading on
  * and trimming, with slices that end anywhere: whatever happens, each subscription has seen exactly the matching records
- * beyond its cursor, in order, once (I3); what it has not seen was told (I4); its chain of cursors never breaks; nothing
- * follows an unsubscribe.
+ * beyond its cursor, in order, once (I3), or after `from=last` the newest of each topic, `live`, and all that follows;
+ * what it has not seen was told, and nothing is told to one that was live and missed nothing (I4); its chain of cursors
+ * never breaks; nothing follows an unsubscribe.
  */
 class History {
   readonly random: ReturnType<typeof seeded>;
@@ -95,7 +102,7 @@ class History {
           if (this.readers.length < 14) await this.#join();
           break;
         case 3:
-          this.readers[random.int(this.readers.length)]?.outlet.drain(random.int(4000));
+          this.#drain(this.readers[random.int(this.readers.length)]);
           break;
         case 4:
           if (random.int(6) === 0) this.#leave();
@@ -148,31 +155,41 @@ class History {
   async #join(): Promise<void> {
     const { random, hub, log } = this;
     const chained = random.int(2) === 0;
-    const outlet = new SimulatedOutlet(random.int(2) === 0 ? 500 + random.int(5000) : Number.POSITIVE_INFINITY);
+    const fast = random.int(2) > 0;
+    const outlet = new SimulatedOutlet(fast ? Number.POSITIVE_INFINITY : 500 + random.int(5000));
     const session = hub.openSession('test', outlet, chained ? chainedEncoding : plainEncoding, this.owner);
-    const reader: Reader = { outlet, session, chained, readings: [] };
+    const reader: Reader = { outlet, session, chained, fast, readings: [] };
     const count = chained ? 1 + random.int(3) : 1;
     for (let i = 0; i < count; i++) {
       const set = filterSet(filterChoices[random.int(filterChoices.length)]!);
       const at = random.int(log.head.offset + 1);
       const { time } = await log.positionOf(at);
-      const choice = random.int(12);
+      const choice = random.int(14);
+      const newest = choice === 6 ? 1 : choice === 7 ? 1 + random.int(4) : undefined;
       const request =
         choice < 4
           ? { cursor: undefined, from: 'now' }
           : choice < 6
             ? { cursor: undefined, from: 'earliest' }
-            : { cursor: hub.tokens.of(at, time), from: undefined };
+            : newest !== undefined
+              ? { cursor: undefined, from: `last:${newest}` }
+              : { cursor: hub.tokens.of(at, time), from: undefined };
       // few labels, so that cohorts are shared
       const sub = reader.readings.some(reading => reading.sub === set.key) ? `s${this.#labels++}` : set.key;
       const start = await hub.resolveStart(set, request);
       let from = -1;
-      const subscription = hub.subscribe(session, sub, set, start, cursor => {
+      let live = false;
+      const subscription = hub.subscribe(session, sub, set, start, (cursor, atHead) => {
         from = parseCursor(cursor).offset;
+        live = atHead;
       });
-      reader.readings.push({ sub, subscription, set, start: from, endedAt: undefined });
+      reader.readings.push({ sub, subscription, set, start: from, newest, live, endedAt: undefined });
     }
     this.readers.push(reader);
+  }
+
+  #drain(reader: Reader | undefined): void {
+    if (reader !== undefined && !reader.fast) reader.outlet.drain(this.random.int(4000));
   }
 
   #leave(): void {
@@ -238,14 +255,32 @@ class History {
       record => record.offset > reading.start && reading.set.matches(record.topic),
     );
     let next = 0;
-    let told = 0;
+    // as long as a snapshot lasts, records are left out without a word
+    let told = reading.newest === undefined || reading.live ? 0 : Number.POSITIVE_INFINITY;
+    let { live } = reading;
+    let begun = live;
     let lastVolatile = 0;
     for (const item of received) {
       if (item.kind === 'frame') {
-        if (item.frame.type === 'gap') {
-          expect(this.#o.lossy, `${name}: ${JSON.stringify(item.frame)}`).toBeDefined();
+        const { frame } = item;
+        if (frame.type === 'gap') {
+          expect(this.#o.lossy, `${name}: ${JSON.stringify(frame)}`).toBeDefined();
+          const to = parseCursor(frame.cursor).offset;
+          const from = parseCursor(frame.after).offset;
+          const missed = expected.some(({ offset }) => offset > from && offset <= to);
+          if (live && reader.fast) expect(missed, `${name}: a gap without a loss, ${from} to ${to}`).toBe(true);
+          live = false;
           // after a gap of the policy `last` the newest of each topic may be anywhere up to the head of that moment
-          told = this.#o.lossy === 'last' ? Number.POSITIVE_INFINITY : parseCursor(item.frame.cursor).offset;
+          told = this.#o.lossy === 'last' ? Number.POSITIVE_INFINITY : Math.max(told, to);
+        } else if (frame.type === 'live') {
+          live = true;
+          if (reading.newest !== undefined && !begun) {
+            begun = true;
+            const offset = parseCursor(frame.cursor).offset;
+            const before = received.slice(0, received.indexOf(item));
+            this.#checkSnapshot(reading.newest, expected, before, offset, name);
+            told = this.#o.lossy === 'last' ? told : offset;
+          }
         }
       } else if (item.stored) {
         for (const offset of item.offsets) {
@@ -267,18 +302,38 @@ class History {
     if (extent === 'all') {
       for (const record of expected.slice(next))
         expect(record.offset, `${name}: lost at the end`).toBeLessThanOrEqual(told);
-      if (this.#o.lossy === 'last') this.#checkNewest(reading, received, name);
+      if (this.#o.lossy === 'last') this.#checkNewest(1, expected, received, name);
     }
     if (reader.chained) checkChain(received, reading.start, name);
   }
 
-  /** Whatever was skipped: the newest record of each topic arrived. */
-  #checkNewest(reading: Reading, received: readonly Received[], name: string): void {
+  /** What came before `live`: the newest of each topic up to there, but for what was told as missing. */
+  #checkSnapshot(
+    count: number,
+    expected: readonly { offset: number; topic: string }[],
+    received: readonly Received[],
+    to: number,
+    name: string,
+  ): void {
+    const gaps = received.flatMap(item => (item.kind === 'frame' && item.frame.type === 'gap' ? [item.frame] : []));
+    const gone = Math.max(0, ...gaps.map(gap => parseCursor(gap.cursor).offset));
+    const there = expected.filter(({ offset }) => offset > gone && offset <= to);
+    this.#checkNewest(count, there, received, `${name}, newest ${count} up to ${to}`);
+  }
+
+  /** The newest `count` of each topic arrived; with more than one nothing between any that did is missing. */
+  #checkNewest(
+    count: number,
+    expected: readonly { offset: number; topic: string }[],
+    received: readonly Received[],
+    name: string,
+  ): void {
     const got = new Set(received.flatMap(item => (item.kind === 'frame' || !item.stored ? [] : item.offsets)));
     for (const topic of topics) {
-      const newest = this.published.findLast(record => record.topic === topic && record.offset > reading.start);
-      if (newest !== undefined && reading.set.matches(topic))
-        expect(got.has(newest.offset), `${name}: ${topic}`).toBe(true);
+      const all = expected.filter(record => record.topic === topic);
+      const first = count === 1 ? -1 : all.findIndex(({ offset }) => got.has(offset));
+      const must = all.slice(first === -1 ? -count : Math.min(first, Math.max(0, all.length - count)));
+      for (const { offset } of must) expect(got.has(offset), `${name}: ${topic}, ${offset}`).toBe(true);
     }
   }
 

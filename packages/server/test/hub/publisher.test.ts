@@ -168,6 +168,26 @@ describe('the publisher', () => {
     expect(publisher.inFlight).toBe(0);
   });
 
+  it('acks at the deadline what is committed and held, counted from the beginning of the publish', async () => {
+    let finish: (results: readonly Appended[]) => void = () => {};
+    append = () => new Promise(resolve => (finish = resolve));
+    let answer: unknown;
+    const publishing = publisher.publish([message('a')]).then(results => (answer = results));
+    clock.ms += 2000;
+    brake.update(150);
+    finish([{ offset: 1, time: 1, duplicate: false }]);
+    await settle(1);
+    publisher.sweep();
+    await settle(1);
+    expect([answer, brake.heldCount, publisher.inFlight]).toEqual([undefined, 1, 1]);
+    clock.ms += 1001;
+    publisher.sweep();
+    await publishing;
+    expect(answer).toEqual([{ offset: 1, time: 1, duplicate: false }]);
+    expect([brake.lag, brake.heldCount, publisher.inFlight]).toEqual([150, 0, 0]);
+    brake.update(0);
+  });
+
   it('takes nothing new while it drains, and answers what it took', async () => {
     const before = publisher.publish([message('a')]);
     publisher.draining = true;

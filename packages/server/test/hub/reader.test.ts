@@ -93,6 +93,28 @@ describe('a reader', () => {
     await room.close();
   });
 
+  it('tells no gap when what was trimmed while it waited was not for it', async () => {
+    const room = new SimulatedRoom({}, 3000);
+    const reader = open(room, ['quiet']);
+    const offsets = [await room.publish('quiet')];
+    await reader.read(1000);
+    for (const end of ['woken', 'aborted'] as const) {
+      const controller = new AbortController();
+      const waiting = reader.wait(controller.signal);
+      for (let i = 0; i < 30; i++) await room.publish('busy', `"${'x'.repeat(200)}"`);
+      expect(room.log.floor).toBeGreaterThan(reader.offset);
+      if (end === 'aborted') controller.abort();
+      else offsets.push(await room.publish('quiet'));
+      await waiting;
+      const { records, gap } = await reader.read(1000);
+      expect(gap).toBeUndefined();
+      expect(records.map(record => record.offset)).toEqual(end === 'woken' ? [offsets.at(-1)] : []);
+      expect(reader.offset).toBe(room.log.head.offset);
+      expect(reader.time).toBe(room.log.head.time);
+    }
+    await room.close();
+  });
+
   it('never misses a message however reads, waits and publishes interleave', async () => {
     const room = new SimulatedRoom();
     const got: number[] = [];

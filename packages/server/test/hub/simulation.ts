@@ -153,6 +153,10 @@ export class SimulatedOutlet implements Outlet {
     this.room = room;
   }
 
+  get left(): number {
+    return this.unfinished;
+  }
+
   write(buffer: Buffer): void {
     if (this.ended) return;
     this.bytes.push(buffer);
@@ -161,6 +165,10 @@ export class SimulatedOutlet implements Outlet {
   }
   whenFinished(waiter: { finished(): void }): void {
     this.#waiters.push(waiter);
+  }
+  /** The peer reads a part of the buffer that is unfinished. */
+  take(bytes: number): void {
+    this.unfinished = Math.max(1, this.unfinished - bytes);
   }
   /** The peer reads everything; the kernel then takes `room` bytes more. */
   drain(room: number): void {

@@ -1,5 +1,6 @@
 import { checkMessage, filterSet, formatCursor, isTailraceError } from '@tailrace/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
+import { Newest } from '../../src/hub/newest.ts';
 import { resolveStart, type Start, type StartRequest } from '../../src/hub/start.ts';
 import { type Log, openMemoryLog } from '../../src/log/index.ts';
 import { SimulatedClock } from './simulation.ts';
@@ -24,8 +25,8 @@ describe('where a subscription begins', () => {
   });
 
   const start = async (request: Partial<StartRequest>): Promise<Start> =>
-    resolveStart(log, clock, { cursor: undefined, from: undefined, ...request }, (count, to) =>
-      log.last(set, count, to.offset),
+    resolveStart(log, clock, { cursor: undefined, from: undefined, ...request }, count =>
+      new Newest(log).now(set, count),
     );
   const cursor = (offset: number, fields: Partial<{ log: string; epoch: number; time: number }> = {}): string =>
     formatCursor({ log: log.id, epoch: log.head.epoch, offset, time: began + offset * 1000, ...fields });
@@ -59,11 +60,11 @@ describe('where a subscription begins', () => {
   it('last: the newest of each topic, with a cursor before the first of them', async () => {
     expect(await start({ from: 'last:2' })).toMatchObject({
       at: at(6),
-      snapshot: { records: [{ offset: 7 }, { offset: 9 }], to: at(10) },
+      snapshot: { offsets: Float64Array.of(7, 9), to: at(10) },
     });
     const nothing = filterSet(['x']);
-    const empty = await resolveStart(log, clock, { cursor: undefined, from: 'last' }, (count, to) =>
-      log.last(nothing, count, to.offset),
+    const empty = await resolveStart(log, clock, { cursor: undefined, from: 'last' }, count =>
+      new Newest(log).now(nothing, count),
     );
     expect(empty).toMatchObject({ at: at(10), snapshot: undefined });
   });

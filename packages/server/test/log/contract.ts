@@ -9,6 +9,8 @@ import { message, offsetOf, plain, readAllOf } from './messages.ts';
 
 export interface ContractSubject {
   open(clock: ManualClock, options?: CommonLogOptions): Promise<Log>;
+  /** Opens what the process that holds this log would leave behind if it were killed now. */
+  openLeft(log: Log, clock: ManualClock): Promise<Log>;
 }
 
 const everything = filterSet(['#']);
@@ -36,7 +38,8 @@ export function logContract(name: string, subject: ContractSubject): void {
       expect(log.floor).toBe(0);
       expect(log.status).toMatchObject({ state: 'open', reason: undefined, pendingRecords: 0, pendingBytes: 0 });
       expect(await log.read(0, 100, everything, 1000)).toEqual({ after: 0, records: [], next: 0, time: 0 });
-      expect(await log.last(everything, 1, 0)).toEqual([]);
+      expect(await log.newest(everything, 1, 0)).toEqual(new Float64Array());
+      expect(await log.recordsAt(Float64Array.of(1, 2), 1000)).toEqual([]);
       expect(await log.topics('', '', 10)).toEqual([]);
       expect(await log.positionAt(clock.wall)).toEqual(log.head);
       expect(await log.append([], 'fsync')).toEqual([]);
@@ -110,6 +113,23 @@ export function logContract(name: string, subject: ContractSubject): void {
       );
     });
 
+    test('what its capabilities name outlives the process, and what they do not name is kept while it runs', async () => {
+      const { durabilities } = log.capabilities;
+      for (const durability of ['fsync', 'written'] as const) {
+        const [result] = await log.append([message(durability)], durability);
+        expect(offsetOf(result)).toBe(log.head.offset);
+      }
+      expect(await readAllOf(log, ['#'])).toHaveLength(2);
+      const left = await subject.openLeft(log, clock);
+      try {
+        expect((await readAllOf(left, ['#'])).map(record => record.topic)).toEqual(durabilities);
+        // a cursor into a log that kept nothing must not be taken for one of its successor
+        expect(left.id === log.id).toBe(durabilities.length > 0);
+      } finally {
+        await left.close();
+      }
+    });
+
     test('a slice holds about maxBytes, at least one record, and says how far the log has been read', async () => {
       await append(...Array.from({ length: 50 }, (_, i) => message(i % 5 === 0 ? 'big' : 'small', 'x'.repeat(500))));
       const first = await log.read(0, 50, filterSet(['big']), 1);
@@ -174,6 +194,15 @@ export function logContract(name: string, subject: ContractSubject): void {
       expect(await append(message('c'))).toEqual([3]);
     });
 
+    test('it knows which topics have ended, and where, until that record is gone', async () => {
+      for (let i = 0; i < 40; i++) await append(message(`t/${i}`, 'x'.repeat(100)));
+      await append(message('a', '1', { end: true }));
+      expect([log.endedAt('a'), log.endedAt('t/0'), log.endedAt('never')]).toEqual([41, 0, 0]);
+      for (let i = 0; i < 40; i++) await append(message(`t/${i}`, 'x'.repeat(100)));
+      await log.trim(log.head.offset - 1);
+      expect(log.endedAt('a')).toBe(log.floor >= 41 ? 0 : 41);
+    });
+
     test('trim raises the floor, and reading below it begins there', async () => {
       for (let i = 0; i < 40; i++) await append(message(`t/${i % 2}`, 'x'.repeat(100)));
       await log.trim(20);
@@ -192,6 +221,23 @@ export function logContract(name: string, subject: ContractSubject): void {
       expect(await log.read(0, 41, everything, 1000)).toMatchObject({ after: 40, next: 41, records: [{ offset: 41 }] });
       await log.trim(10);
       expect(log.floor).toBe(40);
+    });
+
+    test('records are read by their offsets; those at the beginning that are gone are left out', async () => {
+      for (let i = 0; i < 40; i++) await append(message(`t/${i % 2}`, 'x'.repeat(100)));
+      await log.trim(20);
+      const at = async (...offsets: number[]): Promise<number[]> =>
+        (await log.recordsAt(Float64Array.from(offsets), 100_000)).map(record => record.offset);
+      const wanted = [1, 2, 5, 19, 21, 28, 40];
+      expect(await at(...wanted)).toEqual(wanted.filter(offset => offset > log.floor));
+      expect(await at(39, 41, 50)).toEqual([39]);
+      expect(await at(41, 50)).toEqual([]);
+      // whatever the budget, who asks gets on
+      expect(await log.recordsAt(Float64Array.of(39, 40), 0)).toHaveLength(1);
+      await log.trim(40);
+      expect(await at(1, 20, 40)).toEqual([]);
+      expect(await append(message('a'))).toEqual([41]);
+      expect(await at(1, 20, 41)).toEqual([41]);
     });
 
     test('epochs: the running one ends at the head, unknown ones are undefined', async () => {
@@ -335,7 +381,17 @@ async function check(log: Log, clock: ManualClock, truth: readonly LogRecord[], 
     newest.set(record.topic, [...(newest.get(record.topic) ?? []), record].slice(-count));
   }
   const last = [...newest.values()].flat().sort((a, b) => a.offset - b.offset);
-  expect((await log.last(set, count, to)).map(plain)).toEqual(last.map(plain));
+  const offsets = await log.newest(set, count, to);
+  expect([...offsets]).toEqual(last.map(record => record.offset));
+  const records: LogRecord[] = [];
+  while (records.length < offsets.length) {
+    const some = await log.recordsAt(offsets.subarray(records.length), maxBytes);
+    expect(some.length).toBeGreaterThan(0);
+    const weight = some.slice(0, -1).reduce((sum, record) => sum + record.weight, 0);
+    expect(weight === 0 || weight < maxBytes).toBe(true);
+    records.push(...some);
+  }
+  expect(records.map(plain)).toEqual(last.map(plain));
 
   const time = clock.wall - 100 + question.time;
   const firstSince = truth.find(record => record.time >= time)?.offset ?? truth.length + 1;

@@ -6,6 +6,7 @@ import { message } from './messages.ts';
 
 logContract('the memory log', {
   open: (clock, options = {}) => Promise.resolve(openMemoryLog({ ...options, clock })),
+  openLeft: (_, clock) => Promise.resolve(openMemoryLog({ clock })),
 });
 
 describe('the memory log', () => {
@@ -14,7 +15,7 @@ describe('the memory log', () => {
     for (let i = 0; i < 100; i++) await log.append([message('a', 'x'.repeat(300))], 'fsync');
     expect(log.hot.bytes).toBeLessThanOrEqual(10_000);
     expect(log.floor).toBeGreaterThan(70);
-    expect((await log.last({ ...noTopics, exact: new Set(['a']) }, 1000, 100)).length).toBe(100 - log.floor);
+    expect((await log.newest({ ...noTopics, exact: new Set(['a']) }, 1000, 100)).length).toBe(100 - log.floor);
     await log.close();
   });
 

@@ -1,3 +1,4 @@
+import { durabilities } from '@tailrace/protocol';
 import type { ApiRoute, Schema } from '../route.ts';
 
 /** What a client can know of a server before it connects (§8). */
@@ -7,8 +8,10 @@ export interface ServerFacts {
   readonly protocols: readonly string[];
   readonly transports: readonly string[];
   readonly features: readonly string[];
-  /** ms between heartbeats of a stream. */
+  /** ms between heartbeats; a stream that differs tells its own. */
   readonly heartbeat: number;
+  /** Classes that a publish may ask for. */
+  readonly durabilities: readonly string[];
   /** How long repeated publishes are recognised: newest ids, and ms. */
   readonly dedupe: { readonly ids: number; readonly age: number };
   readonly limits: Readonly<Record<string, number>>;
@@ -35,6 +38,7 @@ export function discoveryRoute(facts: ServerFacts): ApiRoute {
             'transports',
             'features',
             'heartbeat',
+            'durabilities',
             'dedupe',
             'limits',
             'origin',
@@ -45,7 +49,8 @@ export function discoveryRoute(facts: ServerFacts): ApiRoute {
             protocols: strings,
             transports: strings,
             features: strings,
-            heartbeat: { type: 'integer', description: 'ms' },
+            heartbeat: { type: 'integer', description: 'ms; a stream that differs tells its own' },
+            durabilities: { type: 'array', items: { enum: durabilities } },
             dedupe: { type: 'object', properties: { ids: { type: 'integer' }, age: { type: 'integer' } } },
             limits: { type: 'object', additionalProperties: { type: 'integer' } },
             origin: { enum: ['allowed', 'refused'] },

@@ -1,5 +1,13 @@
 import type { ServerResponse } from 'node:http';
-import { type FilterSet, type InputLimits, parseCursor, parseFrom } from '@tailrace/protocol';
+import {
+  type Cursor,
+  type FilterSet,
+  type InputLimits,
+  isTailraceError,
+  parseCursor,
+  parseFrom,
+  urlFrom,
+} from '@tailrace/protocol';
 import type { HeaderList } from '../../admission/index.ts';
 import { envelopeMaxBytes, type Hub, type Place, type Start, writeEnvelope } from '../../hub/index.ts';
 import type { LogRecord } from '../../log/index.ts';
@@ -59,7 +67,13 @@ async function replay(call: Call, options: ReplayOptions): Promise<typeof answer
   const { query, req, res, cors } = call;
   const { hub, limits } = options;
   const filters = queryFilters(query.list('filter'), limits);
-  const [start, to] = await range(hub, filters, query.text('from')!, query.text('to'));
+  const until = query.text('to');
+  const [start, to] = await range(
+    hub,
+    filters,
+    urlFrom(query.text('from')!),
+    until === undefined ? undefined : urlFrom(until),
+  );
   const out = new Lines(res, cors, options);
   if (req.method === 'HEAD') {
     out.head();
@@ -92,24 +106,35 @@ interface End {
 /** Where reading begins, and the offset up to which it goes. */
 async function range(hub: Hub, filters: FilterSet, from: string, to: string | undefined): Promise<[Start, number]> {
   const { log } = hub;
-  // a time may have a dot too, but begins with a digit
-  const isCursor = /^[a-z].*\./i.test(from);
   const start = await hub.resolveStart(
     filters,
-    isCursor ? { cursor: from, from: undefined } : { cursor: undefined, from },
+    isCursor(from) ? { cursor: from, from: undefined } : { cursor: undefined, from },
   );
   const head = log.head.offset;
   if (to === undefined) return [start, head];
-  if (/^[a-z].*\./i.test(to)) {
-    const cursor = parseCursor(to);
+  if (isCursor(to)) {
+    const cursor = endCursor(to);
     const end = cursor.log === log.id ? log.endOf(cursor.epoch) : undefined;
     const offset = end === undefined ? (await log.positionAt(cursor.time)).offset : Math.min(cursor.offset, end);
     return [start, Math.min(head, offset)];
   }
-  const until = parseFrom(to, hub.clock.now());
+  const until = parseFrom(to, hub.clock.now(), 'to');
   if (until.at === 'offset') return [start, Math.min(head, until.offset)];
   if (until.at === 'time') return [start, Math.min(head, (await log.positionAt(until.time)).offset)];
   return [start, until.at === 'earliest' ? 0 : head];
+}
+
+// a time may have a dot too, but begins with a digit
+function isCursor(text: string): boolean {
+  return /^[a-z].*\./i.test(text);
+}
+
+function endCursor(token: string): Cursor {
+  try {
+    return parseCursor(token);
+  } catch (error) {
+    throw isTailraceError(error) ? error.placed({ field: 'to' }) : error;
+  }
 }
 
 function beginning({ at, jump, snapshot }: Start): { offset: number; time: number } {
@@ -135,7 +160,7 @@ async function writeOldest(
   limit: number,
   out: Lines,
 ): Promise<End> {
-  const reader = hub.reader(filters, beginning(start));
+  const reader = hub.reader(filters, start.jump?.to ?? start.at, start.snapshot);
   let first: { offset: number; time: number } | undefined;
   let last = beginning(start);
   let written = 0;
@@ -151,7 +176,6 @@ async function writeOldest(
     written += shown.length;
     await out.write(shown);
   };
-  if (start.snapshot !== undefined) await take(start.snapshot.records.filter(record => record.offset <= to));
   while (!more && reader.offset < to && !out.gone) {
     const { records, gap } = await reader.read(stretchBytes, to);
     if (gap !== undefined) skipped = gap;

@@ -21,7 +21,9 @@ import {
   type Subscription,
 } from '../../hub/index.ts';
 import { webSocketJson } from '../frame-encoding.ts';
-import type { Connection, Gateway } from '../gateway.ts';
+import type { Connection, ConnectionGrades, Gateway } from '../gateway.ts';
+import { againOf, intervalOf, neededBy, pingsMax, waitOf } from '../pace.ts';
+import { answeredAfter, jitterOf, msOf, type RoundTrip, unmeasured, usualAfter } from '../round-trip.ts';
 import { SocketOutlet } from '../socket-outlet.ts';
 import { own, type SocketOwner } from '../socket-owner.ts';
 import { subscribeAll } from '../subscribe.ts';
@@ -31,9 +33,6 @@ import { type Receiver, type ReceiverLimits, type ReceiverSink, receive } from '
 
 /** Publish frames of one client that may wait for their commit before its input is left in the kernel. */
 const publishesInFlight = 64;
-/** A ping unanswered for so long is asked again, ms; three in a row and the peer is gone (B2). */
-const missedAfter = 10_000;
-const missedMax = 3;
 /** How long a peer has to answer our close frame, ms. */
 const closeWait = 5000;
 
@@ -49,20 +48,24 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
   #receiver: Receiver | null = null;
   #welcomed = false;
   #closing = false;
-  /** Something was received since the last ping. */
-  #heard = true;
-  #awaiting = false;
-  #missed = 0;
-  /** Whole monotonic ms, which cost no object of their own: when the last ping went, and the last frame came. */
+  /** ms between two pings, before it is adapted to the round trip. */
+  #interval: number;
+  /** Pings since the last sign of life. */
+  #asked = 0;
+  /** When the last ping went (`Gateway.now`), and how many have had no answer. */
   #pingAt = 0;
-  #frameAt = 0;
-  /** The newest round trip, ms; −1 before the first. */
-  #roundTrip = -1;
+  #owed = 0;
+  /** Since when it is idle if it subscribes to nothing: its last frame, or the end of its last subscription. */
+  #idleSince = 0;
+  #newest: RoundTrip = unmeasured;
+  #usual: RoundTrip = unmeasured;
   #publishing = 0;
   /** A subscribe is looking up where to begin; what follows it waits. */
   #subscribing = false;
   /** Messages of a chunk already received that wait their turn: no more than that chunk held. */
   #waiting: string[] | null = null;
+  /** Data of the newest ping that is owed its pong. */
+  #ping: Buffer | null = null;
 
   constructor(gateway: Gateway, socket: Socket, limits: ReceiverLimits) {
     this.#gateway = gateway;
@@ -71,19 +74,20 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
     this.session = gateway.hub.openSession(this.transport, new SocketOutlet(socket), webSocketJson, this);
     own(socket, this);
     socket.allowHalfOpen = false;
-    this.#frameAt = this.#now();
+    this.#interval = gateway.o.heartbeat.websocket;
     gateway.connections.add(this);
     gateway.wheel.add(this, gateway.o.connectTimeout);
   }
 
   received(chunk: Buffer): void {
-    this.#heard = true;
+    this.#asked = 0;
     try {
       this.#receiver = receive(this.#receiver, chunk, this);
     } catch (error) {
       this.#gateway.o.onFault(error);
       this.#socket.destroy();
     }
+    if (this.#ping !== null) this.#answerPing(this.#ping);
   }
 
   gone(): void {
@@ -107,17 +111,32 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
     } else this.#handle(text);
   }
 
+  // of all pings in a chunk the newest alone is answered (RFC 6455 §5.5.3), so that a flood of them costs few writes
   onPing(data: Buffer): void {
-    // a client that pings and never reads must not fill memory with pongs
-    if (!this.session.lagging && !this.#closing) this.session.write(encodePong(data), null);
+    this.#ping = data;
   }
 
-  onPong(): void {
-    if (this.#pingAt === 0) return; // nobody asked
-    const ms = this.#now() - this.#pingAt;
-    this.#pingAt = 0;
-    this.#gateway.o.onRoundTrip(ms, this.#roundTrip === -1 ? 0 : Math.abs(ms - this.#roundTrip));
-    this.#roundTrip = ms;
+  /** One pong at a time: a client that does not take what was written is not read until it has. */
+  #answerPing(data: Buffer): void {
+    this.#ping = null;
+    if (this.#closing) return;
+    if (!this.session.lagging) {
+      this.session.write(encodePong(data), null);
+      return;
+    }
+    this.#ping = Buffer.from(data); // the chunk it lies in goes
+    this.#socket.pause();
+  }
+
+  onPong(data: Buffer): void {
+    if (this.#owed === 0 || data.length !== 4) return; // nobody asked
+    const asked = data.readInt32BE(0);
+    if (((this.#pingAt - asked) | 0) < 0) return;
+    this.#owed = asked === this.#pingAt ? 0 : this.#owed - 1; // a peer may answer the last of several alone
+    const ms = (this.#gateway.now() - asked) | 0;
+    this.#newest = answeredAfter(ms, this.#newest);
+    this.#usual = usualAfter(this.#usual, this.#newest);
+    this.#gateway.o.onRoundTrip(ms, jitterOf(this.#newest));
   }
 
   onClose(code: number | undefined): void {
@@ -137,10 +156,27 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
   onEnded(session: Session, subscription: Subscription, code: 'topic_ended' | 'internal'): void {
     this.#gateway.hub.unsubscribe(subscription);
     session.notice({ type: 'unsubscribed', sub: subscription.sub, code });
+    this.#lookWhetherIdle();
   }
 
   onFinished(): void {
+    this.#asked = 0; // its kernel took what was written: a sign of life
+    if (this.#ping !== null) this.#answerPing(this.#ping);
     this.#goOn();
+  }
+
+  countGrades({ roundTrip, jitter }: ConnectionGrades): void {
+    const newest = this.#newest;
+    const usual = this.#usual;
+    const again = againOf(this.#interval);
+    // an answer that is owed takes at least as long as it has been owed
+    const silent = this.#asked === 0 ? 0 : ((this.#gateway.now() - this.#pingAt) | 0) + (this.#asked - 1) * again;
+    if (newest !== unmeasured || silent > 0)
+      roundTrip.add('newest', Math.max(silent, newest === unmeasured ? 0 : msOf(newest)), again);
+    if (newest === unmeasured) return;
+    roundTrip.add('usual', msOf(usual), again);
+    jitter.add('newest', jitterOf(newest), again);
+    jitter.add('usual', jitterOf(usual), again);
   }
 
   beat(): number {
@@ -153,34 +189,36 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
       this.#fail(new TailraceError('connect_timeout', `no frame within connect.timeout (${o.connectTimeout} ms)`));
       return 0; // closing has put it on the wheel again
     }
-    if (this.session.lagging) return o.heartbeat; // its unfinished write is watched instead
-    const idle = this.session.subscriptions.length === 0;
-    if (idle && this.#now() - this.#frameAt >= o.idleTimeout) {
-      this.#fail(new TailraceError('idle', `no subscription, and no frame for idle.timeout (${o.idleTimeout} ms)`));
-      return 0;
-    }
-    return idle ? Math.min(this.#beatAlive(), o.idleTimeout) : this.#beatAlive();
+    // of one that lags its unfinished write is watched instead; one whose frames wait is not listened to
+    if (this.session.lagging || this.#waiting !== null) return againOf(this.#interval);
+    const now = this.#gateway.now();
+    if (this.session.subscriptions.length > 0) return this.#ask(now);
+    const idleLeft = o.idleTimeout - ((now - this.#idleSince) | 0);
+    if (idleLeft > 0) return Math.min(this.#ask(now), idleLeft);
+    this.#fail(new TailraceError('idle', `no subscription, and no frame for idle.timeout (${o.idleTimeout} ms)`));
+    return 0;
   }
 
-  /** Pings, and counts the answers that did not come; ms until the next look, 0 when the peer is gone. */
-  #beatAlive(): number {
-    const { o } = this.#gateway;
-    if (this.#heard) {
-      this.#missed = 0;
-      if (this.#awaiting) {
-        this.#awaiting = false;
-        return Math.max(1, o.heartbeat - missedAfter);
-      }
-    } else if (this.#awaiting && ++this.#missed >= missedMax) {
+  /**
+   * Pings when it is time, and counts the pings without a sign of life; ms until the next look, which may come early and
+   * is an interval away at most, so that none follows a sign of life later than that. 0 when the peer is gone.
+   */
+  #ask(now: number): number {
+    const needed = neededBy(this.#newest, this.#usual);
+    const interval = intervalOf(this.#interval, needed);
+    const wait = waitOf(this.#interval, needed);
+    const left = (this.#pingAt + (this.#asked === 0 ? interval : wait) - now) | 0;
+    if (left >= this.#gateway.wheel.tickMs) return Math.min(left, interval);
+    if (this.#asked === pingsMax) {
       this.#gateway.countCut('silent');
       this.#socket.destroy();
       return 0;
     }
-    this.#heard = false;
-    this.#awaiting = true;
-    this.#pingAt = this.#now();
-    this.session.write(this.#gateway.heartbeat(), null);
-    return Math.min(missedAfter, o.heartbeat);
+    this.#asked++;
+    this.#owed++;
+    this.#pingAt = now;
+    this.session.write(this.#gateway.heartbeat(now), null);
+    return Math.min(wait, interval);
   }
 
   destroy(): void {
@@ -190,10 +228,6 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
   drain(within: number): void {
     this.#send({ type: 'drain', within });
     this.#close(encodeClose(1001, 'draining'));
-  }
-
-  #now(): number {
-    return Math.round(this.#gateway.clock.monotonic());
   }
 
   get #blocked(): boolean {
@@ -225,13 +259,14 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
       if (this.#welcomed)
         this.#sendError(frame.ref, new TailraceError('bad_request', '"connect" comes once, as the first frame'));
       else {
+        if (frame.heartbeat !== undefined) this.#interval = frame.heartbeat;
         this.#greet(frame.ref);
         if (frame.subscribe.length > 0) this.#subscribe(frame.subscribe, frame.ref);
       }
       return;
     }
     this.#greet(undefined);
-    this.#frameAt = this.#now();
+    this.#idleSince = this.#gateway.now();
     switch (frame.type) {
       case 'subscribe':
         this.#subscribe(frame.subscriptions, frame.ref);
@@ -250,10 +285,24 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
   #greet(ref: Ref | undefined): void {
     if (this.#welcomed) return;
     this.#welcomed = true;
-    this.#send(this.#gateway.welcome(this.session.id, ref));
+    const now = this.#gateway.now();
+    this.#pingAt = now;
+    this.#idleSince = now;
+    this.#send(this.#gateway.welcome(this.session.id, ref, this.#interval));
     // from the connect time-out to the rhythm of heartbeats
+    this.#lookIn(Math.min(this.#interval, this.#gateway.o.idleTimeout));
+  }
+
+  /** A session that has no subscription left may have to be looked at sooner than for its next ping. */
+  #lookWhetherIdle(): void {
+    if (this.#closing || this.session.subscriptions.length > 0) return;
+    this.#idleSince = this.#gateway.now();
+    this.#lookIn(0);
+  }
+
+  #lookIn(ms: number): void {
     this.#gateway.wheel.remove(this);
-    this.#gateway.wheel.add(this, this.#gateway.o.heartbeat);
+    this.#gateway.wheel.add(this, ms);
   }
 
   #subscribe(items: readonly (SubscriptionRequest | RefusedItem)[], ref: Ref | undefined): void {
@@ -283,6 +332,7 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
         this.#send({ type: 'unsubscribed', ...withRef(ref), sub });
       }
     }
+    this.#lookWhetherIdle();
   }
 
   async #publish(frame: ClientFrame & { readonly type: 'publish' }): Promise<void> {
@@ -326,8 +376,7 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
     this.#gateway.hub.closeSession(this.session);
     this.session.outlet.end(frame);
     this.#socket.resume();
-    this.#gateway.wheel.remove(this);
-    this.#gateway.wheel.add(this, closeWait);
+    this.#lookIn(closeWait);
   }
 }
 

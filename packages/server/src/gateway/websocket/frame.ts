@@ -31,7 +31,7 @@ export function encodeText(payload: Uint8Array): Buffer {
   return encode(Opcode.text, payload);
 }
 
-/** A ping of at most 125 bytes (RFC 6455 §5.5.2); without payload it is the heartbeat that all connections share. */
+/** A ping of at most 125 bytes (RFC 6455 §5.5.2). */
 export function encodePing(payload: Uint8Array = new Uint8Array(0)): Buffer {
   return encodeControl(Opcode.ping, payload);
 }

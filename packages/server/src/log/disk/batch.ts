@@ -99,6 +99,7 @@ export class Batch {
     segment.records += records.length;
     segment.lastOffset = this.lastOffset;
     segment.lastTime = records[records.length - 1]!.time;
+    segment.lastFrameAt = this.position + this.#frames[this.#frames.length - 1]!;
     segment.end = this.position + this.length;
   }
 

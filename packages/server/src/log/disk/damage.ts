@@ -18,6 +18,11 @@ export class LogDamaged extends Error {
   }
 }
 
+/** What is wrong with a segment whose header names another last frame than `before` ends with. */
+export function notFollowing(before: string): string {
+  return `the segment does not follow ${before}: its header names another last frame, so one of the two is not the file that was written here`;
+}
+
 export function describeDamage(damage: Damage): string {
   const place = [
     `segment ${damage.segment}`,

@@ -1,35 +1,43 @@
 import { type FilterSet, type Message, TailraceError } from '@tailrace/protocol';
-import { type Clock, systemClock } from '../clock.ts';
-import { EpochList, nextEpoch } from '../epoch-list.ts';
+import type { Clock } from '../clock.ts';
+import type { EpochList } from '../epoch-list.ts';
 import { HotTail } from '../hot-tail.ts';
 import { encodedBound, Intake } from '../intake.ts';
-import type { Appended, AppendFailure, Log, LogStatus, Position, Slice, TailListener, TopicInfo } from '../log.ts';
+import type {
+  Appended,
+  AppendFailure,
+  Log,
+  LogCapabilities,
+  LogStatus,
+  Position,
+  Slice,
+  TailListener,
+  TopicInfo,
+} from '../log.ts';
 import { type CommonLogOptions, logDefaults } from '../options.ts';
-import { type Random, systemRandom } from '../random.ts';
+import type { Random } from '../random.ts';
 import type { LogRecord, StoredDurability } from '../record.ts';
 import type { LogReport, OffsetRange } from '../report.ts';
 import { ActiveIndex } from './active-index.ts';
 import type { Batch } from './batch.ts';
+import { CommitQueue } from './commit-queue.ts';
 import { Committer } from './committer.ts';
 import type { Disk, Ownership } from './disk.ts';
-import { readEpochs, writeEpochs } from './epochs-file.ts';
-import { epochsFromHeaders } from './epochs-from-headers.ts';
-import { type Identity, newIdentity, readIdentity, writeIdentity } from './identity.ts';
-import { IndexCache } from './index-cache.ts';
-import { nodeDisk } from './node-disk.ts';
-import { OpenFiles } from './open-files.ts';
+import type { Identity } from './identity.ts';
+import { LogReads } from './log-reads.ts';
+import { LogWriter } from './log-writer.ts';
+import type { OpenFiles } from './open-files.ts';
 import { Preparer } from './preparer.ts';
-import { Reader } from './reader.ts';
-import { type Recovered, recover } from './recovery.ts';
+import type { Reader } from './reader.ts';
+import type { Recovered } from './recovery.ts';
 import { remember } from './remember.ts';
 import { Retention } from './retention.ts';
-import { IndexDamaged, type IndexReading } from './sealed-index.ts';
+import type { IndexReading } from './sealed-index.ts';
 import { Sealer } from './sealer.ts';
-import type { Segment } from './segment.ts';
-import { segmentHeaderBytes } from './segment-header.ts';
-import { SegmentList } from './segment-list.ts';
-import { parseSegmentName } from './segment-name.ts';
-import { newestOfTopics, topicsOf } from './topic-reads.ts';
+import { Segment } from './segment.ts';
+import { type SegmentHeader, segmentHeaderBytes } from './segment-header.ts';
+import type { SegmentList } from './segment-list.ts';
+import type { StartRecord } from './start-record.ts';
 
 export interface DiskLogOptions extends CommonLogOptions {
   /** Created when missing; owned by one process at a time. */
@@ -46,75 +54,15 @@ export interface DiskLogOptions extends CommonLogOptions {
 /** How often what was only `written` is synced and an idle log marks what is durable, in ms. */
 const beatMs = 500;
 
-/**
- * Opens the log in a directory: takes it over, recovers it, and begins a new epoch. Rejects when another process owns
- * the directory, and with LogDamaged when something that was durable is gone (I10).
- */
-export async function openDiskLog(options: DiskLogOptions): Promise<DiskLog> {
-  const disk = options.disk ?? nodeDisk;
-  const clock = options.clock ?? systemClock;
-  const report = options.onReport ?? (() => undefined);
-  const { directory } = options;
-  await disk.makeDirectory(directory);
-  const ownership = await disk.own(directory);
-  try {
-    if (ownership.tookOver)
-      report({ level: 'info', kind: 'owner_replaced', message: `the last owner of ${directory} did not close it` });
-    const started = clock.monotonic();
-    const identity = await openIdentity(disk, directory, options.random ?? systemRandom);
-    const epochs = (await readEpochs(disk, directory)) ?? (await epochsFromHeaders(disk, directory));
-    const acceptLoss = options.acceptLoss ?? false;
-    const files = new OpenFiles(disk);
-    const segments = new SegmentList();
-    const reader = new Reader(segments);
-    const reading = { cache: new IndexCache(), gate: reader.gate };
-    const recovered = await recover({
-      disk,
-      files,
-      reading,
-      clock,
-      directory,
-      identity,
-      epochs,
-      acceptLoss,
-      report,
-    });
-    const list = new EpochList(epochs?.starts ?? []);
-    const epoch = nextEpoch(list.current?.epoch ?? 0, clock.now());
-    list.begin(epoch, recovered.head + 1);
-    const lost = [...(epochs?.lost ?? []), ...recovered.lost];
-    await writeEpochs(disk, directory, { starts: list.starts, nextSegment: recovered.nextSegment, lost });
-    const log = new DiskLog({ ...options, disk, clock }, ownership, identity, list, recovered, {
-      files,
-      segments,
-      reader,
-      reading,
-      lost,
-    });
-    await log.start();
-    const ms = Math.round(clock.monotonic() - started);
-    const count = recovered.segments.length;
-    report({ level: 'info', kind: 'recovered', message: `${count} segments, head ${recovered.head}, ${ms} ms` });
-    return log;
-  } catch (error) {
-    await ownership.release();
-    throw error;
-  }
-}
-
-async function openIdentity(disk: Disk, directory: string, random: Random): Promise<Identity> {
-  const known = await readIdentity(disk, directory);
-  if (known !== undefined) return known;
-  const orphan = (await disk.list(directory)).find(name => parseSegmentName(name) !== undefined);
-  if (orphan !== undefined)
-    throw new Error(`${directory} has segments such as ${orphan} but no log.json: run \`tailrace log repair\` on it`);
-  const identity = newIdentity(random);
-  await writeIdentity(disk, directory, identity);
-  return identity;
-}
-
-/** What recovery and the running log read through. */
-interface ReadingParts {
+/** What opening a log leads to: recovered files, and what they are read through. */
+export interface OpenedLog {
+  readonly options: DiskLogOptions & { readonly disk: Disk; readonly clock: Clock };
+  readonly ownership: Ownership;
+  readonly identity: Identity;
+  /** With the epoch that begins now. */
+  readonly epochs: EpochList;
+  readonly start: StartRecord;
+  readonly recovered: Recovered;
   readonly files: OpenFiles;
   readonly segments: SegmentList;
   readonly reader: Reader;
@@ -122,19 +70,25 @@ interface ReadingParts {
   readonly lost: readonly OffsetRange[];
 }
 
+/** A log in a directory of its own. `openDiskLog` makes one. */
 export class DiskLog implements Log {
   readonly id: string;
+  readonly capabilities: LogCapabilities = { durabilities: ['fsync', 'written'] };
   readonly hot: HotTail;
   readonly lost: readonly OffsetRange[];
   head: Position;
   readonly #options: DiskLogOptions & { readonly disk: Disk; readonly clock: Clock };
   readonly #ownership: Ownership;
   readonly #epochs: EpochList;
+  readonly #start: StartRecord;
   readonly #intake: Intake;
   readonly #segments: SegmentList;
   readonly #files: OpenFiles;
-  readonly #reader: Reader;
+  readonly #reading: IndexReading;
+  readonly #reads: LogReads;
   readonly #preparer: Preparer;
+  readonly #queue: CommitQueue;
+  readonly #writer: LogWriter;
   readonly #committer: Committer;
   readonly #sealer: Sealer;
   readonly #retention: Retention;
@@ -143,22 +97,18 @@ export class DiskLog implements Log {
   readonly #pendingRecordsMax: number;
   #stopBeat: () => void = () => undefined;
   #refusedFull = false;
+  #toldFull = false;
   #closing: Promise<void> | undefined;
 
-  constructor(
-    options: DiskLogOptions & { readonly disk: Disk; readonly clock: Clock },
-    ownership: Ownership,
-    identity: Identity,
-    epochs: EpochList,
-    recovered: Recovered,
-    { files, segments, reader, reading, lost }: ReadingParts,
-  ) {
+  constructor(opened: OpenedLog) {
+    const { options, ownership, identity, epochs, recovered, files, segments, reader, reading } = opened;
     const { disk, clock, directory } = options;
     this.#options = options;
     this.#ownership = ownership;
     this.#epochs = epochs;
+    this.#start = opened.start;
     this.id = identity.id;
-    this.lost = lost;
+    this.lost = opened.lost;
     this.#segments = segments;
     this.#files = files;
     for (const segment of recovered.segments) segments.push(segment);
@@ -166,7 +116,7 @@ export class DiskLog implements Log {
     this.head = { epoch: epochs.epochOf(recovered.head), offset: recovered.head, time };
     this.hot = new HotTail(options.hotBytes ?? logDefaults.hotBytes, recovered.head);
     this.#intake = new Intake(options, clock, recovered.head, time);
-    this.#reader = reader;
+    this.#reading = reading;
     this.#pendingBytesMax = options.pending?.bytes ?? logDefaults.pending.bytes;
     this.#pendingRecordsMax = options.pending?.records ?? logDefaults.pending.records;
     const segmentBytes = options.segmentBytes ?? logDefaults.segmentBytes;
@@ -175,40 +125,45 @@ export class DiskLog implements Log {
       clock,
       directory,
       segmentBytes,
-      full => this.#onSpace(full),
+      () => this.#tellSpace(),
       error => this.#committer.fence(error),
     );
-    const { current } = epochs;
-    this.#committer = new Committer(
+    const firstHeader: SegmentHeader = {
+      generation: 0,
+      number: recovered.nextSegment,
+      epoch: epochs.current!.epoch,
+      firstOffset: recovered.head + 1,
+      created: clock.now(),
+      previousCrc: recovered.segments[recovered.segments.length - 1]?.lastCrc ?? 0,
+      logId: identity.id,
+      secret: identity.secret,
+      framesAt: segmentHeaderBytes,
+    };
+    const firstSegment = (): Segment => new Segment(files, directory, firstHeader);
+    this.#queue = new CommitQueue({ files, clock, directory, segmentBytes }, firstSegment());
+    this.#writer = new LogWriter(
       {
         disk,
-        files,
         clock,
         directory,
         ownership,
         preparer: this.#preparer,
-        segmentBytes,
-        firstHeader: {
-          generation: 0,
-          number: recovered.nextSegment,
-          epoch: current!.epoch,
-          firstOffset: recovered.head + 1,
-          created: clock.now(),
-          previousCrc: recovered.segments[recovered.segments.length - 1]?.lastCrc ?? 0,
-          logId: identity.id,
-          secret: identity.secret,
-          framesAt: segmentHeaderBytes,
-        },
-        hooks: {
-          onSegment: segment => this.#onSegment(segment),
-          onFull: (segment, filling) => this.#sealer.seal(segment, filling),
-          onCommit: batch => this.#onCommit(batch),
-          onRefused: () => this.#onRefused(),
-          onFenced: (reason, cause) => this.#onFenced(reason, cause),
-        },
+        recordStart: () => this.#recordStart(),
+        onSegment: segment => this.#onSegment(segment),
+        onFull: (segment, filling) => this.#sealer.seal(segment, filling),
       },
       recovered.head,
     );
+    this.#committer = new Committer({
+      clock,
+      queue: this.#queue,
+      writer: this.#writer,
+      firstSegment,
+      full: () => this.#full,
+      onCommit: batch => this.#onCommit(batch),
+      onRefused: () => this.#onRefused(),
+      onFenced: (reason, cause) => this.#onFenced(reason, cause),
+    });
     this.#sealer = new Sealer({
       disk,
       clock,
@@ -217,6 +172,7 @@ export class DiskLog implements Log {
       preparer: this.#preparer,
       report: report => this.#report(report),
     });
+    this.#reads = new LogReads(this, { segments, reader, sealer: this.#sealer });
     this.#retention = new Retention({
       disk,
       clock,
@@ -233,12 +189,14 @@ export class DiskLog implements Log {
 
   /** What the constructor cannot wait for. */
   async start(): Promise<void> {
-    await remember(this.#segments.all, this.#reader.gate, this.#intake, this.#options, report => this.#report(report));
+    await remember(this.#segments.all, this.#reading.gate, this.#intake, this.#options, report => this.#report(report));
     for (const segment of this.#segments.all)
       if (segment.index instanceof ActiveIndex) this.#sealer.seal(segment, undefined);
+    this.#refusedFull = this.#start.full !== undefined;
+    this.#tellSpace();
     this.#preparer.start();
     this.#retention.start();
-    this.#stopBeat = this.#options.clock.every(beatMs, () => this.#committer.beat());
+    this.#stopBeat = this.#options.clock.every(beatMs, () => this.#beat());
   }
 
   get floor(): number {
@@ -246,8 +204,10 @@ export class DiskLog implements Log {
   }
 
   get status(): LogStatus {
-    const { fenced, pendingBytes, pendingRecords, commits } = this.#committer;
-    const full = this.#refusedFull ? this.#preparer.full : undefined;
+    const { fenced, commits } = this.#committer;
+    const { pendingBytes, pendingRecords } = this.#queue;
+    // what was not refused yet may still fit into what is filled
+    const full = this.#refusedFull ? this.#full : undefined;
     return {
       state:
         this.#closing !== undefined ? 'closed' : fenced !== undefined ? 'fenced' : full !== undefined ? 'full' : 'open',
@@ -262,7 +222,7 @@ export class DiskLog implements Log {
 
   /** Newest offset that is synced: at most the head, less while records are only `written`. */
   get durableOffset(): number {
-    return this.#committer.durable;
+    return this.#writer.durable;
   }
 
   /** What is remembered of earlier publishes, for metrics. */
@@ -281,15 +241,15 @@ export class DiskLog implements Log {
   append(messages: readonly Message[], durability: StoredDurability): Promise<readonly (Appended | AppendFailure)[]> {
     const committer = this.#committer;
     if (this.#closing !== undefined || committer.fenced !== undefined) return this.#refuse();
+    const { pendingBytes, pendingRecords } = this.#queue;
     let incoming = 0;
     for (let i = 0; i < messages.length; i++) incoming += encodedBound(messages[i]!);
     if (
-      committer.pendingRecords > 0 &&
-      (committer.pendingBytes + incoming > this.#pendingBytesMax ||
-        committer.pendingRecords + messages.length > this.#pendingRecordsMax)
+      pendingRecords > 0 &&
+      (pendingBytes + incoming > this.#pendingBytesMax || pendingRecords + messages.length > this.#pendingRecordsMax)
     ) {
       return Promise.reject(
-        new TailraceError('overloaded', `${committer.pendingRecords} records wait for their commit`, {
+        new TailraceError('overloaded', `${pendingRecords} records wait for their commit`, {
           retryAfter: 100,
         }),
       );
@@ -312,41 +272,32 @@ export class DiskLog implements Log {
     };
   }
 
-  async read(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice> {
-    const end = Math.min(to, this.head.offset);
-    const from = Math.max(after, this.floor);
-    if (from >= end) return { after: from, records: [], next: from, time: await this.#timeOf(from) };
-    if (from >= this.hot.base) return this.#readHot(from, from, end, filters, maxBytes);
-    const slice = await this.#readDisk(from, Math.min(end, this.hot.base), filters, maxBytes);
-    let budget = maxBytes;
-    for (const record of slice.records) budget -= record.weight;
-    if (slice.after > from || slice.next >= end || (budget <= 0 && slice.records.length > 0)) return slice;
-    // the hot tail goes on where the disk has been read up to
-    const rest = await this.read(slice.next, to, filters, budget);
-    if (rest.after > slice.next) return slice;
-    return { after: from, records: [...slice.records, ...rest.records], next: rest.next, time: rest.time };
+  read(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice> {
+    return this.#reads.read(after, to, filters, maxBytes);
   }
 
-  async last(filters: FilterSet, count: number, to: number): Promise<readonly LogRecord[]> {
-    const end = Math.min(to, this.head.offset);
-    return this.#withIndexes(() => newestOfTopics(this.#segments, this.#reader.gate, this.hot, filters, count, end));
+  newest(filters: FilterSet, count: number, to: number): Promise<Float64Array> {
+    return this.#reads.newest(filters, count, to);
   }
 
-  async positionAt(time: number): Promise<Position> {
-    if (this.head.time < time) return this.head;
-    const hot = this.hot.firstSince(time);
-    // when the very first record in memory is new enough, older ones on disk may be too
-    if (hot !== undefined && (this.hot.timeAt(hot.offset - 1) ?? time) < time) return this.positionOf(hot.offset - 1);
-    const first = (await this.#withIndexes(() => this.#reader.firstSince(time))) ?? hot?.offset ?? this.head.offset + 1;
-    return this.positionOf(Math.max(first - 1, this.floor));
+  recordsAt(offsets: Float64Array, maxBytes: number): Promise<readonly LogRecord[]> {
+    return this.#reads.recordsAt(offsets, maxBytes);
   }
 
-  async positionOf(offset: number): Promise<Position> {
-    return { epoch: this.epochOf(offset), offset, time: await this.#timeOf(offset) };
+  positionAt(time: number): Promise<Position> {
+    return this.#reads.positionAt(time);
+  }
+
+  positionOf(offset: number): Promise<Position> {
+    return this.#reads.positionOf(offset);
   }
 
   endOf(epoch: number): number | undefined {
     return this.#epochs.endOf(epoch, this.head.offset);
+  }
+
+  endedAt(topic: string): number {
+    return this.#intake.ended.endOf(topic);
   }
 
   epochOf(offset: number): number {
@@ -354,7 +305,7 @@ export class DiskLog implements Log {
   }
 
   topics(prefix: string, after: string, limit: number): Promise<readonly TopicInfo[]> {
-    return this.#withIndexes(() => topicsOf(this.#segments, prefix, after, limit));
+    return this.#reads.topics(prefix, after, limit);
   }
 
   trim(offset: number): Promise<void> {
@@ -372,56 +323,19 @@ export class DiskLog implements Log {
 
   async #close(): Promise<void> {
     this.#stopBeat();
+    await this.#start.settled();
     await this.#retention.stop();
-    const current = await this.#committer.close();
-    if (current !== undefined && this.#committer.fenced === undefined)
-      this.#sealer.seal(current.segment, current.filling);
-    else if (current !== undefined) {
+    const active = await this.#committer.close();
+    if (active !== undefined && this.#committer.fenced === undefined) this.#sealer.seal(active.segment, active.filling);
+    else if (active !== undefined) {
       // an index would vouch for what a failed sync may have lost: the next start has to look (I9)
-      await this.#preparer.leave(current.filling);
-      await current.filling.file.close();
+      await this.#preparer.leave(active.filling);
+      await active.filling.file.close();
     }
     await this.#sealer.settled();
     await this.#preparer.close();
     await this.#files.close();
     await this.#ownership.release();
-  }
-
-  #readHot(after: number, from: number, to: number, filters: FilterSet, maxBytes: number): Slice | Promise<Slice> {
-    const records: LogRecord[] = [];
-    const next = this.hot.read(from, to, filters, maxBytes, records);
-    const time = next >= this.head.offset ? this.head.time : this.hot.timeAt(next);
-    if (time !== undefined) return { after, records, next, time };
-    return this.#timeOf(next).then(time => ({ after, records, next, time }));
-  }
-
-  async #readDisk(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice> {
-    for (;;) {
-      const from = Math.max(after, this.floor);
-      try {
-        return await this.#withIndexes(() => this.#reader.read(from, Math.max(from, to), filters, maxBytes));
-      } catch (error) {
-        // retention may have taken the segment away before it was opened
-        if (this.floor <= from) throw error;
-      }
-    }
-  }
-
-  async #timeOf(offset: number): Promise<number> {
-    if (offset >= this.head.offset) return this.head.time;
-    return this.hot.timeAt(offset) ?? (await this.#withIndexes(() => this.#reader.timeOf(offset)));
-  }
-
-  /** Runs a read; when it meets a damaged index, builds that anew from the segment and runs the read again. */
-  async #withIndexes<T>(read: () => Promise<T>): Promise<T> {
-    for (;;) {
-      try {
-        return await read();
-      } catch (error) {
-        if (!(error instanceof IndexDamaged)) throw error;
-        await this.#sealer.rebuild(error.segment, error.message);
-      }
-    }
   }
 
   #refuse(): Promise<never> {
@@ -458,7 +372,27 @@ export class DiskLog implements Log {
     this.#refusedFull = true;
   }
 
-  #onSpace(full: string | undefined): void {
+  #beat(): void {
+    // readiness must come back although nobody publishes to a log that says it is full
+    if (this.#start.full !== undefined) this.#recordStart().catch(error => this.#committer.fence(error));
+    this.#committer.beat();
+  }
+
+  async #recordStart(): Promise<boolean> {
+    const recorded = await this.#start.write();
+    this.#tellSpace();
+    return recorded;
+  }
+
+  /** Why the disk takes nothing: either may lack room, what the start owes, or the segments. */
+  get #full(): string | undefined {
+    return this.#start.full ?? this.#preparer.full;
+  }
+
+  #tellSpace(): void {
+    const full = this.#full;
+    if ((full !== undefined) === this.#toldFull) return;
+    this.#toldFull = full !== undefined;
     if (full === undefined) {
       this.#refusedFull = false;
       this.#report({ level: 'info', kind: 'space_back', message: 'there is space on the disk again' });

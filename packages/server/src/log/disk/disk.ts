@@ -40,6 +40,13 @@ export interface Ownership {
   release(): Promise<void>;
 }
 
+export class OwnershipLost extends Error {
+  constructor() {
+    super('another process has taken over the data directory');
+    this.name = 'OwnershipLost';
+  }
+}
+
 /** Whether an error means that there is no room: the log then refuses publishes and goes on. */
 export function isNoSpace(error: unknown): boolean {
   const code = errorCode(error);

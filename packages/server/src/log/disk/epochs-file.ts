@@ -13,13 +13,21 @@ export interface EpochsFile {
   readonly starts: readonly EpochStart[];
   /** Segment numbers below this have been used. */
   readonly nextSegment: number;
-  /** Offsets whose loss was accepted: a hole there is no new damage. */
+  /**
+   * Offsets whose loss was accepted: a hole there is no new damage. An empty range (`to` = `from` - 1) is a place where
+   * it was accepted that the segment which begins at `from` does not follow the one before it.
+   */
   readonly lost: readonly OffsetRange[];
 }
 
 /** Whether the loss of these offsets was accepted at an earlier start. */
 export function lossWasAccepted(epochs: EpochsFile | undefined, from: number, to: number): boolean {
   return epochs?.lost.some(range => range.from <= from && range.to >= to) ?? false;
+}
+
+/** Whether it was accepted at an earlier start that the segment which begins at `first` follows another file. */
+export function breakWasAccepted(epochs: EpochsFile | undefined, first: number): boolean {
+  return epochs?.lost.some(range => range.from <= first && range.to >= first - 1) ?? false;
 }
 
 export async function readEpochs(disk: Disk, directory: string): Promise<EpochsFile | undefined> {

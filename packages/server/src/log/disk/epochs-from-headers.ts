@@ -3,15 +3,13 @@ import type { EpochStart } from '../epoch-list.ts';
 import type { Disk } from './disk.ts';
 import type { EpochsFile } from './epochs-file.ts';
 import { readHeader } from './read-segment.ts';
-import { parseSegmentName } from './segment-name.ts';
+import { newestSegments } from './segment-name.ts';
 
 /** What the headers of the segments know of the epochs, for when the file is gone; undefined without segments. */
 export async function epochsFromHeaders(disk: Disk, directory: string): Promise<EpochsFile | undefined> {
-  const names = (await disk.list(directory)).map(parseSegmentName).filter(name => name !== undefined);
-  names.sort((a, b) => a.firstOffset - b.firstOffset);
   const starts: EpochStart[] = [];
   let nextSegment = 1;
-  for (const { name } of names) {
+  for (const { name } of newestSegments(await disk.list(directory))) {
     const header = await readHeader(disk, path.join(directory, name));
     if (typeof header === 'string') continue;
     const epoch = starts[starts.length - 1]?.epoch ?? 0;

@@ -19,10 +19,13 @@ export class FrameReader {
   readonly #segment: Segment;
   readonly #gate: Gate;
   readonly #end: number;
+  readonly #chunkBytes: number;
   /** Position in the file of the first byte of `buffer`. */
   #base: number;
 
-  constructor(segment: Segment, gate: Gate, position: number) {
+  /** Reads `bytes` at once, more where a frame is larger. */
+  constructor(segment: Segment, gate: Gate, position: number, bytes: number = chunkBytes) {
+    this.#chunkBytes = bytes;
     this.#segment = segment;
     this.#gate = gate;
     // what is committed later is not asked for: the caller's `to` lies below it
@@ -53,7 +56,7 @@ export class FrameReader {
   async #need(position: number, length: number): Promise<void> {
     this.at = position - this.#base;
     if (this.at + length <= this.buffer.length) return;
-    const size = Math.min(Math.max(length, chunkBytes), this.#end - position);
+    const size = Math.min(Math.max(length, this.#chunkBytes), this.#end - position);
     // a new buffer each time: records given out are views into the old one
     const buffer = Buffer.allocUnsafeSlow(size);
     const got = await this.#gate.run(() => this.#segment.use(file => file.read(buffer, 0, size, position)));

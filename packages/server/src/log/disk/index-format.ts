@@ -18,7 +18,7 @@ export const indexFooterBytes = 256;
 export const directoryBlockBytes = 4096;
 export const blockHeaderBytes = 12;
 export const entryHeaderBytes = 30;
-const magic = 'TRIDX001';
+const magic = 'TRIDX002';
 
 /** A stretch of the index file with its crc. */
 export interface IndexPart {
@@ -34,9 +34,10 @@ export interface IndexFooter {
   readonly lastOffset: number;
   readonly records: number;
   readonly remembered: number;
-  /** Length of the segment file, and crc of its last frame. */
+  /** Length of the segment file; crc and place of its last frame. */
   readonly length: number;
   readonly lastCrc: number;
+  readonly lastFrameAt: number;
   readonly firstTime: number;
   readonly lastTime: number;
   readonly topics: number;
@@ -66,6 +67,7 @@ export function encodeIndexFooter(footer: IndexFooter): Buffer {
     footer.numbers,
     footer.postingsAt,
     footer.lastCrc,
+    footer.lastFrameAt,
   ];
   wide.forEach((value, i) => {
     writeU64(buffer, value, 16 + i * 8);
@@ -103,6 +105,7 @@ export function decodeIndexFooter(buffer: Buffer): IndexFooter | undefined {
     numbers: wide(9),
     postingsAt: wide(10),
     lastCrc: wide(11),
+    lastFrameAt: wide(12),
     fences: part(0),
     sparse: part(1),
     ended: part(2),

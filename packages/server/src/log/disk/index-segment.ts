@@ -36,5 +36,6 @@ export function indexSegment(segment: Segment, buffer: Buffer, frames: readonly 
     }
     segment.end = frame.position + frame.length;
     segment.lastCrc = frame.crc;
+    segment.lastFrameAt = frame.position;
   }
 }

@@ -86,6 +86,7 @@ class IndexWriter {
       remembered: segment.remembered,
       length: segment.end,
       lastCrc: segment.lastCrc,
+      lastFrameAt: segment.lastFrameAt,
       firstTime: segment.firstTime,
       lastTime: segment.lastTime,
       topics: topics.length,

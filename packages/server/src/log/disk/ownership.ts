@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as net from 'node:net';
 import * as path from 'node:path';
-import { errorCode, type Ownership } from './disk.ts';
+import { errorCode, isNoSpace, type Ownership } from './disk.ts';
 
 const socketName = 'owner.sock';
 const termName = 'term';
@@ -76,7 +76,12 @@ async function claim(directory: string, short: ShortPath, mine: string, token: s
 function writeTerm(directory: string, token: string): number {
   const temporary = path.join(directory, `term.${token}.tmp`);
   const fd = fs.openSync(temporary, 'wx', 0o600);
-  fs.writeSync(fd, `${JSON.stringify({ pid: process.pid, token })}\n`);
+  try {
+    fs.writeSync(fd, `${JSON.stringify({ pid: process.pid, token })}\n`);
+  } catch (error) {
+    // the inode is what counts; the text only tells who it is, and a full disk must not keep a log from being read
+    if (!isNoSpace(error)) throw error;
+  }
   fs.renameSync(temporary, path.join(directory, termName));
   return fd;
 }

@@ -3,7 +3,7 @@ import { type Disk, errorCode } from './disk.ts';
 
 const folder = 'quarantine';
 
-/** Keeps bytes that are about to be cut or left behind; returns where, relative to the data directory. */
+/** Keeps bytes that are about to be cut or left behind, or nothing of them; returns where, relative to the data directory. */
 export async function copyAside(disk: Disk, directory: string, name: string, bytes: Buffer): Promise<string> {
   const quarantine = path.join(directory, folder);
   await disk.makeDirectory(quarantine);
@@ -22,6 +22,9 @@ export async function copyAside(disk: Disk, directory: string, name: string, byt
     try {
       await handle.write(bytes, 0, bytes.length, 0);
       await handle.sync();
+    } catch (error) {
+      await disk.unlink(file).catch(() => undefined);
+      throw error;
     } finally {
       await handle.close();
     }

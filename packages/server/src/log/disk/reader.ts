@@ -13,11 +13,14 @@ import {
   recordTopicNumber,
 } from './record-codec.ts';
 import type { Segment } from './segment.ts';
-import type { PostingList, TopicSet } from './segment-index.ts';
+import { type PostingList, sparseBytes, type TopicSet } from './segment-index.ts';
 import type { SegmentList } from './segment-list.ts';
 
 /** Log reads that may be at the disk at once: more of them would stand before commits in libuv's queue. */
 const readsInFlight = 2;
+
+/** Bytes read at once for records that lie apart: about what lies between two entries of the sparse index. */
+const scatteredBytes = 2 * sparseBytes;
 
 /** Exact filters up to this many are read by posting lists; with more a scan is cheaper. */
 const exactTopics = 64;
@@ -58,6 +61,42 @@ export class Reader {
     }
     const newest = records[records.length - 1];
     return { after, records, next: cursor, time: newest?.offset === cursor ? newest.time : await this.timeOf(cursor) };
+  }
+
+  /** The records at these offsets, which ascend: see `Log.recordsAt`. */
+  async recordsAt(offsets: Float64Array, maxBytes: number): Promise<LogRecord[]> {
+    const records: LogRecord[] = [];
+    let bytes = 0;
+    let frames: FrameReader | undefined;
+    let segment: Segment | undefined;
+    for (let i = 0; i < offsets.length && (bytes < maxBytes || records.length === 0); ) {
+      const before = i;
+      const holding = this.#segments.holding(offsets[i]!);
+      if (holding !== undefined && holding.firstOffset <= offsets[i]!) {
+        const from = await holding.index.frameAt(offsets[i]!);
+        if (frames === undefined || holding !== segment || from > frames.position) {
+          segment = holding;
+          frames = new FrameReader(holding, this.gate, from, scatteredBytes);
+          await frames.next();
+        }
+        while (frames.header.count === 0 || frames.header.last < offsets[i]!) if (!(await frames.next())) break;
+        const { buffer } = frames;
+        this.#walk(frames, holding, at => {
+          const offset = recordOffset(buffer, at, holding.firstOffset);
+          if (offset !== offsets[i]!) return offset < offsets[i]!;
+          // a copy: few of a frame may be wanted, and they would keep all of it
+          const copy = Buffer.from(buffer.subarray(at, at + recordLength(buffer, at)));
+          const record = decodeRecord(copy, 0, holding.firstOffset);
+          records.push(record);
+          bytes += record.weight;
+          return ++i < offsets.length && bytes < maxBytes;
+        });
+      }
+      if (i > before) continue;
+      if (records.length > 0) break;
+      i++;
+    }
+    return records;
   }
 
   /** Time of the newest record at or below `offset`; 0 when there is none. */

@@ -1,21 +1,21 @@
 import * as path from 'node:path';
 import type { Clock } from '../clock.ts';
 import type { LogReport, OffsetRange } from '../report.ts';
-import { type Damage, describeDamage, LogDamaged } from './damage.ts';
-import type { Disk } from './disk.ts';
-import { type EpochsFile, lossWasAccepted } from './epochs-file.ts';
+import { type Damage, describeDamage, LogDamaged, notFollowing } from './damage.ts';
+import { type Disk, isNoSpace } from './disk.ts';
+import { breakWasAccepted, type EpochsFile, lossWasAccepted } from './epochs-file.ts';
 import type { Identity } from './identity.ts';
 import { indexSegment } from './index-segment.ts';
+import { Mending } from './mending.ts';
 import type { OpenFiles } from './open-files.ts';
-import { copyAside } from './quarantine.ts';
 import { readAll, readHeader } from './read-segment.ts';
 import { runsBehind } from './runs.ts';
-import { type ScannedFrame, type SegmentScan, scanSegment } from './scan.ts';
+import { endOfScan, type ScannedFrame, type SegmentScan, scanSegment } from './scan.ts';
 import { type IndexReading, openSealed } from './sealed-index.ts';
 import { Segment } from './segment.ts';
 import type { SegmentHeader } from './segment-header.ts';
-import { indexName, parseSegmentName, type SegmentName, segmentName } from './segment-name.ts';
-import { writeSegment } from './segment-writer.ts';
+import { indexName, newestSegments, parseSegmentName, type SegmentName, segmentName } from './segment-name.ts';
+import { type WrittenSegment, writeSegment } from './segment-writer.ts';
 
 export interface RecoveryParts {
   readonly disk: Disk;
@@ -48,7 +48,8 @@ export interface Recovered {
  *      ... durable D ... good ... h │ nothing                           (D, h] may only be in the page cache: copied
  *                                                                       into a new segment and synced, then cut here.
  *
- * A segment that another one follows must be complete, since the next is only created when it has been synced.
+ * A segment that another one follows must be complete, since the next is only created when it has been synced; and the
+ * next names its last frame, so that a file which was put in the place of another is found.
  */
 export async function recover(parts: RecoveryParts): Promise<Recovered> {
   return new Recovery(parts).run();
@@ -56,15 +57,21 @@ export async function recover(parts: RecoveryParts): Promise<Recovered> {
 
 class Recovery {
   readonly #parts: RecoveryParts;
+  readonly #mending: Mending;
   readonly #segments: Segment[] = [];
   readonly #lost: OffsetRange[] = [];
   readonly #damages: Damage[] = [];
   /** Offset up to which everything is accounted for. */
   #head = 0;
+  /** The segment that the next must follow; undefined when it cannot be known. */
+  #before: Segment | undefined;
+  /** How many of the damages are files that do not follow each other, by which no record is lost. */
+  #breaks = 0;
   #nextSegment = 1;
 
   constructor(parts: RecoveryParts) {
     this.#parts = parts;
+    this.#mending = new Mending(parts);
   }
 
   async run(): Promise<Recovered> {
@@ -75,29 +82,29 @@ class Recovery {
     const began = epochs?.starts[epochs.starts.length - 1]?.first ?? 1;
     if (began - 1 > this.#head) this.#missing(began - 1, names[names.length - 1]?.name ?? 'none');
     if (this.#damages.length > 0) {
-      if (!acceptLoss)
-        throw new LogDamaged(
-          directory,
-          this.#damages,
-          'Nothing was changed; copies are in quarantine/. To go on without what is lost, start once with --accept-loss.',
-        );
+      if (!acceptLoss) throw new LogDamaged(directory, this.#damages, this.#hint());
       this.#parts.report({
         level: 'error',
         kind: 'loss_accepted',
         message: `loss accepted: ${this.#damages.map(describeDamage).join('; ')}`,
-        lost: this.#lost,
+        lost: this.#lost.filter(({ from, to }) => from <= to),
       });
     }
     return { segments: this.#segments, head: this.#head, nextSegment: this.#nextSegment, lost: this.#lost };
+  }
+
+  #hint(): string {
+    if (this.#damages.length === this.#breaks)
+      return 'Nothing was changed. Put the file that belongs there back, or start once with --accept-loss to go on with those that are there.';
+    const copies = this.#mending.uncopied ? 'the disk has no room for copies' : 'copies are in quarantine/';
+    return `Nothing was changed; ${copies}. To go on without what is lost, start once with --accept-loss.`;
   }
 
   /** Removes what unfinished work left behind; returns the segments in order, of each the newest generation. */
   async #cleanUp(): Promise<SegmentName[]> {
     const { disk, directory } = this.#parts;
     const files = await disk.list(directory);
-    const names = files.map(parseSegmentName).filter(name => name !== undefined);
-    names.sort((a, b) => a.firstOffset - b.firstOffset || b.generation - a.generation);
-    const kept = names.filter((name, i) => name.firstOffset !== names[i - 1]?.firstOffset);
+    const kept = newestSegments(files);
     const indexes = new Set(kept.map(name => indexName(name.name)));
     for (const file of files) {
       const replaced = parseSegmentName(file) !== undefined && !kept.some(name => name.name === file);
@@ -116,24 +123,33 @@ class Recovery {
       const what = typeof header === 'string' ? header : 'the segment header does not fit the file name or the log';
       const to = next === undefined ? undefined : next.firstOffset - 1;
       await this.#damaged({ segment: name.name, position: 0, offset: name.firstOffset, what }, name.firstOffset, to);
-      if (this.#parts.acceptLoss) await this.#remove(name.name);
+      if (this.#parts.acceptLoss) await this.#mending.remove(name.name);
       return;
     }
     if (header.firstOffset > this.#head + 1 && this.#segments.length > 0)
       this.#missing(header.firstOffset - 1, name.name);
     this.#head = Math.max(this.#head, header.firstOffset - 1);
     this.#nextSegment = Math.max(this.#nextSegment, header.number + 1);
+    this.#checkOrder(header, name.name);
     const segment = new Segment(files, directory, header);
-    if (await openSealed(segment, reading)) {
-      if (next === undefined || segment.lastOffset < next.firstOffset) {
-        this.#take(segment);
-        return;
-      }
-    }
-    await this.#scan(segment, next);
+    const footer = await openSealed(segment, reading);
+    if (segment.sealed && (next === undefined || segment.lastOffset < next.firstOffset)) this.#take(segment);
+    else await this.#scan(segment, next, footer?.lastOffset ?? 0);
   }
 
-  async #scan(segment: Segment, next: SegmentName | undefined): Promise<void> {
+  /** By a break no record is lost, and nobody can tell which of the two files is the wrong one: both stay. */
+  #checkOrder(header: SegmentHeader, name: string): void {
+    const before = this.#before;
+    const first = header.firstOffset;
+    if (before === undefined || header.previousCrc === before.lastCrc) return;
+    if (breakWasAccepted(this.#parts.epochs, first)) return;
+    this.#lost.push({ from: first, to: first - 1 });
+    this.#damages.push({ segment: name, offset: first, what: notFollowing(before.name) });
+    this.#breaks++;
+  }
+
+  /** `sealedTo`: the offset up to which the segment was complete when its index was written. */
+  async #scan(segment: Segment, next: SegmentName | undefined, sealedTo: number): Promise<void> {
     const buffer = await readAll(this.#parts.disk, segment.path);
     const scan = scanSegment(buffer, segment.header);
     // a copy made by a recovery that did not get to cut this file: the copy counts
@@ -143,7 +159,7 @@ class Recovery {
       await this.#keep(segment, buffer, scan.frames.slice(0, scan.frames.indexOf(overlap)));
       return;
     }
-    let needed = scan.durable;
+    let needed = Math.max(scan.durable, sealedTo);
     // the next segment was begun when this one was complete; only accepted loss lies between
     if (next !== undefined && !lossWasAccepted(this.#parts.epochs, scan.last + 1, next.firstOffset - 1))
       needed = Math.max(needed, next.firstOffset - 1);
@@ -151,47 +167,43 @@ class Recovery {
       await this.#corrupt(segment, buffer, scan, needed, next);
       return;
     }
-    if (scan.bad !== undefined) await this.#cutTail(segment, buffer, scan);
+    if (scan.bad !== undefined) await this.#mending.keepTail(segment, buffer, scan);
     if (next !== undefined) {
       await this.#keep(segment, buffer, scan.frames);
       return;
     }
     const durableFrames = scan.frames.filter(frame => frame.last <= scan.durable);
     const rest = scan.frames.slice(durableFrames.length).filter(frame => frame.count > 0);
-    if (rest.length > 0) await this.#copy(segment, buffer, durableFrames, rest);
-    else await this.#keep(segment, buffer, scan.frames);
+    // a copy leads to a cut, which would take along what could not be kept aside
+    if (rest.length > 0 && !segment.uncut && (await this.#copy(segment, buffer, durableFrames, rest))) return;
+    await this.#mending.writeAgain(segment, buffer, scan, rest[0]);
+    await this.#keep(segment, buffer, scan.frames);
   }
 
   /** Cuts the file behind `frames`, syncs it and takes it. */
   async #keep(segment: Segment, buffer: Buffer, frames: readonly ScannedFrame[]): Promise<void> {
-    const { disk } = this.#parts;
     const last = frames[frames.length - 1];
     const end = last === undefined ? segment.header.framesAt : last.position + last.length;
     if (!frames.some(frame => frame.count > 0)) {
       // without records it is not needed: the next segment, or the start that follows, carries its first offset on
-      await this.#remove(segment.name);
+      await this.#mending.removeEmpty(segment);
       return;
     }
-    if (end < buffer.length) {
-      const file = await disk.open(segment.path, 'write');
-      try {
-        await file.truncate(end);
-        await file.sync();
-      } finally {
-        await file.close();
-      }
-    }
+    if (end < buffer.length && !segment.uncut) await this.#mending.cut(segment, end);
     indexSegment(segment, buffer, frames);
     this.#take(segment);
   }
 
-  /** What may never have reached the disk goes into a segment of its own, synced, before it is trusted. */
+  /**
+   * What may never have reached the disk goes into a segment of its own, synced, before it is trusted. False when there
+   * is no room for that: then nothing was changed.
+   */
   async #copy(
     segment: Segment,
     buffer: Buffer,
     durable: readonly ScannedFrame[],
     rest: readonly ScannedFrame[],
-  ): Promise<void> {
+  ): Promise<boolean> {
     const { disk, directory, clock, report } = this.#parts;
     const first = rest[0]!.first;
     const sameName = first === segment.firstOffset;
@@ -201,10 +213,17 @@ class Recovery {
       generation: sameName ? segment.header.generation + 1 : 0,
       number: this.#nextSegment++,
       created: clock.now(),
-      previousCrc: durable[durable.length - 1]?.crc ?? segment.header.previousCrc,
+      // one of the same name takes the place of the whole file, with what stands before its first record
+      previousCrc: sameName ? segment.header.previousCrc : durable[durable.length - 1]!.crc,
     };
-    const copied = await writeSegment(disk, directory, header, segment, buffer, rest);
-    if (sameName) await this.#remove(segment.name);
+    let copied: WrittenSegment;
+    try {
+      copied = await writeSegment(disk, directory, header, segment, buffer, rest);
+    } catch (error) {
+      if (!isNoSpace(error)) throw error;
+      return false;
+    }
+    if (sameName) await this.#mending.remove(segment.name);
     else await this.#keep(segment, buffer, durable);
     indexSegment(copied.segment, copied.buffer, copied.frames);
     this.#take(copied.segment);
@@ -215,19 +234,7 @@ class Recovery {
       at: { segment: segment.name, position: rest[0]!.position, offset: first },
       bytes: rest.reduce((sum, frame) => sum + frame.length, 0),
     });
-  }
-
-  async #cutTail(segment: Segment, buffer: Buffer, scan: SegmentScan): Promise<void> {
-    const bytes = buffer.subarray(scan.bad!.position, scan.dataEnd);
-    const { disk, directory, report } = this.#parts;
-    const kept = await copyAside(disk, directory, `${segment.name}.${scan.bad!.position}.cut`, bytes);
-    report({
-      level: 'warn',
-      kind: 'tail_cut',
-      message: `${segment.name}: ${bytes.length} bytes behind offset ${scan.last} are no whole frame (${scan.bad!.what}) and were never known to be synced: cut, kept as ${kept}`,
-      at: { segment: segment.name, frame: scan.bad!.frame, position: scan.bad!.position, offset: scan.last + 1 },
-      bytes: bytes.length,
-    });
+    return true;
   }
 
   /** Damage among what was durable: refused, or, when loss is accepted, all whole frames are saved around it. */
@@ -238,14 +245,13 @@ class Recovery {
     needed: number,
     next: SegmentName | undefined,
   ): Promise<void> {
-    const { disk, directory, acceptLoss } = this.#parts;
     const { name } = segment;
-    await copyAside(disk, directory, name, buffer.subarray(0, Math.max(scan.dataEnd, segment.header.framesAt)));
+    await this.#mending.copyAside(name, buffer.subarray(0, Math.max(scan.dataEnd, segment.header.framesAt)));
     const runs = [scan.frames, ...runsBehind(buffer, segment.header, scan).map(run => run.frames)].filter(run =>
       run.some(frame => frame.count > 0),
     );
     const savedTo = Math.max(scan.last, ...runs.map(run => run[run.length - 1]!.last));
-    const place = scan.bad ?? { frame: scan.frames.length, position: scan.end, what: 'frames are missing' };
+    const place = endOfScan(scan);
     let before = scan.last;
     const lost: OffsetRange[] = [];
     for (const run of runs) {
@@ -265,8 +271,9 @@ class Recovery {
       });
     }
     this.#head = Math.max(needed, savedTo);
-    if (!acceptLoss) return;
-    await this.#saveRuns(segment, buffer, runs, next);
+    if (this.#parts.acceptLoss) await this.#saveRuns(segment, buffer, runs, next);
+    // its last frame is another one now, or nobody knows it
+    this.#before = undefined;
   }
 
   async #saveRuns(
@@ -294,12 +301,14 @@ class Recovery {
       indexSegment(copy.segment, copy.buffer, copy.frames);
       saved.unshift(copy.segment);
     }
-    await this.#remove(segment.name);
+    await this.#mending.remove(segment.name);
     for (const copy of saved) this.#take(copy);
+    if (next !== undefined) this.#lost.push({ from: next.firstOffset, to: next.firstOffset - 1 });
   }
 
   #take(segment: Segment): void {
     segment.sealed = true;
+    this.#before = segment;
     this.#segments.push(segment);
     this.#head = Math.max(this.#head, segment.lastOffset);
   }
@@ -316,6 +325,7 @@ class Recovery {
 
   #missing(to: number, segment: string): void {
     const lost = { from: this.#head + 1, to };
+    this.#before = undefined;
     if (lossWasAccepted(this.#parts.epochs, lost.from, lost.to)) {
       this.#head = to;
       return;
@@ -327,19 +337,11 @@ class Recovery {
 
   async #damaged(damage: Damage, from: number, to: number | undefined): Promise<void> {
     const { disk, directory } = this.#parts;
-    const bytes = await readAll(disk, path.join(directory, damage.segment));
-    await copyAside(disk, directory, damage.segment, bytes);
+    this.#before = undefined;
+    await this.#mending.copyAside(damage.segment, await readAll(disk, path.join(directory, damage.segment)));
     const lost = to === undefined ? undefined : { from, to };
     if (lost !== undefined) this.#lost.push(lost);
     this.#damages.push(lost === undefined ? damage : { ...damage, lost });
     if (to !== undefined) this.#head = Math.max(this.#head, to);
-  }
-
-  async #remove(name: string): Promise<void> {
-    const { disk, directory, files } = this.#parts;
-    await files.forget(path.join(directory, name));
-    await disk.unlink(path.join(directory, name));
-    await disk.unlink(path.join(directory, indexName(name))).catch(() => undefined);
-    await disk.syncDirectory(directory);
   }
 }

@@ -36,6 +36,11 @@ export interface SegmentScan {
   readonly dataEnd: number;
 }
 
+/** Where a scan ends: the bad place, or that of the frame that would come next. */
+export function endOfScan(scan: SegmentScan): BadPlace {
+  return scan.bad ?? { frame: scan.frames.length, position: scan.end, what: 'frames are missing' };
+}
+
 /** Checks the frames of a segment, whose file content is `buffer`, from `from` on. */
 export function scanSegment(
   buffer: Buffer,

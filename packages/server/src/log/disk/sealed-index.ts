@@ -2,6 +2,7 @@ import { crc32 } from 'node:zlib';
 import type { FilterSet } from '@tailrace/protocol';
 import { bloomMayHold } from './bloom.ts';
 import { errorCode } from './disk.ts';
+import { FrameHeader, frameHeaderBytes } from './frame.ts';
 import type { Gate } from './gate.ts';
 import type { IndexCache } from './index-cache.ts';
 import {
@@ -33,28 +34,29 @@ export interface IndexReading {
 }
 
 /**
- * Takes a segment as sealed when its index is there, whole, and made for exactly this file; sets what the segment knows
- * of itself. False when the segment has to be scanned.
+ * Takes a segment as sealed when its index is made for exactly this file; sets what the segment knows of itself. Returns
+ * the footer of an index that is whole and of this segment, also when the file is not as it says: then the segment has to
+ * be scanned, and what the index names was durable all the same.
  */
-export async function openSealed(segment: Segment, reading: IndexReading): Promise<boolean> {
+export async function openSealed(segment: Segment, reading: IndexReading): Promise<IndexFooter | undefined> {
   let index: SealedIndex;
   try {
     index = await SealedIndex.open(segment, reading);
   } catch (error) {
     await segment.files.forget(segment.indexPath);
-    if (error instanceof IndexDamaged || errorCode(error) === 'ENOENT') return false;
+    if (error instanceof IndexDamaged || errorCode(error) === 'ENOENT') return undefined;
     throw error;
   }
   const { footer } = index;
   const { header } = segment;
-  const fits =
+  const belongs =
     footer.generation === header.generation &&
     footer.number === header.number &&
-    footer.firstOffset === header.firstOffset &&
-    footer.length === (await segment.use(file => file.size()));
-  if (!fits) {
+    footer.firstOffset === header.firstOffset;
+  const size = await segment.use(file => file.size());
+  if (!belongs || footer.length !== size || !(await endsWithFrame(segment, footer))) {
     await segment.files.forget(segment.indexPath);
-    return false;
+    return belongs ? footer : undefined;
   }
   segment.lastOffset = footer.lastOffset;
   segment.firstTime = footer.firstTime;
@@ -63,9 +65,23 @@ export async function openSealed(segment: Segment, reading: IndexReading): Promi
   segment.remembered = footer.remembered;
   segment.end = footer.length;
   segment.lastCrc = footer.lastCrc;
+  segment.lastFrameAt = footer.lastFrameAt;
   segment.index = index;
   segment.sealed = true;
-  return true;
+  return footer;
+}
+
+/** Whether the file ends with the frame that its index names: a copy of another time may be of the same length. */
+async function endsWithFrame(segment: Segment, footer: IndexFooter): Promise<boolean> {
+  const buffer = Buffer.alloc(frameHeaderBytes);
+  const got = await segment.use(file => file.read(buffer, 0, buffer.length, footer.lastFrameAt));
+  const frame = new FrameHeader();
+  return (
+    got === buffer.length &&
+    frame.read(buffer, 0, segment.seed) &&
+    frame.crc === footer.lastCrc &&
+    footer.lastFrameAt + frame.length === footer.length
+  );
 }
 
 /** The index of a sealed segment: the Bloom filter in memory, everything else in its file. */

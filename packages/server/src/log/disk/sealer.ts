@@ -7,7 +7,7 @@ import { indexSegment } from './index-segment.ts';
 import { writeIndex } from './index-writer.ts';
 import type { Filling, Preparer } from './preparer.ts';
 import { readAll } from './read-segment.ts';
-import { scanSegment } from './scan.ts';
+import { endOfScan, scanSegment } from './scan.ts';
 import { type IndexReading, SealedIndex } from './sealed-index.ts';
 import type { Segment } from './segment.ts';
 
@@ -53,8 +53,7 @@ export class Sealer {
     const buffer = await readAll(disk, segment.path);
     const scan = scanSegment(buffer, segment.header);
     if (scan.bad !== undefined || scan.end !== segment.end) {
-      const place = scan.bad ?? { frame: scan.frames.length, position: scan.end, what: 'frames are missing' };
-      const damage = { segment: segment.name, offset: scan.last + 1, ...place };
+      const damage = { segment: segment.name, offset: scan.last + 1, ...endOfScan(scan) };
       throw new LogDamaged(directory, [damage], 'Run `tailrace log verify` on the data directory to see all of it.');
     }
     indexSegment(segment, buffer, scan.frames);
@@ -76,7 +75,7 @@ export class Sealer {
       await filling.file.sync();
       await filling.file.close();
     }
-    if (segment.records === 0 || !(segment.index instanceof ActiveIndex)) return;
+    if (segment.records === 0 || segment.uncut || !(segment.index instanceof ActiveIndex)) return;
     await writeIndex(disk, clock, directory, segment);
     segment.index = await SealedIndex.open(segment, reading);
   }

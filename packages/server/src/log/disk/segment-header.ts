@@ -26,7 +26,7 @@ export interface SegmentHeader {
   readonly firstOffset: number;
   /** ms since 1970 UTC. */
   readonly created: number;
-  /** Crc of the last frame of the segment before, 0 for the first. */
+  /** Crc of the last frame of the segment before, 0 for the first: another file in its place does not go unseen. */
   readonly previousCrc: number;
   readonly logId: string;
   readonly secret: Uint8Array;

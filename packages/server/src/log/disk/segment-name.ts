@@ -17,6 +17,13 @@ export interface SegmentName {
   readonly generation: number;
 }
 
+/** The segments among the names in a data directory, in order, of each the newest generation. */
+export function newestSegments(files: readonly string[]): SegmentName[] {
+  const names = files.map(parseSegmentName).filter(name => name !== undefined);
+  names.sort((a, b) => a.firstOffset - b.firstOffset || b.generation - a.generation);
+  return names.filter((name, i) => name.firstOffset !== names[i - 1]?.firstOffset);
+}
+
 export function parseSegmentName(name: string): SegmentName | undefined {
   const match = /^([0-9]{16})\.([0-9]{4,})\.log$/.exec(name);
   if (match === null) return undefined;

@@ -43,6 +43,9 @@ export async function writeSegment(
   try {
     await file.write(buffer, 0, buffer.length, 0);
     await file.sync();
+  } catch (error) {
+    await disk.unlink(temporary).catch(() => undefined);
+    throw error;
   } finally {
     await file.close();
   }

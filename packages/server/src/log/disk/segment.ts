@@ -22,11 +22,15 @@ export class Segment {
   remembered = 0;
   /** Bytes up to the end of the last committed frame. */
   end: number;
-  /** Crc of that frame. */
+  /** Crc of that frame; of the last of the segment before while there is none. */
   lastCrc: number;
+  /** Where that frame begins; 0 while there is none. */
+  lastFrameAt = 0;
   index: SegmentIndex;
   /** Nothing will be added any more. */
   sealed = false;
+  /** Bytes behind `end` could not be kept aside: they stay, and without an index the next start meets them again. */
+  uncut = false;
 
   constructor(files: OpenFiles, directory: string, header: SegmentHeader) {
     this.files = files;

@@ -1,11 +1,11 @@
 import type { FilterSet } from '@tailrace/protocol';
 import type { HotTail } from '../hot-tail.ts';
 import type { TopicInfo } from '../log.ts';
-import type { LogRecord } from '../record.ts';
 import { readRecordsAt } from './frame-reader.ts';
 import type { Gate } from './gate.ts';
 import { firstAtLeast } from './reader.ts';
 import type { Segment } from './segment.ts';
+import type { IndexedTopic } from './segment-index.ts';
 import type { SegmentList } from './segment-list.ts';
 
 /** Topics of all segments in order, each with its newest record; see `Log.topics`. */
@@ -33,7 +33,7 @@ function keepFirst(found: Map<string, TopicInfo>, limit: number): void {
   for (const info of infos) found.set(info.topic, info);
 }
 
-/** The newest `count` records of each matching topic with offset ≤ `to`, in offset order; see `Log.last`. */
+/** Offsets of the newest `count` records of each matching topic with offset ≤ `to`, ascending; see `Log.newest`. */
 export async function newestOfTopics(
   segments: SegmentList,
   gate: Gate,
@@ -41,60 +41,75 @@ export async function newestOfTopics(
   filters: FilterSet,
   count: number,
   to: number,
-): Promise<readonly LogRecord[]> {
-  const found = new Map<string, LogRecord[]>();
-  const result: LogRecord[] = [];
-  for (const topic of filters.exact ?? hot.topics()) {
-    if (filters.exact === null && !filters.matches(topic)) continue;
-    const records: LogRecord[] = [];
-    hot.newest(topic, count, to, records);
-    found.set(topic, records);
-  }
-  const base = hot.base;
+): Promise<Float64Array> {
+  const found = new Map<string, number[]>();
+  for (const topic of filters.exact ?? hot.topics())
+    if (filters.exact !== null || filters.matches(topic)) found.set(topic, hot.newest(topic, count, to));
+  const below = Math.min(to, hot.base);
+  // newest first: an older segment is asked only for what the newer ones do not have
   for (const segment of [...segments.all].reverse()) {
-    if (segment.firstOffset > to || segment.firstOffset > base) continue;
-    const below = Math.min(to, base);
-    for (const topic of filters.exact ?? (await matchingTopics(segment, filters))) {
-      const records = found.get(topic) ?? [];
-      found.set(topic, records);
-      if (records.length >= count || !segment.index.mayHold(topic)) continue;
-      const older = await newestInSegment(segment, gate, topic, count - records.length, below);
-      records.unshift(...older);
+    if (segment.firstOffset > below) continue;
+    for await (const topics of matchingTopics(segment, filters)) {
+      for (const { topic, lastOffset } of topics) {
+        const offsets = found.get(topic) ?? [];
+        if (offsets.length >= count) continue;
+        const older =
+          count === 1 && lastOffset <= below
+            ? [lastOffset]
+            : await newestInSegment(segment, gate, topic, count - offsets.length, below);
+        found.set(topic, [...older, ...offsets]);
+      }
     }
   }
-  for (const records of found.values()) result.push(...records);
-  return result.sort((a, b) => a.offset - b.offset);
+  let length = 0;
+  for (const offsets of found.values()) length += offsets.length;
+  const all = new Float64Array(length);
+  let at = 0;
+  for (const offsets of found.values()) for (const offset of offsets) all[at++] = offset;
+  return all.sort();
 }
 
-async function matchingTopics(segment: Segment, filters: FilterSet): Promise<string[]> {
+/** The topics of a segment that match, page by page. */
+async function* matchingTopics(segment: Segment, filters: FilterSet): AsyncGenerator<readonly IndexedTopic[]> {
   const page = 1000;
-  const matching: string[] = [];
+  if (filters.exact !== null) {
+    for (const topic of filters.exact) {
+      if (!segment.index.mayHold(topic)) continue;
+      const [first] = await segment.index.topics(topic, '', 1);
+      if (first?.topic === topic) yield [first];
+    }
+    return;
+  }
   for (let after = ''; ; ) {
     const topics = await segment.index.topics('', after, page);
-    for (const { topic } of topics) if (filters.matches(topic)) matching.push(topic);
-    if (topics.length < page) return matching;
+    yield topics.filter(({ topic }) => filters.matches(topic));
+    if (topics.length < page) return;
     after = topics[topics.length - 1]!.topic;
   }
 }
 
+/** Offsets of the newest `count` records of the topic with offset ≤ `to`, ascending. */
 async function newestInSegment(
   segment: Segment,
   gate: Gate,
   topic: string,
   count: number,
   to: number,
-): Promise<LogRecord[]> {
+): Promise<number[]> {
   const positions = await segment.index.postings(topic);
   if (positions === undefined) return [];
   let end = positions.length;
   if (to < segment.lastOffset) end = firstAtLeast(positions, await segment.index.frameAt(to + 1));
   // records between that frame's beginning and `to` belong to it as well
-  const records: LogRecord[] = [];
   for (; end < positions.length; end++) {
     const [record] = await readRecordsAt(segment, gate, [positions[end]!]);
     if (record!.offset > to) break;
   }
-  const start = Math.max(0, end - count);
-  records.push(...(await readRecordsAt(segment, gate, Array.from(positions.slice(start, end)))));
-  return records;
+  const offsets: number[] = [];
+  // not all at once: they may be large
+  for (let start = Math.max(0, end - count); start < end; start += 64) {
+    const some = Array.from(positions.slice(start, Math.min(start + 64, end)));
+    for (const { offset } of await readRecordsAt(segment, gate, some)) offsets.push(offset);
+  }
+  return offsets;
 }

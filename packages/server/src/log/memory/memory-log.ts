@@ -1,9 +1,19 @@
 import { type FilterSet, type Message, TailraceError } from '@tailrace/protocol';
 import { type Clock, systemClock } from '../clock.ts';
 import { EpochList, nextEpoch } from '../epoch-list.ts';
-import { HotTail } from '../hot-tail.ts';
+import { HotTail, recordsHeld } from '../hot-tail.ts';
 import { encodedBound, Intake } from '../intake.ts';
-import type { Appended, AppendFailure, Log, LogStatus, Position, Slice, TailListener, TopicInfo } from '../log.ts';
+import type {
+  Appended,
+  AppendFailure,
+  Log,
+  LogCapabilities,
+  LogStatus,
+  Position,
+  Slice,
+  TailListener,
+  TopicInfo,
+} from '../log.ts';
 import { type CommonLogOptions, logDefaults } from '../options.ts';
 import type { PendingAppend } from '../pending-append.ts';
 import { type Random, systemRandom } from '../random.ts';
@@ -22,6 +32,7 @@ export function openMemoryLog(options: MemoryLogOptions = {}): MemoryLog {
 
 export class MemoryLog implements Log {
   readonly id: string;
+  readonly capabilities: LogCapabilities = { durabilities: [] };
   readonly hot: HotTail;
   readonly lost: readonly OffsetRange[] = [];
   head: Position;
@@ -131,11 +142,15 @@ export class MemoryLog implements Log {
     return Promise.resolve({ after: from, records, next, time: this.#timeAt(next) });
   }
 
-  last(filters: FilterSet, count: number, to: number): Promise<readonly LogRecord[]> {
-    const records: LogRecord[] = [];
+  newest(filters: FilterSet, count: number, to: number): Promise<Float64Array> {
+    const offsets: number[] = [];
     for (const topic of filters.exact ?? this.hot.topics())
-      if (filters.exact !== null || filters.matches(topic)) this.hot.newest(topic, count, to, records);
-    return Promise.resolve(records.sort((a, b) => a.offset - b.offset));
+      if (filters.exact !== null || filters.matches(topic)) offsets.push(...this.hot.newest(topic, count, to));
+    return Promise.resolve(Float64Array.from(offsets).sort());
+  }
+
+  recordsAt(offsets: Float64Array, maxBytes: number): Promise<readonly LogRecord[]> {
+    return Promise.resolve(recordsHeld(this.hot, offsets, maxBytes));
   }
 
   positionAt(time: number): Promise<Position> {
@@ -150,6 +165,10 @@ export class MemoryLog implements Log {
 
   endOf(epoch: number): number | undefined {
     return this.#epochs.endOf(epoch, this.head.offset);
+  }
+
+  endedAt(topic: string): number {
+    return this.#intake.ended.endOf(topic);
   }
 
   epochOf(offset: number): number {

@@ -71,6 +71,7 @@ describe('a log that is opened again', () => {
         const [bySequence] = await log.append([message('x', '', { producer: 'p', sequence: i })], 'fsync');
         expect(bySequence).toMatchObject({ offset: i + 1, duplicate: true });
       }
+      expect([log.endedAt('over'), log.endedAt('t/0')]).toEqual([61, 0]);
       expect(await log.append([message('over')], 'fsync')).toMatchObject([{ error: { code: 'topic_ended' } }]);
       expect(log.head.offset).toBe(head);
       await log.close();

@@ -9,6 +9,28 @@ class Inode {
   current: Buffer = Buffer.alloc(0);
   durable: Buffer = Buffer.alloc(0);
   names = 0;
+  /** Sectors that a failed sync did not write: they read as written, and no later sync writes them either. */
+  readonly dropped: Set<number> = new Set();
+
+  /** A sync of what is there now failed, as far as sectors differ. */
+  drop(): void {
+    for (let at = 0; at < this.current.length; at += sectorBytes)
+      if (!this.current.subarray(at, at + sectorBytes).equals(this.durable.subarray(at, at + sectorBytes)))
+        this.dropped.add(at);
+  }
+
+  /** What a sync that succeeds makes durable. */
+  synced(): Buffer {
+    const content = Buffer.from(this.current);
+    for (const at of this.dropped) this.#restore(content, at);
+    return content;
+  }
+
+  #restore(content: Buffer, at: number): void {
+    if (at >= content.length) return;
+    content.fill(0, at, Math.min(at + sectorBytes, content.length));
+    content.set(this.durable.subarray(at, Math.min(at + sectorBytes, content.length)), at);
+  }
 }
 
 interface DirectoryChange {
@@ -29,7 +51,8 @@ export type DiskOperation =
 
 /**
  * A disk that forgets as real ones do. Written sectors become durable by `sync`, names by `syncDirectory`; a power cut
- * keeps of every other sector all, nothing, or a part, and of the changed names a prefix. `boot` gives the disk as one
+ * keeps of every other sector all, nothing, or a part, and of the changed names a prefix. What a failed `sync` did not
+ * write is never written by a later one, although it can be read as long as the machine runs. `boot` gives the disk as one
  * process sees it; after `cut` that process never gets an answer again.
  */
 export class SimulatedDisk {
@@ -41,12 +64,15 @@ export class SimulatedDisk {
   operations = 0;
   /** Called before each operation; may throw what the operation then fails with. */
   fault: ((operation: DiskOperation, file: string) => void) | undefined;
+  /** Operations for which it says true begin, and do not end before `resume`. */
+  stall: ((operation: DiskOperation, file: string) => boolean) | undefined;
   /** Called at each operation, to cut the power at one of them. */
   onOperation: ((count: number) => void) | undefined;
   readonly #random: SeededRandom;
   #names = new Map<string, Inode>();
   #durableNames = new Map<string, Inode>();
   #changes: DirectoryChange[] = [];
+  #stalled: (() => void)[] = [];
   #boots = 0;
 
   constructor(random: SeededRandom) {
@@ -60,6 +86,23 @@ export class SimulatedDisk {
 
   alive(boot: number): boolean {
     return boot === this.#boots;
+  }
+
+  /** Operations that have not ended. */
+  get stalled(): number {
+    return this.#stalled.length;
+  }
+
+  /** Runs `end` at once, or when the operation no longer stalls. */
+  end(operation: DiskOperation, file: string, end: () => void): void {
+    if (this.stall?.(operation, file) === true) this.#stalled.push(end);
+    else end();
+  }
+
+  /** Ends what stalled. */
+  resume(): void {
+    this.stall = undefined;
+    for (const end of this.#stalled.splice(0)) end();
   }
 
   get usedBytes(): number {
@@ -126,7 +169,7 @@ export class SimulatedDisk {
     const content = Buffer.alloc(grown);
     for (let at = 0; at < grown; at += sectorBytes) {
       const end = Math.min(at + sectorBytes, grown);
-      const choice = this.#random.below(8);
+      const choice = inode.dropped.has(at) ? 4 : this.#random.below(8);
       // an eighth of the sectors is torn: the new bytes up to some point, the old ones behind
       const split = choice < 4 ? end : choice < 7 ? at : at + this.#random.below(end - at);
       content.set(durable.subarray(at, end), at);
@@ -134,6 +177,7 @@ export class SimulatedDisk {
     }
     inode.current = content;
     inode.durable = Buffer.from(content);
+    inode.dropped.clear();
   }
 }
 
@@ -229,27 +273,29 @@ class BootedDisk implements Disk {
       machine.fault?.(operation, file);
       result = start();
     } catch (error) {
-      return this.#later(() => {
+      return this.#later(operation, file, () => {
         throw error;
       });
     }
     machine.onOperation?.(machine.operations);
-    return this.#later(() => {
+    return this.#later(operation, file, () => {
       finish?.();
       return result;
     });
   }
 
-  #later<T>(task: () => T): Promise<T> {
+  #later<T>(operation: DiskOperation, file: string, task: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
-      setImmediate(() => {
-        if (!this.#machine.alive(this.#boot)) return;
-        try {
-          resolve(task());
-        } catch (error) {
-          reject(error);
-        }
-      });
+      setImmediate(() =>
+        this.#machine.end(operation, file, () => {
+          if (!this.#machine.alive(this.#boot)) return;
+          try {
+            resolve(task());
+          } catch (error) {
+            reject(error);
+          }
+        }),
+      );
     });
   }
 }
@@ -279,26 +325,31 @@ class SimulatedFile implements DiskFile {
     return this.#run('write', () => {
       const inode = this.#inode;
       const grows = Math.max(0, position + length - inode.current.length);
-      const room = this.#machine.capacity - this.#machine.usedBytes;
+      const room = Math.max(0, this.#machine.capacity - this.#machine.usedBytes);
       const fits = grows > room ? Math.max(0, length - (grows - room)) : length;
       if (position + fits > inode.current.length)
         inode.current = Buffer.concat([inode.current, Buffer.alloc(position + fits - inode.current.length)]);
       inode.current.set(buffer.subarray(start, start + fits), position);
+      for (let at = position - (position % sectorBytes); at < position + fits; at += sectorBytes)
+        inode.dropped.delete(at);
       if (fits < length) throw failure('ENOSPC', this.#name);
     });
   }
 
   sync(): Promise<void> {
-    let snapshot = Buffer.alloc(0);
+    let snapshot: Buffer = Buffer.alloc(0);
     return this.#run(
       'sync',
       () => {
-        snapshot = Buffer.from(this.#inode.current);
+        snapshot = this.#inode.synced();
       },
       () => {
         this.#inode.durable = snapshot;
       },
-    );
+    ).catch((error: unknown) => {
+      this.#inode.drop();
+      throw error;
+    });
   }
 
   truncate(length: number): Promise<void> {

@@ -1,8 +1,8 @@
 import { expect, test } from 'vitest';
-import { type SimulationReport, simulate } from './simulation.ts';
+import { emptyReport, type SimulationReport, simulate } from './simulation.ts';
 
-test('histories of power cuts, kills and closes keep every ack, by seed', { timeout: 60_000 }, async () => {
-  const sum: SimulationReport = { starts: 0, appended: 0, acked: 0, tailsCut: 0, tailsCopied: 0, sealed: 0 };
+test('histories of power cuts, kills, closes and full disks keep every ack, by seed', { timeout: 60_000 }, async () => {
+  const sum = emptyReport();
   const first = Math.floor(Math.random() * 1e9);
   const deadline = performance.now() + 12_000;
   let seeds = 0;
@@ -15,5 +15,7 @@ test('histories of power cuts, kills and closes keep every ack, by seed', { time
   // a simulation in which nothing is torn proves nothing
   expect(sum.tailsCut).toBeGreaterThan(5);
   expect(sum.tailsCopied).toBeGreaterThan(5);
+  expect(sum.tailsRewritten).toBeGreaterThan(5);
+  expect(sum.fullStarts).toBeGreaterThan(20);
   expect(sum.sealed).toBeGreaterThan(100);
 });

@@ -1,4 +1,4 @@
-import { filterSet } from '@tailrace/protocol';
+import { filterSet, isTailraceError } from '@tailrace/protocol';
 import { type DiskLog, openDiskLog, verify } from '../../../src/log/index.ts';
 import type { LogRecord } from '../../../src/log/record.ts';
 import { ManualClock } from '../manual-clock.ts';
@@ -12,7 +12,22 @@ export interface SimulationReport {
   acked: number;
   tailsCut: number;
   tailsCopied: number;
+  tailsRewritten: number;
+  fullStarts: number;
   sealed: number;
+}
+
+export function emptyReport(): SimulationReport {
+  return {
+    starts: 0,
+    appended: 0,
+    acked: 0,
+    tailsCut: 0,
+    tailsCopied: 0,
+    tailsRewritten: 0,
+    fullStarts: 0,
+    sealed: 0,
+  };
 }
 
 const directory = '/simulated';
@@ -23,7 +38,7 @@ const directory = '/simulated';
  * that was never appended; epochs grow. Throws naming the seed.
  */
 export async function simulate(seed: number): Promise<SimulationReport> {
-  const report = { starts: 0, appended: 0, acked: 0, tailsCut: 0, tailsCopied: 0, sealed: 0 };
+  const report = emptyReport();
   try {
     await new Simulation(seed, report).run();
   } catch (error) {
@@ -62,6 +77,7 @@ class Simulation {
     for (let i = 0; i < starts; i++) {
       // a start may die half-way as well
       if (this.#random.chance(0.3)) await this.#brokenStart();
+      if (this.#random.chance(0.2)) await this.#fullStart();
       const log = await this.#open();
       await this.#compare(log);
       await this.#live(log);
@@ -86,6 +102,7 @@ class Simulation {
       onReport: ({ kind, message }) => {
         if (kind === 'tail_cut') this.#report.tailsCut++;
         if (kind === 'tail_copied') this.#report.tailsCopied++;
+        if (kind === 'tail_rewritten') this.#report.tailsRewritten++;
         if (kind === 'fenced') throw new Error(message);
       },
     });
@@ -99,6 +116,27 @@ class Simulation {
     if (log === undefined) return;
     // it had not so many operations: it dies now, before anything was appended
     this.#die();
+  }
+
+  /** A start without room for anything: it serves what is there, takes nothing, and ends in one way or another. */
+  async #fullStart(): Promise<void> {
+    this.#machine.capacity = 0;
+    const died = this.#random.chance(0.3)
+      ? this.#dieAt(1 + this.#random.below(40))
+      : new Promise<void>(() => undefined);
+    const log = await Promise.race([this.#open(), died.then(() => undefined)]);
+    this.#machine.onOperation = undefined;
+    if (log !== undefined) {
+      await this.#compareRecords(log);
+      if (log.status.state !== 'full') throw new Error(`the log is ${log.status.state} on a full disk`);
+      const refused = await log.append([message('t/0', 'full')], 'written').catch((error: unknown) => error);
+      if (!isTailraceError(refused) || refused.code !== 'log_full')
+        throw new Error(`a full disk took ${String(refused)}`);
+      this.#report.fullStarts++;
+      if (this.#random.chance(0.3)) await log.close();
+      else this.#die();
+    }
+    this.#machine.capacity = Number.POSITIVE_INFINITY;
   }
 
   /** Resolves when the machine has died at its n-th operation from now. */
@@ -175,6 +213,16 @@ class Simulation {
   }
 
   async #compare(log: DiskLog): Promise<void> {
+    await this.#compareRecords(log);
+    const { head } = log;
+    const epoch = log.epochOf(head.offset + 1);
+    if (epoch <= this.#epoch) throw new Error(`epoch ${epoch} after ${this.#epoch}`);
+    const before = this.#epoch === 0 ? 0 : log.endOf(this.#epoch);
+    if (before !== (this.#epoch === 0 ? 0 : head.offset)) throw new Error(`epoch ${this.#epoch} ends at ${before}`);
+    this.#epoch = epoch;
+  }
+
+  async #compareRecords(log: DiskLog): Promise<void> {
     const { head } = log;
     if (head.offset < this.#written) throw new Error(`head ${head.offset}, but ${this.#written} was acked`);
     if (head.offset > this.#expected.length)
@@ -192,11 +240,6 @@ class Simulation {
       if (record.offset !== i + 1 || record.id !== this.#expected[i] || text.replace(/\.*$/, '') !== record.id)
         throw new Error(`offset ${record.offset} holds ${record.id}, expected ${this.#expected[i]}`);
     }
-    const epoch = log.epochOf(head.offset + 1);
-    if (epoch <= this.#epoch) throw new Error(`epoch ${epoch} after ${this.#epoch}`);
-    const before = this.#epoch === 0 ? 0 : log.endOf(this.#epoch);
-    if (before !== (this.#epoch === 0 ? 0 : head.offset)) throw new Error(`epoch ${this.#epoch} ends at ${before}`);
-    this.#epoch = epoch;
     // what is there after a start is there for good
     this.#expected.length = head.offset;
     this.#durable = this.#written = head.offset;

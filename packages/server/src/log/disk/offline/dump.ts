@@ -1,15 +1,15 @@
 import * as path from 'node:path';
 import type { FilterSet } from '@tailrace/protocol';
 import type { LogRecord } from '../../record.ts';
-import { LogDamaged } from '../damage.ts';
+import { LogDamaged, notFollowing } from '../damage.ts';
 import type { Disk } from '../disk.ts';
-import { lossWasAccepted, readEpochs } from '../epochs-file.ts';
+import { breakWasAccepted, lossWasAccepted, readEpochs } from '../epochs-file.ts';
 import { frameHeaderBytes } from '../frame.ts';
 import { nodeDisk } from '../node-disk.ts';
 import { readAll, readHeader } from '../read-segment.ts';
 import { decodeRecord, recordLength } from '../record-codec.ts';
-import { scanSegment } from '../scan.ts';
-import { parseSegmentName } from '../segment-name.ts';
+import { endOfScan, scanSegment } from '../scan.ts';
+import { newestSegments } from '../segment-name.ts';
 
 export interface DumpOptions {
   /** First and last offset, inclusive. */
@@ -23,9 +23,8 @@ export interface DumpOptions {
 export async function* dump(directory: string, options: DumpOptions = {}): AsyncGenerator<LogRecord, void, undefined> {
   const { from = 1, to = Number.MAX_SAFE_INTEGER, filters, disk = nodeDisk } = options;
   const epochs = await readEpochs(disk, directory).catch(() => undefined);
-  const names = (await disk.list(directory)).map(parseSegmentName).filter(name => name !== undefined);
-  names.sort((a, b) => a.firstOffset - b.firstOffset || b.generation - a.generation);
-  const newest = names.filter((name, i) => name.firstOffset !== names[i - 1]?.firstOffset);
+  const newest = newestSegments(await disk.list(directory));
+  let before: { readonly name: string; readonly next: number; readonly crc: number } | undefined;
   for (let i = 0; i < newest.length; i++) {
     const { name, firstOffset } = newest[i]!;
     // a copy of a tail overlaps the segment it was taken from when a recovery was cut short: the copy counts
@@ -35,8 +34,13 @@ export async function* dump(directory: string, options: DumpOptions = {}): Async
     const header = await readHeader(disk, file);
     if (typeof header === 'string')
       throw new LogDamaged(directory, [{ segment: name, position: 0, what: header }], hint);
+    const follows = before?.next !== firstOffset || before.crc === header.previousCrc;
+    if (!follows && !breakWasAccepted(epochs, firstOffset))
+      throw new LogDamaged(directory, [{ segment: name, offset: firstOffset, what: notFollowing(before!.name) }], hint);
     const buffer = await readAll(disk, file);
     const scan = scanSegment(buffer, header);
+    const last = scan.frames.findLast(frame => frame.last <= limit);
+    before = last === undefined ? undefined : { name, next: Math.min(scan.last, limit) + 1, crc: last.crc };
     for (const frame of scan.frames) {
       let at = frame.position + frameHeaderBytes;
       for (let r = 0; r < frame.count; r++) {
@@ -47,8 +51,7 @@ export async function* dump(directory: string, options: DumpOptions = {}): Async
     }
     const needed = Math.max(scan.durable, newest[i + 1] === undefined ? 0 : limit);
     if (scan.last < Math.min(needed, to) && !lossWasAccepted(epochs, scan.last + 1, needed)) {
-      const bad = scan.bad ?? { frame: scan.frames.length, position: scan.end, what: 'frames are missing' };
-      throw new LogDamaged(directory, [{ segment: name, offset: scan.last + 1, ...bad }], hint);
+      throw new LogDamaged(directory, [{ segment: name, offset: scan.last + 1, ...endOfScan(scan) }], hint);
     }
   }
 }

@@ -2,11 +2,11 @@ import * as path from 'node:path';
 import type { LogReport } from '../../report.ts';
 import { describeDamage } from '../damage.ts';
 import type { Disk } from '../disk.ts';
-import { openDiskLog } from '../disk-log.ts';
 import { readEpochs, writeEpochs } from '../epochs-file.ts';
 import { epochsFromHeaders } from '../epochs-from-headers.ts';
 import { readIdentity, writeIdentity } from '../identity.ts';
 import { nodeDisk } from '../node-disk.ts';
+import { openDiskLog } from '../open-disk-log.ts';
 import { copyAside } from '../quarantine.ts';
 import { readAll, readHeader } from '../read-segment.ts';
 import { indexName, parseSegmentName } from '../segment-name.ts';
@@ -32,10 +32,9 @@ export async function repair(directory: string, disk: Disk = nodeDisk): Promise<
     await restoreIdentity(disk, directory, steps);
     await restoreEpochs(disk, directory, steps);
     // without its index a segment is scanned, and what is bad in it is met
-    const files = new Set(await disk.list(directory));
-    for (const name of new Set(before.damages.map(damage => damage.segment))) {
-      const index = name.endsWith('.idx') ? name : indexName(name);
-      if (!index.endsWith('.idx') || !files.has(index)) continue;
+    const damaged = new Set(before.damages.map(damage => indexName(damage.segment)));
+    for (const index of await disk.list(directory)) {
+      if (!index.endsWith('.idx') || !damaged.has(index)) continue;
       await disk.unlink(path.join(directory, index));
       steps.push(`removed ${index}, to be built anew`);
     }

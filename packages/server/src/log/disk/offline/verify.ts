@@ -1,8 +1,8 @@
 import * as path from 'node:path';
 import type { ActiveIndex } from '../active-index.ts';
-import type { Damage } from '../damage.ts';
+import { type Damage, notFollowing } from '../damage.ts';
 import type { Disk } from '../disk.ts';
-import { type EpochsFile, lossWasAccepted, readEpochs } from '../epochs-file.ts';
+import { breakWasAccepted, type EpochsFile, lossWasAccepted, readEpochs } from '../epochs-file.ts';
 import { Gate } from '../gate.ts';
 import { type Identity, readIdentity } from '../identity.ts';
 import { IndexCache } from '../index-cache.ts';
@@ -11,10 +11,11 @@ import { nodeDisk } from '../node-disk.ts';
 import { OpenFiles } from '../open-files.ts';
 import { readAll, readHeader } from '../read-segment.ts';
 import { runsBehind } from '../runs.ts';
-import { type SegmentScan, scanSegment } from '../scan.ts';
+import { endOfScan, type ScannedFrame, type SegmentScan, scanSegment } from '../scan.ts';
 import { IndexDamaged, SealedIndex } from '../sealed-index.ts';
 import { Segment } from '../segment.ts';
-import { indexName, parseSegmentName, type SegmentName } from '../segment-name.ts';
+import type { SegmentHeader } from '../segment-header.ts';
+import { indexName, newestSegments, type SegmentName } from '../segment-name.ts';
 
 export interface VerifyReport {
   readonly id: string | undefined;
@@ -43,6 +44,8 @@ class Verification {
   readonly #notes: string[] = [];
   #epochs: EpochsFile | undefined;
   #identity: Identity | undefined;
+  /** The segment that the next must follow; undefined when it is not known how it ended. */
+  #before: { readonly name: string; readonly frames: readonly ScannedFrame[] } | undefined;
   #records = 0;
   #bytes = 0;
   #first = 0;
@@ -58,9 +61,7 @@ class Verification {
     this.#identity = await this.#small('log.json', () => readIdentity(this.#disk, this.#directory));
     this.#epochs = await this.#small('epochs', () => readEpochs(this.#disk, this.#directory));
     const files = await this.#disk.list(this.#directory);
-    const names = files.map(parseSegmentName).filter(name => name !== undefined);
-    names.sort((a, b) => a.firstOffset - b.firstOffset || b.generation - a.generation);
-    const newest = names.filter((name, i) => name.firstOffset !== names[i - 1]?.firstOffset);
+    const newest = newestSegments(files);
     for (let i = 0; i < newest.length; i++)
       await this.#segment(newest[i]!, newest[i + 1], files.includes(indexName(newest[i]!.name)));
     const began = this.#epochs?.starts[this.#epochs.starts.length - 1]?.first ?? 1;
@@ -105,13 +106,16 @@ class Verification {
       const lost = to === undefined ? {} : { lost: { from: name.firstOffset, to } };
       this.#damages.push({ segment: name.name, position: 0, offset: name.firstOffset, what: wrong!, ...lost });
       this.#last = Math.max(this.#last, to ?? 0);
+      this.#before = undefined;
       return;
     }
     if (this.#first === 0) this.#first = header.firstOffset;
     else if (header.firstOffset > this.#last + 1) this.#hole(header.firstOffset - 1, name.name);
+    this.#order(header, name.name);
     const segment = new Segment(this.#files, this.#directory, header);
     const buffer = await readAll(this.#disk, file);
     const scan = scanSegment(buffer, header);
+    this.#before = { name: name.name, frames: scan.frames };
     const index = indexed ? await this.#footer(segment, scan, buffer) : undefined;
     indexSegment(segment, buffer, scan.frames);
     this.#records += segment.records;
@@ -119,6 +123,17 @@ class Verification {
     const whole = this.#frames(segment, buffer, scan, next, index);
     this.#last = Math.max(this.#last, scan.last);
     if (whole && index !== undefined) await this.#compare(segment, index);
+  }
+
+  #order(header: SegmentHeader, name: string): void {
+    const before = this.#before;
+    const first = header.firstOffset;
+    // a copy of a tail overlaps the segment it was taken from when a recovery was cut short: the copy counts
+    const last = before?.frames.findLast(frame => frame.last < first);
+    if (before === undefined || last === undefined || header.previousCrc === last.crc) return;
+    const what = notFollowing(before.name);
+    if (breakWasAccepted(this.#epochs, first)) this.#notes.push(`${name}: ${what}; that was accepted`);
+    else this.#damages.push({ segment: name, offset: first, what });
   }
 
   /** True when every frame that must be there is. */
@@ -142,7 +157,7 @@ class Verification {
       );
       return false;
     }
-    let bad = scan.bad ?? { frame: scan.frames.length, position: scan.end, what: 'frames are missing' };
+    let bad = endOfScan(scan);
     let last = scan.last;
     for (const run of runsBehind(buffer, segment.header, scan)) {
       this.#damage(name, bad, last, run.frames[0]!.first - 1);
@@ -163,11 +178,13 @@ class Verification {
 
   #damage(segment: string, bad: { frame: number; position: number; what: string }, last: number, to: number): void {
     const lost = to > last ? { lost: { from: last + 1, to } } : {};
+    this.#before = undefined;
     this.#damages.push({ segment, ...bad, offset: last + 1, ...lost });
   }
 
   #hole(to: number, segment: string): void {
     const lost = { from: this.#last + 1, to };
+    this.#before = undefined;
     if (lossWasAccepted(this.#epochs, lost.from, lost.to))
       this.#notes.push(`offsets ${lost.from} to ${lost.to} are missing; their loss was accepted`);
     else this.#damages.push({ segment, offset: lost.from, what: 'the records before it are missing', lost });
@@ -181,10 +198,14 @@ class Verification {
       const { footer } = index;
       if (footer.number !== segment.header.number || footer.generation !== segment.header.generation)
         this.#damages.push({ segment: name, what: 'the index belongs to another segment' });
-      else if (footer.length !== buffer.length || (scan.bad === undefined && footer.lastOffset !== scan.last))
+      else if (
+        footer.length !== buffer.length ||
+        (scan.bad === undefined &&
+          (footer.lastOffset !== scan.last || footer.lastCrc !== scan.frames[scan.frames.length - 1]?.crc))
+      )
         this.#damages.push({
           segment: name,
-          what: `the index is for ${footer.length} bytes up to offset ${footer.lastOffset}`,
+          what: `the index is for another segment, of ${footer.length} bytes up to offset ${footer.lastOffset}`,
         });
       else return index;
     } catch (error) {

@@ -1,0 +1,177 @@
+import type { FilterSet } from '@tailrace/protocol';
+import { Gate, type Log, type LogRecord, type Position } from '../log/index.ts';
+import type { Place } from './start.ts';
+
+/** Bytes of lists kept for those who walk over them. */
+const keptBytes = 8 * 1024 * 1024;
+/** What a key and its entry take beside the offsets, about. */
+const entryBytes = 256;
+/** Lists for wildcards that are made at once: making one looks at every topic there is. */
+const makingMax = 2;
+/** No record weighs less. */
+const recordWeightMin = 160;
+
+/** The newest `count` records of each topic that matches, as of `to`. */
+export interface Snapshot {
+  readonly count: number;
+  readonly to: Position;
+}
+
+/** Which records a snapshot consists of. */
+export class NewestList {
+  readonly snapshot: Snapshot;
+  /** Ascending. */
+  readonly offsets: Float64Array;
+
+  constructor(snapshot: Snapshot, offsets: Float64Array) {
+    this.snapshot = snapshot;
+    this.offsets = offsets;
+  }
+
+  get to(): Position {
+    return this.snapshot.to;
+  }
+
+  /** Index of the first offset beyond `offset`. */
+  indexAfter(offset: number): number {
+    let low = 0;
+    let high = this.offsets.length;
+    while (low < high) {
+      const mid = (low + high) >>> 1;
+      if (this.offsets[mid]! <= offset) low = mid + 1;
+      else high = mid;
+    }
+    return low;
+  }
+}
+
+/**
+ * Lists for `from=last` and the policy `last`, shared by all with the same filters. A snapshot is read like everything
+ * else: by a cursor that moves from offset to offset of the list. Nobody holds a list between two steps. With one record
+ * a topic any newer list serves as well: what it leaves out has been read, or is followed by what replaced it.
+ */
+export class Newest {
+  readonly #log: Log;
+  readonly #gate = new Gate(makingMax);
+  readonly #kept = new Map<string, NewestList>();
+  readonly #making = new Map<string, Making>();
+  /** Of the lists kept. */
+  bytes = 0;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  /** The list as of the head, or of one that comes to be meanwhile. */
+  now(filters: FilterSet, count: number): NewestList | Promise<NewestList> {
+    const { head } = this.#log;
+    const key = keyOf(filters, count, head);
+    const list = this.#find(key);
+    return list?.to.offset === head.offset ? list : this.#make(key, filters, count, head);
+  }
+
+  /** The list on which one goes on who reads this snapshot, or a newer one; it may have to be made again. */
+  of(filters: FilterSet, { count, to }: Snapshot): NewestList | Promise<NewestList> {
+    const key = keyOf(filters, count, to);
+    const list = this.#find(key);
+    return list !== undefined && list.to.offset >= to.offset ? list : this.#make(key, filters, count, to);
+  }
+
+  #find(key: string): NewestList | undefined {
+    const list = this.#kept.get(key);
+    if (list === undefined) return undefined;
+    this.#kept.delete(key);
+    this.#kept.set(key, list);
+    return list;
+  }
+
+  #make(key: string, filters: FilterSet, count: number, to: Position): Promise<NewestList> {
+    const running = this.#making.get(key);
+    // all who come before it begins are served by one list
+    if (running !== undefined && (running.to === undefined || running.to >= to.offset)) return running.list;
+    const making = new Making(self => {
+      const collect = (): Promise<NewestList> => this.#collect(self, key, filters, count, to);
+      return filters.exact === null ? this.#gate.run(collect) : collect();
+    });
+    this.#making.set(key, making);
+    return making.list;
+  }
+
+  async #collect(making: Making, key: string, filters: FilterSet, count: number, asked: Position): Promise<NewestList> {
+    const to = count === 1 ? this.#log.head : asked;
+    making.to = to.offset;
+    try {
+      const list = new NewestList({ count, to }, await this.#log.newest(filters, count, to.offset));
+      this.#keep(key, list);
+      return list;
+    } finally {
+      if (this.#making.get(key) === making) this.#making.delete(key);
+    }
+  }
+
+  #keep(key: string, list: NewestList): void {
+    const before = this.#kept.get(key);
+    if (before !== undefined) {
+      if (before.to.offset > list.to.offset) return;
+      this.#drop(key, before);
+    }
+    this.#kept.set(key, list);
+    this.bytes += list.offsets.byteLength + entryBytes;
+    for (const [oldest, old] of this.#kept) {
+      // one that is larger than all may be is kept alone, or it would be made anew for each step
+      if (this.bytes <= keptBytes || old === list) return;
+      this.#drop(oldest, old);
+    }
+  }
+
+  #drop(key: string, list: NewestList): void {
+    this.#kept.delete(key);
+    this.bytes -= list.offsets.byteLength + entryBytes;
+  }
+}
+
+class Making {
+  /** The head when it began; undefined while it waits for its turn. */
+  to: number | undefined = undefined;
+  readonly list: Promise<NewestList>;
+
+  constructor(begin: (self: Making) => Promise<NewestList>) {
+    this.list = begin(this);
+  }
+}
+
+/** With more records a topic a newer list would leave out some in between: it is one of a certain moment. */
+function keyOf(filters: FilterSet, count: number, to: Position): string {
+  return count === 1 ? `1 ${filters.key}` : `${count} ${to.offset} ${filters.key}`;
+}
+
+/** One step over a list. */
+export interface NewestStep {
+  readonly records: readonly LogRecord[];
+  /** The list has been read up to here; its end when nothing of it is left. */
+  readonly next: Place;
+  /** Retention was faster: the records up to here are gone, and reading goes on behind them. */
+  readonly trimmedTo: Position | undefined;
+}
+
+/** Reads what the list has in (`after`, `to`], about `maxBytes`. */
+export async function readNewest(
+  log: Log,
+  list: NewestList,
+  after: number,
+  to: number,
+  maxBytes: number,
+): Promise<NewestStep> {
+  const from = list.indexAfter(after);
+  const end = list.indexAfter(to);
+  const offsets = list.offsets.subarray(from, Math.min(from + Math.ceil(maxBytes / recordWeightMin), end));
+  const records = await log.recordsAt(offsets, maxBytes);
+  const first = records[0];
+  const gone = first === undefined ? offsets.length : offsets.indexOf(first.offset);
+  if (gone > 0) {
+    const trimmedTo = await log.positionOf(Math.max(log.floor, offsets[gone - 1]!));
+    return { records: [], next: trimmedTo, trimmedTo };
+  }
+  const next = from + records.length === end ? list.to : records[records.length - 1]!;
+  return { records, next, trimmedTo: undefined };
+}

@@ -1,0 +1,133 @@
+import type { Clock } from '../clock.ts';
+import { encodedBound } from '../intake.ts';
+import type { PendingAppend } from '../pending-append.ts';
+import type { LogRecord } from '../record.ts';
+import { Batch, BatchBuffers, batchBytes, frameOverhead } from './batch.ts';
+import { frameHeaderBytes } from './frame.ts';
+import type { OpenFiles } from './open-files.ts';
+import { Segment } from './segment.ts';
+
+export interface CommitQueueParts {
+  readonly files: OpenFiles;
+  readonly clock: Clock;
+  readonly directory: string;
+  readonly segmentBytes: number;
+}
+
+/**
+ * Records that wait for their commit, in batches of one write each.
+ *
+ *    add ──► collecting ──► queue ──► next
+ *            (encodes)     (> 1 MiB)
+ *
+ * The place of a batch is fixed as it is collected, since records carry their segment's seed: ahead of what is written by
+ * what is queued.
+ */
+export class CommitQueue {
+  pendingBytes = 0;
+  pendingRecords = 0;
+  readonly #parts: CommitQueueParts;
+  readonly #buffers = new BatchBuffers();
+  // where the next batch will go
+  #segment: Segment;
+  #at: number;
+  #collecting: Batch | undefined;
+  #queue: Batch[] = [];
+
+  constructor(parts: CommitQueueParts, first: Segment) {
+    this.#parts = parts;
+    this.#segment = first;
+    this.#at = first.header.framesAt;
+  }
+
+  get empty(): boolean {
+    return this.#collecting === undefined && this.#queue.length === 0;
+  }
+
+  /** Encodes a record into the newest batch. Hot. */
+  add(record: LogRecord, sync: boolean): void {
+    const bound = encodedBound(record) + frameOverhead;
+    let batch = this.#collecting;
+    if (batch !== undefined && batch.length > 0 && batch.length + bound > batchBytes) {
+      this.#enqueue(batch);
+      batch = undefined;
+    }
+    const at = batch === undefined ? this.#at : batch.position + batch.length;
+    // one empty frame more must fit, for the durable offset at the end; a segment without a record takes any
+    if (at + bound + frameHeaderBytes > this.#parts.segmentBytes && record.offset > this.#segment.firstOffset) {
+      if (batch !== undefined) this.#enqueue(batch);
+      this.planSegment(record.offset);
+      batch = undefined;
+    }
+    batch ??= this.#collect();
+    const before = batch.length;
+    batch.add(record);
+    batch.sync ||= sync;
+    batch.counted += batch.length - before;
+    this.pendingBytes += batch.length - before;
+    this.pendingRecords++;
+  }
+
+  /** Lets `append` wait for the newest batch. Hot. */
+  join(append: PendingAppend, sync: boolean): void {
+    const batch = this.#collecting ?? this.#collect();
+    batch.sync ||= sync;
+    batch.appends.push(append);
+  }
+
+  /** The batch whose turn it is; undefined when nothing waits. */
+  next(): Batch | undefined {
+    if (this.#queue.length === 0 && this.#collecting !== undefined) this.#enqueue(this.#collecting);
+    return this.#queue.shift();
+  }
+
+  /** The batch waits no more: it is committed. */
+  done(batch: Batch): void {
+    this.pendingBytes -= batch.counted;
+    this.pendingRecords -= batch.records.length;
+    this.#buffers.give(batch.buffer);
+  }
+
+  /** Gives up all that waits. */
+  clear(): readonly Batch[] {
+    const batches = this.#collecting === undefined ? this.#queue : [...this.#queue, this.#collecting];
+    this.#queue = [];
+    this.#collecting = undefined;
+    this.pendingBytes = 0;
+    this.pendingRecords = 0;
+    return batches;
+  }
+
+  /** What is added from now on goes into a new segment. */
+  planSegment(firstOffset: number): Segment {
+    const { header } = this.#segment;
+    const { files, directory, clock } = this.#parts;
+    const segment = new Segment(files, directory, {
+      ...header,
+      generation: 0,
+      number: header.number + 1,
+      firstOffset,
+      created: clock.now(),
+    });
+    this.aim(segment, header.framesAt);
+    return segment;
+  }
+
+  /** What is added from now on goes there. Nothing may be waiting. */
+  aim(segment: Segment, at: number): void {
+    this.#segment = segment;
+    this.#at = at;
+  }
+
+  #collect(): Batch {
+    this.#collecting = new Batch(this.#segment, this.#at, this.#buffers.take(), this.#parts.clock.monotonic());
+    return this.#collecting;
+  }
+
+  #enqueue(batch: Batch): void {
+    batch.close();
+    this.#at = batch.position + batch.length;
+    this.#queue.push(batch);
+    this.#collecting = undefined;
+  }
+}

@@ -1,0 +1,135 @@
+import type { FilterSet } from '@tailrace/protocol';
+import { recordsHeld } from '../hot-tail.ts';
+import type { Log, Position, Slice, TopicInfo } from '../log.ts';
+import type { LogRecord } from '../record.ts';
+import type { Reader } from './reader.ts';
+import { IndexDamaged } from './sealed-index.ts';
+import type { Sealer } from './sealer.ts';
+import type { SegmentList } from './segment-list.ts';
+import { newestOfTopics, topicsOf } from './topic-reads.ts';
+
+export interface LogReadsParts {
+  readonly segments: SegmentList;
+  readonly reader: Reader;
+  readonly sealer: Sealer;
+}
+
+/** The reads of a log on disk: from the files, then from the hot tail, whatever retention and sealing do meanwhile. */
+export class LogReads {
+  readonly #log: Pick<Log, 'hot' | 'head' | 'floor' | 'epochOf'>;
+  readonly #parts: LogReadsParts;
+
+  constructor(log: Pick<Log, 'hot' | 'head' | 'floor' | 'epochOf'>, parts: LogReadsParts) {
+    this.#log = log;
+    this.#parts = parts;
+  }
+
+  async read(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice> {
+    const end = Math.min(to, this.#log.head.offset);
+    const from = Math.max(after, this.#log.floor);
+    if (from >= end) return { after: from, records: [], next: from, time: await this.#timeOf(from) };
+    if (from >= this.#log.hot.base) return this.#readHot(from, from, end, filters, maxBytes);
+    const slice = await this.#readDisk(from, Math.min(end, this.#log.hot.base), filters, maxBytes);
+    let budget = maxBytes;
+    for (const record of slice.records) budget -= record.weight;
+    if (slice.after > from || slice.next >= end || (budget <= 0 && slice.records.length > 0)) return slice;
+    // the hot tail goes on where the disk has been read up to
+    const rest = await this.read(slice.next, to, filters, budget);
+    if (rest.after > slice.next) return slice;
+    return { after: from, records: [...slice.records, ...rest.records], next: rest.next, time: rest.time };
+  }
+
+  newest(filters: FilterSet, count: number, to: number): Promise<Float64Array> {
+    const end = Math.min(to, this.#log.head.offset);
+    return this.#despiteRetention(() =>
+      newestOfTopics(this.#parts.segments, this.#parts.reader.gate, this.#log.hot, filters, count, end),
+    );
+  }
+
+  async recordsAt(offsets: Float64Array, maxBytes: number): Promise<readonly LogRecord[]> {
+    const { floor, hot } = this.#log;
+    const { base } = hot;
+    const first = offsets.findIndex(offset => offset > floor);
+    if (first === -1) return [];
+    if (offsets[first]! > base) return recordsHeld(hot, offsets.subarray(first), maxBytes);
+    const end = offsets.findIndex(offset => offset > base);
+    const onDisk = offsets.subarray(first, end === -1 ? offsets.length : end);
+    const records = await this.#despiteRetention(() => this.#parts.reader.recordsAt(onDisk, maxBytes));
+    if (end === -1) return records;
+    // the hot tail goes on where the disk has been read up to
+    let budget = maxBytes;
+    for (const { weight } of records) budget -= weight;
+    const last = records[records.length - 1];
+    if (last !== undefined && (budget <= 0 || last.offset !== offsets[end - 1])) return records;
+    const rest = await this.recordsAt(offsets.subarray(end), budget);
+    return last === undefined || rest[0]?.offset === offsets[end] ? [...records, ...rest] : records;
+  }
+
+  async positionAt(time: number): Promise<Position> {
+    if (this.#log.head.time < time) return this.#log.head;
+    const hot = this.#log.hot.firstSince(time);
+    // when the very first record in memory is new enough, older ones on disk may be too
+    if (hot !== undefined && (this.#log.hot.timeAt(hot.offset - 1) ?? time) < time)
+      return this.positionOf(hot.offset - 1);
+    const first =
+      (await this.#withIndexes(() => this.#parts.reader.firstSince(time))) ?? hot?.offset ?? this.#log.head.offset + 1;
+    return this.positionOf(Math.max(first - 1, this.#log.floor));
+  }
+
+  async positionOf(offset: number): Promise<Position> {
+    return { epoch: this.#log.epochOf(offset), offset, time: await this.#timeOf(offset) };
+  }
+
+  topics(prefix: string, after: string, limit: number): Promise<readonly TopicInfo[]> {
+    return this.#withIndexes(() => topicsOf(this.#parts.segments, prefix, after, limit));
+  }
+
+  #readHot(after: number, from: number, to: number, filters: FilterSet, maxBytes: number): Slice | Promise<Slice> {
+    const records: LogRecord[] = [];
+    const next = this.#log.hot.read(from, to, filters, maxBytes, records);
+    const time = next >= this.#log.head.offset ? this.#log.head.time : this.#log.hot.timeAt(next);
+    if (time !== undefined) return { after, records, next, time };
+    return this.#timeOf(next).then(time => ({ after, records, next, time }));
+  }
+
+  async #readDisk(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice> {
+    for (;;) {
+      const from = Math.max(after, this.#log.floor);
+      try {
+        return await this.#withIndexes(() => this.#parts.reader.read(from, Math.max(from, to), filters, maxBytes));
+      } catch (error) {
+        // retention may have taken the segment away before it was opened
+        if (this.#log.floor <= from) throw error;
+      }
+    }
+  }
+
+  async #timeOf(offset: number): Promise<number> {
+    if (offset >= this.#log.head.offset) return this.#log.head.time;
+    return this.#log.hot.timeAt(offset) ?? (await this.#withIndexes(() => this.#parts.reader.timeOf(offset)));
+  }
+
+  /** Runs a read; when retention took a segment away before it was opened, runs the read again. */
+  async #despiteRetention<T>(read: () => Promise<T>): Promise<T> {
+    for (;;) {
+      const { floor } = this.#log;
+      try {
+        return await this.#withIndexes(read);
+      } catch (error) {
+        if (this.#log.floor === floor) throw error;
+      }
+    }
+  }
+
+  /** Runs a read; when it meets a damaged index, builds that anew from the segment and runs the read again. */
+  async #withIndexes<T>(read: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await read();
+      } catch (error) {
+        if (!(error instanceof IndexDamaged)) throw error;
+        await this.#parts.sealer.rebuild(error.segment, error.message);
+      }
+    }
+  }
+}

@@ -1,0 +1,94 @@
+import { systemClock } from '../clock.ts';
+import { EpochList, nextEpoch } from '../epoch-list.ts';
+import { systemRandom } from '../random.ts';
+import type { Disk } from './disk.ts';
+import { DiskLog, type DiskLogOptions } from './disk-log.ts';
+import { readEpochs } from './epochs-file.ts';
+import { epochsFromHeaders } from './epochs-from-headers.ts';
+import { newIdentity, readIdentity } from './identity.ts';
+import { IndexCache } from './index-cache.ts';
+import { nodeDisk } from './node-disk.ts';
+import { OpenFiles } from './open-files.ts';
+import { Reader } from './reader.ts';
+import { recover } from './recovery.ts';
+import { SegmentList } from './segment-list.ts';
+import { parseSegmentName } from './segment-name.ts';
+import { StartRecord } from './start-record.ts';
+
+/**
+ * Opens the log in a directory: takes it over, recovers it, and begins a new epoch. Rejects when another process owns
+ * the directory, and with LogDamaged when something that was durable is gone (I10). On a full disk it opens all the same,
+ * in the state `full`.
+ */
+export async function openDiskLog(options: DiskLogOptions): Promise<DiskLog> {
+  const disk = options.disk ?? nodeDisk;
+  const clock = options.clock ?? systemClock;
+  const report = options.onReport ?? (() => undefined);
+  const { directory } = options;
+  await disk.makeDirectory(directory);
+  const ownership = await disk.own(directory);
+  try {
+    if (ownership.tookOver)
+      report({ level: 'info', kind: 'owner_replaced', message: `the last owner of ${directory} did not close it` });
+    const started = clock.monotonic();
+    const known = await readIdentity(disk, directory);
+    if (known === undefined) await refuseOrphans(disk, directory);
+    const identity = known ?? newIdentity(options.random ?? systemRandom);
+    const earlier = (await readEpochs(disk, directory)) ?? (await epochsFromHeaders(disk, directory));
+    const acceptLoss = options.acceptLoss ?? false;
+    const files = new OpenFiles(disk);
+    const segments = new SegmentList();
+    const reader = new Reader(segments);
+    const reading = { cache: new IndexCache(), gate: reader.gate };
+    const recovered = await recover({
+      disk,
+      files,
+      reading,
+      clock,
+      directory,
+      identity,
+      epochs: earlier,
+      acceptLoss,
+      report,
+    });
+    const epochs = new EpochList(earlier?.starts ?? []);
+    epochs.begin(nextEpoch(epochs.current?.epoch ?? 0, clock.now()), recovered.head + 1);
+    const lost = [...(earlier?.lost ?? []), ...recovered.lost];
+    const start = new StartRecord({
+      disk,
+      directory,
+      ownership,
+      identity: known === undefined ? identity : undefined,
+      epochs: { starts: epochs.starts, nextSegment: recovered.nextSegment, lost },
+    });
+    await start.write();
+    const log = new DiskLog({
+      options: { ...options, disk, clock },
+      ownership,
+      identity,
+      epochs,
+      start,
+      recovered,
+      files,
+      segments,
+      reader,
+      reading,
+      // a reader from below a place where files do not follow each other may have missed what belongs there
+      lost: lost.map(({ from, to }) => ({ from, to: Math.max(from, to) })),
+    });
+    await log.start();
+    const ms = Math.round(clock.monotonic() - started);
+    const count = recovered.segments.length;
+    report({ level: 'info', kind: 'recovered', message: `${count} segments, head ${recovered.head}, ${ms} ms` });
+    return log;
+  } catch (error) {
+    await ownership.release();
+    throw error;
+  }
+}
+
+async function refuseOrphans(disk: Disk, directory: string): Promise<void> {
+  const orphan = (await disk.list(directory)).find(name => parseSegmentName(name) !== undefined);
+  if (orphan !== undefined)
+    throw new Error(`${directory} has segments such as ${orphan} but no log.json: run \`tailrace log repair\` on it`);
+}
