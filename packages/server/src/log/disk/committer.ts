@@ -3,7 +3,7 @@ import { TailraceError } from '@tailrace/protocol';
 import type { Clock } from '../clock.ts';
 import { encodedBound } from '../intake.ts';
 import type { PendingAppend } from '../pending-append.ts';
-import type { LogRecord } from '../record.ts';
+import type { RecordSource } from '../record.ts';
 import { Batch, BatchBuffers, batchBytes, frameOverhead } from './batch.ts';
 import { type Disk, isNoSpace, type Ownership } from './disk.ts';
 import { finishFrame, frameHeaderBytes, writeFrame } from './frame.ts';
@@ -88,7 +88,7 @@ export class Committer {
   }
 
   /** Encodes a record into the next batch. Hot. */
-  add(record: LogRecord, sync: boolean): void {
+  add(record: RecordSource, offset: number, time: number, sync: boolean): void {
     const bound = encodedBound(record) + frameOverhead;
     let batch = this.#collecting;
     if (batch !== undefined && batch.length > 0 && batch.length + bound > batchBytes) {
@@ -102,12 +102,12 @@ export class Committer {
       (at > this.#planned.header.framesAt || (batch?.length ?? 0) > 0)
     ) {
       if (batch !== undefined) this.#enqueue(batch);
-      this.#planNext(record.offset);
+      this.#planNext(offset);
       batch = undefined;
     }
     batch ??= this.#collect();
     const before = batch.length;
-    batch.add(record);
+    batch.add(record, offset, time);
     batch.sync ||= sync;
     batch.counted += batch.length - before;
     this.pendingBytes += batch.length - before;
@@ -265,13 +265,13 @@ export class Committer {
   }
 
   #commit(batch: Batch): void {
-    if (batch.records.length > 0) {
+    if (batch.count > 0) {
       batch.commitToIndex();
       this.#committed = batch.lastOffset;
       this.commits++;
     }
     this.pendingBytes -= batch.counted;
-    this.pendingRecords -= batch.records.length;
+    this.pendingRecords -= batch.count;
     this.#parts.hooks.onCommit(batch);
     for (const append of batch.appends) append.settle();
     this.#buffers.give(batch.buffer);

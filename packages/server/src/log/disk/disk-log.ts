@@ -297,8 +297,9 @@ export class DiskLog implements Log {
     const sync = durability === 'fsync';
     const append = this.#intake.begin();
     for (let i = 0; i < messages.length; i++) {
-      const record = this.#intake.admit(messages[i]!, append);
-      if (record !== undefined) committer.add(record, sync);
+      const message = messages[i]!;
+      const offset = this.#intake.admit(message, append);
+      if (offset > 0) committer.add(message, offset, this.#intake.time, sync);
       else if ('error' in append.results[i]!) break;
     }
     committer.wait(append, sync);
@@ -336,8 +337,8 @@ export class DiskLog implements Log {
     if (this.head.time < time) return this.head;
     const hot = this.hot.firstSince(time);
     // when the very first record in memory is new enough, older ones on disk may be too
-    if (hot !== undefined && (this.hot.timeAt(hot.offset - 1) ?? time) < time) return this.positionOf(hot.offset - 1);
-    const first = (await this.#withIndexes(() => this.#reader.firstSince(time))) ?? hot?.offset ?? this.head.offset + 1;
+    if (hot !== undefined && (this.hot.timeAt(hot - 1) ?? time) < time) return this.positionOf(hot - 1);
+    const first = (await this.#withIndexes(() => this.#reader.firstSince(time))) ?? hot ?? this.head.offset + 1;
     return this.positionOf(Math.max(first - 1, this.floor));
   }
 
@@ -442,14 +443,13 @@ export class DiskLog implements Log {
 
   /** Hot. */
   #onCommit(batch: Batch): void {
-    const { records } = batch;
-    if (records.length === 0) return;
-    const newest = records[records.length - 1]!;
+    if (batch.count === 0) return;
+    const records = batch.toRecords();
     this.hot.push(records);
-    this.head = { epoch: this.#epochs.current!.epoch, offset: newest.offset, time: newest.time };
+    this.head = { epoch: this.#epochs.current!.epoch, offset: batch.lastOffset, time: batch.lastTime };
     this.#refusedFull = false;
     const { onCommitStats, clock } = this.#options;
-    if (onCommitStats !== undefined) onCommitStats(clock.monotonic() - batch.since, records.length, batch.length);
+    if (onCommitStats !== undefined) onCommitStats(clock.monotonic() - batch.since, batch.count, batch.length);
     for (const listener of this.#listeners) listener.onCommit(records);
   }
 
