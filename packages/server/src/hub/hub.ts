@@ -1,5 +1,5 @@
 import { type FilterSet, type Message, TailraceError } from '@tailrace/protocol';
-import type { Clock, Log, LogRecord, Random } from '../log/index.ts';
+import type { Clock, Log, Random, RecordBatch } from '../log/index.ts';
 import { Blocks, labelKey } from './blocks.ts';
 import { Brake } from './brake.ts';
 import { CatchUp, type LagRule } from './catch-up.ts';
@@ -114,7 +114,7 @@ export class Hub implements CohortHost {
       deadline: options.publishDeadline,
       passOn: message => this.#passOn(message),
     });
-    this.#untail = log.tail({ onCommit: records => this.#dispatch(records) });
+    this.#untail = log.tail({ onCommit: batch => this.#dispatch(batch) });
     this.#unbeat = clock.every(beatMs, () => this.#beat());
   }
 
@@ -278,16 +278,11 @@ export class Hub implements CohortHost {
   }
 
   /** Marks the cohorts that a committed batch concerns. Hot. */
-  #dispatch(records: readonly LogRecord[]): void {
-    const last = records[records.length - 1]!.offset;
-    this.#commits.push(last, this.clock.monotonic());
+  #dispatch(batch: RecordBatch): void {
+    this.#commits.push(batch.last, this.clock.monotonic());
     if (this.#commits.length > 4096) this.#commits = this.#commits.slice(2048);
-    let previous = '';
-    for (const record of records) {
-      if (record.topic === previous) continue;
-      previous = record.topic;
-      this.index.mark(record.topic, record.offset);
-    }
+    const { names, firsts } = batch.topics;
+    for (let t = 0; t < names.length; t++) this.index.mark(names[t]!, batch.offsetAt(firsts[t]!));
   }
 
   #passOn(message: Message): void {

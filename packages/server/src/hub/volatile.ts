@@ -1,5 +1,5 @@
 import type { FilterSet, Message } from '@tailrace/protocol';
-import { type Clock, HotTail, LogRecord } from '../log/index.ts';
+import { type Clock, HotTail, LogRecord, PlainBatch } from '../log/index.ts';
 import { Block, blockBytes, labelKey } from './blocks.ts';
 import type { Encoding } from './encoding.ts';
 
@@ -23,7 +23,7 @@ export class VolatileTail {
 
   push(message: Message): LogRecord {
     const record = new LogRecord(++this.head, this.#clock.now(), message);
-    this.#tail.push([record]);
+    this.#tail.push(new PlainBatch([record]));
     this.#blocks.clear();
     return record;
   }

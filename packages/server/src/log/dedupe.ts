@@ -1,7 +1,6 @@
 import type { Message } from '@tailrace/protocol';
 import type { DedupeOptions } from './options.ts';
 import { logDefaults } from './options.ts';
-import type { LogRecord } from './record.ts';
 
 /** Sequences below the highest of a producer that are still told apart (protocol.md §1). */
 export const producerWindow = 1024;
@@ -57,11 +56,11 @@ export class Dedupe {
     return offset;
   }
 
-  /** Takes a new record. Offsets ascend, except that a producer's order is its own. Hot. */
-  add(record: LogRecord): void {
-    if (record.id !== undefined) this.#ids.add(record.topic, record.id, record.offset, record.time);
-    if (record.producer !== undefined)
-      this.#producers.add(record.by, record.producer, record.sequence!, record.offset, record.time);
+  /** Takes the message of a new record. Offsets ascend, except that a producer's order is its own. Hot. */
+  add(message: DedupeKeys, offset: number, time: number): void {
+    if (message.id !== undefined) this.#ids.add(message.topic, message.id, offset, time);
+    if (message.producer !== undefined)
+      this.#producers.add(message.by, message.producer, message.sequence!, offset, time);
   }
 
   /** Forgets everything above `head`: it was not appended after all. */

@@ -1,5 +1,6 @@
 import type { FilterSet } from '@tailrace/protocol';
 import type { LogRecord } from './record.ts';
+import type { RecordBatch } from './record-batch.ts';
 
 /**
  * The newest committed records in memory, in front of every engine. Everything newer than `base` is here, so a reader
@@ -16,7 +17,7 @@ export class HotTail {
   base: number;
   /** Weight of the records held. */
   bytes = 0;
-  #batches: HotBatch[] = [];
+  #batches: RecordBatch[] = [];
   // batches before #first are dropped; compacted when half the array is dead, so that eviction stays O(1)
   #first = 0;
   readonly #byTopic = new Map<string, TopicTail>();
@@ -27,22 +28,18 @@ export class HotTail {
   }
 
   /** Takes a committed batch; evicts the oldest batches beyond the budget. Hot. */
-  push(records: readonly LogRecord[]): void {
-    if (records.length === 0) return;
-    const topics: string[] = [];
-    let bytes = 0;
-    for (const record of records) {
-      bytes += record.weight;
-      let tail = this.#byTopic.get(record.topic);
+  push(batch: RecordBatch): void {
+    const { names, firsts } = batch.topics;
+    for (let t = 0; t < names.length; t++) {
+      let tail = this.#byTopic.get(names[t]!);
       if (tail === undefined) {
         tail = new TopicTail();
-        this.#byTopic.set(record.topic, tail);
+        this.#byTopic.set(names[t]!, tail);
       }
-      if (tail.newest < records[0]!.offset) topics.push(record.topic);
-      tail.push(record);
+      tail.push(batch, firsts[t]!);
     }
-    this.#batches.push(new HotBatch(records, topics, bytes));
-    this.bytes += bytes;
+    this.#batches.push(batch);
+    this.bytes += batch.weight;
     // the newest batch always stays: what was just committed is about to be delivered
     while (this.bytes > this.maxBytes && this.#batches.length - this.#first > 1) this.#evict();
   }
@@ -63,31 +60,32 @@ export class HotTail {
 
   /** Newest record of a topic held here. */
   newestOf(topic: string): LogRecord | undefined {
-    return this.#byTopic.get(topic)?.last();
+    const [offset] = this.newest(topic, 1, Number.POSITIVE_INFINITY);
+    return offset === undefined ? undefined : this.at(offset);
   }
 
   /** Offsets of the newest `count` records of a topic with offset ≤ `to`, ascending, as far as they are held. */
   newest(topic: string, count: number, to: number): number[] {
     const tail = this.#byTopic.get(topic);
-    if (tail === undefined) return [];
-    const end = tail.indexAfter(to);
-    const offsets: number[] = [];
-    for (let i = Math.max(tail.indexAfter(this.base), end - count); i < end; i++) offsets.push(tail.records[i]!.offset);
-    return offsets;
+    const found: number[] = [];
+    if (tail === undefined) return found;
+    for (let b = tail.end - 1; b >= tail.start && found.length < count; b--) {
+      const batch = tail.batches[b]!;
+      const offsets: number[] = [];
+      for (let i = tail.firsts[b]!; i !== -1 && batch.offsetAt(i) <= to; i = batch.topics.after(i))
+        offsets.push(batch.offsetAt(i));
+      found.unshift(...offsets.slice(found.length - count));
+    }
+    return found;
   }
 
   /** The record at `offset`, when it is held. */
   at(offset: number): LogRecord | undefined {
-    const records = this.#batches[this.#batchAt(offset)]?.records;
-    if (records === undefined) return undefined;
-    let low = 0;
-    let high = records.length;
-    while (low < high) {
-      const mid = (low + high) >>> 1;
-      if (records[mid]!.offset < offset) low = mid + 1;
-      else high = mid;
-    }
-    return records[low]?.offset === offset ? records[low] : undefined;
+    const batch = this.#batches[this.#batchAt(offset)];
+    const index = batch?.indexAfter(offset - 1) ?? 0;
+    return batch !== undefined && index < batch.count && batch.offsetAt(index) === offset
+      ? batch.record(index)
+      : undefined;
   }
 
   topics(): IterableIterator<string> {
@@ -98,37 +96,38 @@ export class HotTail {
   timeAt(offset: number): number | undefined {
     const at = this.#batchAt(offset);
     for (let b = Math.min(at, this.#batches.length - 1); b >= this.#first; b--) {
-      const { records } = this.#batches[b]!;
-      for (let i = records.length - 1; i >= 0; i--) if (records[i]!.offset <= offset) return records[i]!.time;
+      const batch = this.#batches[b]!;
+      const index = batch.indexAfter(offset) - 1;
+      if (index >= 0) return batch.timeAt(index);
     }
     return undefined;
   }
 
-  /** The first record with time ≥ `time`, or undefined when none is held. */
-  firstSince(time: number): LogRecord | undefined {
+  /** Offset of the first record with time ≥ `time`, or undefined when none is held. */
+  firstSince(time: number): number | undefined {
     let low = this.#first;
     let high = this.#batches.length;
     while (low < high) {
       const mid = (low + high) >>> 1;
-      const { records } = this.#batches[mid]!;
-      if (records[records.length - 1]!.time < time) low = mid + 1;
+      const batch = this.#batches[mid]!;
+      if (batch.timeAt(batch.count - 1) < time) low = mid + 1;
       else high = mid;
     }
-    return this.#batches[low]?.records.find(record => record.time >= time);
+    const batch = this.#batches[low];
+    return batch?.offsetAt(batch.indexSince(time));
   }
 
   /** The topics with records in (after, to] that `filters` match, each once, in order of appearance. Hot. */
   matchedTopics(after: number, to: number, filters: FilterSet): readonly string[] {
     const start = this.#batchAt(after + 1);
-    const single = this.#batches[start];
-    if (single !== undefined && single.last >= to && single.topics.length === 1)
-      return filters.matches(single.topics[0]!) ? single.topics : [];
+    const single = this.#batches[start]?.topics.names;
+    if (single?.length === 1 && this.#batches[start]!.last >= to) return filters.matches(single[0]!) ? single : [];
     const seen = new Set<string>();
     const matched: string[] = [];
     for (let b = start; b < this.#batches.length; b++) {
       const batch = this.#batches[b]!;
       if (batch.first > to) break;
-      for (const topic of batch.topics) {
+      for (const topic of batch.topics.names) {
         if (seen.has(topic)) continue;
         seen.add(topic);
         if (filters.matches(topic)) matched.push(topic);
@@ -150,11 +149,12 @@ export class HotTail {
     for (let b = this.#batchAt(after + 1); b < this.#batches.length; b++) {
       const batch = this.#batches[b]!;
       if (batch.first > to) break;
-      if (!matchesAny(batch.topics, filters, memo)) continue;
-      for (const record of batch.records) {
-        if (record.offset <= after) continue;
-        if (record.offset > to) return to;
-        if (!memo.get(record.topic)) continue;
+      const matches = matching(batch.topics.names, filters, memo);
+      if (matches === undefined) continue;
+      const end = batch.last <= to ? batch.count : batch.indexAfter(to);
+      for (let i = batch.first > after ? 0 : batch.indexAfter(after); i < end; i++) {
+        if (!matches[batch.topics.of(i)]) continue;
+        const record = batch.record(i);
         into.push(record);
         bytes += record.weight;
         if (bytes >= maxBytes) return record.offset;
@@ -167,40 +167,38 @@ export class HotTail {
     const tail = this.#byTopic.get(topic);
     if (tail === undefined) return to;
     let bytes = 0;
-    for (let i = tail.indexAfter(after); i < tail.records.length; i++) {
-      const record = tail.records[i]!;
-      if (record.offset > to) return to;
-      into.push(record);
-      bytes += record.weight;
-      if (bytes >= maxBytes) return record.offset;
+    for (let b = tail.batchAfter(after); b < tail.end; b++) {
+      const batch = tail.batches[b]!;
+      if (batch.first > to) break;
+      for (let i = tail.indexAfter(b, after); i !== -1; i = batch.topics.after(i)) {
+        if (batch.offsetAt(i) > to) return to;
+        const record = batch.record(i);
+        into.push(record);
+        bytes += record.weight;
+        if (bytes >= maxBytes) return record.offset;
+      }
     }
     return to;
   }
 
   /** Index of the first batch whose last offset is ≥ `offset`. */
   #batchAt(offset: number): number {
-    let low = this.#first;
-    let high = this.#batches.length;
+    const newest = this.#batches[this.#batches.length - 1];
     // readers are nearly always at the newest batch
-    if (high > low && this.#batches[high - 1]!.first <= offset && this.#batches[high - 1]!.last >= offset)
-      return high - 1;
-    while (low < high) {
-      const mid = (low + high) >>> 1;
-      if (this.#batches[mid]!.last < offset) low = mid + 1;
-      else high = mid;
-    }
-    return low;
+    if (newest !== undefined && newest.first <= offset && newest.last >= offset) return this.#batches.length - 1;
+    return firstEndingAtLeast(this.#batches, this.#first, offset);
   }
 
   #evict(): void {
     const batch = this.#batches[this.#first]!;
     this.#batches[this.#first] = undefined as never;
     this.#first++;
-    this.bytes -= batch.bytes;
+    this.bytes -= batch.weight;
     this.base = batch.last;
-    for (const topic of batch.topics) {
+    for (const topic of batch.topics.names) {
       const tail = this.#byTopic.get(topic)!;
-      if (tail.dropThrough(batch.last)) this.#byTopic.delete(topic);
+      tail.dropFirst();
+      if (tail.start === tail.end) this.#byTopic.delete(topic);
     }
     if (this.#first > 1024 && this.#first * 2 > this.#batches.length) {
       this.#batches = this.#batches.slice(this.#first);
@@ -209,76 +207,85 @@ export class HotTail {
   }
 }
 
-class HotBatch {
-  readonly records: readonly LogRecord[];
-  /** Distinct, in order of appearance. */
-  readonly topics: readonly string[];
-  readonly bytes: number;
-  readonly first: number;
-  readonly last: number;
-
-  constructor(records: readonly LogRecord[], topics: readonly string[], bytes: number) {
-    this.records = records;
-    this.topics = topics;
-    this.bytes = bytes;
-    this.first = records[0]!.offset;
-    this.last = records[records.length - 1]!.offset;
-  }
-}
-
-/** The held records of one topic, oldest first. */
+/** The held batches with records of one topic, oldest first, and where in each its records begin. */
 class TopicTail {
-  records: LogRecord[] = [];
-  #dropped = 0;
+  batches: RecordBatch[] = [];
+  firsts: number[] = [];
+  /** Batches before it are dropped. */
+  start = 0;
 
-  get newest(): number {
-    return this.last()?.offset ?? 0;
+  get end(): number {
+    return this.batches.length;
   }
 
-  last(): LogRecord | undefined {
-    return this.records[this.records.length - 1];
-  }
-
-  push(record: LogRecord): void {
-    this.records.push(record);
-  }
-
-  indexAfter(offset: number): number {
-    let low = this.#dropped;
-    let high = this.records.length;
-    while (low < high) {
-      const mid = (low + high) >>> 1;
-      if (this.records[mid]!.offset <= offset) low = mid + 1;
-      else high = mid;
+  push(batch: RecordBatch, first: number): void {
+    // a literal has room for one, a list that is pushed to for 17: most topics of a wide log are in one batch
+    if (this.batches.length === 0) {
+      this.batches = [batch];
+      this.firsts = [first];
+      return;
     }
-    return low;
+    this.batches.push(batch);
+    this.firsts.push(first);
   }
 
-  /** Drops records up to `offset`; true when none is left. */
-  dropThrough(offset: number): boolean {
-    const start = this.indexAfter(offset);
-    for (let i = this.#dropped; i < start; i++) this.records[i] = undefined as never;
-    this.#dropped = start;
-    if (start === this.records.length) return true;
-    if (start > 256 && start * 2 > this.records.length) {
-      this.records = this.records.slice(start);
-      this.#dropped = 0;
+  /** The first batch that ends above `offset`. */
+  batchAfter(offset: number): number {
+    return firstEndingAtLeast(this.batches, this.start, offset + 1);
+  }
+
+  /** Index in batch `b` of the topic's first record above `offset`, or −1. */
+  indexAfter(b: number, offset: number): number {
+    const batch = this.batches[b]!;
+    if (batch.topics.names.length === 1) {
+      const index = batch.indexAfter(offset);
+      return index < batch.count ? index : -1;
     }
-    return false;
+    let index = this.firsts[b]!;
+    while (index !== -1 && batch.offsetAt(index) <= offset) index = batch.topics.after(index);
+    return index;
+  }
+
+  dropFirst(): void {
+    this.batches[this.start] = undefined as never;
+    this.start++;
+    if (this.start > 256 && this.start * 2 > this.batches.length) {
+      this.batches = this.batches.slice(this.start);
+      this.firsts = this.firsts.slice(this.start);
+      this.start = 0;
+    }
   }
 }
 
-function matchesAny(topics: readonly string[], filters: FilterSet, memo: Map<string, boolean>): boolean {
+function firstEndingAtLeast(batches: readonly RecordBatch[], start: number, offset: number): number {
+  let low = start;
+  let high = batches.length;
+  while (low < high) {
+    const mid = (low + high) >>> 1;
+    if (batches[mid]!.last < offset) low = mid + 1;
+    else high = mid;
+  }
+  return low;
+}
+
+/** Which of the topics match; undefined when none does. */
+function matching(
+  topics: readonly string[],
+  filters: FilterSet,
+  memo: Map<string, boolean>,
+): readonly boolean[] | undefined {
   let any = false;
+  const matches: boolean[] = [];
   for (const topic of topics) {
     let matched = memo.get(topic);
     if (matched === undefined) {
       matched = filters.matches(topic);
       memo.set(topic, matched);
     }
+    matches.push(matched);
     any ||= matched;
   }
-  return any;
+  return any ? matches : undefined;
 }
 
 /** `Log.recordsAt` as far as they are in memory. */

@@ -18,4 +18,5 @@ export {
 } from './options.ts';
 export * from './random.ts';
 export * from './record.ts';
+export * from './record-batch.ts';
 export type { FilePlace, LogReport, OffsetRange } from './report.ts';

@@ -4,7 +4,6 @@ import { Dedupe, tooOld, unseen } from './dedupe.ts';
 import { EndedTopics } from './ended-topics.ts';
 import { type CommonLogOptions, logDefaults } from './options.ts';
 import { PendingAppend } from './pending-append.ts';
-import { LogRecord } from './record.ts';
 
 /**
  * The gate in front of every log: decides whether a message is new, repeated or too late, and gives new ones their
@@ -14,9 +13,10 @@ export class Intake {
   readonly dedupe: Dedupe;
   readonly ended: EndedTopics;
   nextOffset: number;
+  /** Of the newest record, and of those that the append under way makes. */
+  time: number;
   readonly #clock: Clock;
   readonly #recordBytes: number;
-  #lastTime: number;
 
   constructor(options: CommonLogOptions, clock: Clock, head: number, lastTime: number) {
     this.dedupe = new Dedupe(options.dedupe);
@@ -24,40 +24,40 @@ export class Intake {
     this.#recordBytes = Math.min(options.recordBytes ?? logDefaults.recordBytes, logDefaults.recordBytesHard);
     this.#clock = clock;
     this.nextOffset = head + 1;
-    this.#lastTime = lastTime;
+    this.time = lastTime;
   }
 
   /** An append begins; its records share one time, which never falls, so that order by offset and by time is one order. */
   begin(): PendingAppend {
-    this.#lastTime = Math.max(this.#lastTime, this.#clock.now());
+    this.time = Math.max(this.time, this.#clock.now());
     return new PendingAppend();
   }
 
-  /** The next record, or undefined when the message made none: then the append's results say why. Hot. */
-  admit(message: Message, append: PendingAppend): LogRecord | undefined {
+  /** Offset of the record to make, or 0 when the message makes none: then the append's results say why. Hot. */
+  admit(message: Message, append: PendingAppend): number {
     const found = this.dedupe.find(message);
     if (found > unseen) {
       append.results.push({ offset: found, time: this.dedupe.foundTime, duplicate: true });
       if (found > append.until) append.until = found;
-      return undefined;
+      return 0;
     }
     const failure = found === tooOld ? sequenceTooOld(message) : this.#refusal(message, append);
     if (failure !== undefined) {
       append.results.push({ error: failure });
-      return undefined;
+      return 0;
     }
-    const time = this.#lastTime;
-    const record = new LogRecord(this.nextOffset++, time, message);
-    append.results.push({ offset: record.offset, time, duplicate: false });
-    append.until = record.offset;
-    if (record.id !== undefined || record.producer !== undefined) this.dedupe.add(record);
-    if (record.end) this.ended.add(record.topic, record.offset);
-    return record;
+    const { time } = this;
+    const offset = this.nextOffset++;
+    append.results.push({ offset, time, duplicate: false });
+    append.until = offset;
+    if (message.id !== undefined || message.producer !== undefined) this.dedupe.add(message, offset, time);
+    if (message.end) this.ended.add(message.topic, offset);
+    return offset;
   }
 
   rollback(head: number, time: number): void {
     this.nextOffset = head + 1;
-    this.#lastTime = time;
+    this.time = time;
     this.dedupe.rollback(head);
     this.ended.rollback(head);
   }

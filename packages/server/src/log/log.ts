@@ -1,6 +1,7 @@
 import type { FilterSet, Message } from '@tailrace/protocol';
 import type { HotTail } from './hot-tail.ts';
 import type { LogRecord, StoredDurability } from './record.ts';
+import type { RecordBatch } from './record-batch.ts';
 import type { OffsetRange } from './report.ts';
 
 /**
@@ -122,7 +123,7 @@ export interface Slice {
 
 export interface TailListener {
   /** `records` are consecutive and committed; the log's head is the last of them. Must not throw. */
-  onCommit(records: readonly LogRecord[]): void;
+  onCommit(batch: RecordBatch): void;
 }
 
 export interface TopicInfo {

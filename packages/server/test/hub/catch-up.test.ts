@@ -355,7 +355,7 @@ function coldRoom(onReadError: (error: unknown) => void = () => {}): {
   const clock = new SimulatedClock();
   const backing = openMemoryLog({ clock: clock.forLog, hotBytes: 10_000_000 });
   const hot = new HotTail(1500, 0);
-  backing.tail({ onCommit: records => hot.push(records) });
+  backing.tail({ onCommit: batch => hot.push(batch) });
   const reads: HeldRead[] = [];
   const read = (...args: Parameters<Log['read']>): ReturnType<Log['read']> =>
     new Promise((resolve, reject) => {

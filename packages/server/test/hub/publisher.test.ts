@@ -84,7 +84,7 @@ describe('the publisher', () => {
 
   it('passes class `none` on in its place between stored messages, after those before it are committed', async () => {
     const order: string[] = [];
-    log.tail({ onCommit: records => order.push(...records.map(({ topic }) => topic)) });
+    log.tail({ onCommit: batch => order.push(...[...batch.records()].map(({ topic }) => topic)) });
     const pushing = publisher.publish([
       message('a'),
       message('live/1'),

@@ -83,10 +83,10 @@ export function logContract(name: string, subject: ContractSubject): void {
     test('a listener sees each batch in order, with the head at its end, before the append resolves', async () => {
       const seen: string[] = [];
       const stop = log.tail({
-        onCommit(records) {
-          expect(log.head.offset).toBe(records[records.length - 1]!.offset);
-          expect(log.hot.read(records[0]!.offset - 1, log.head.offset, everything, 1e9, [])).toBe(log.head.offset);
-          for (const record of records) seen.push(`commit ${record.offset}`);
+        onCommit(batch) {
+          expect(log.head.offset).toBe(batch.last);
+          expect(log.hot.read(batch.first - 1, log.head.offset, everything, 1e9, [])).toBe(log.head.offset);
+          for (const record of batch.records()) seen.push(`commit ${record.offset}`);
         },
       });
       const appends = ['a', 'b', 'c'].map(async (topic, i) => {
@@ -352,7 +352,7 @@ const questions: fc.Arbitrary<Question[]> = fc.array(
 /** Appends the steps; returns the records that must be there. */
 async function play(log: Log, clock: ManualClock, steps: readonly Step[]): Promise<LogRecord[]> {
   const truth: LogRecord[] = [];
-  const stop = log.tail({ onCommit: records => void truth.push(...records) });
+  const stop = log.tail({ onCommit: batch => void truth.push(...batch.records()) });
   for (const { topics, size, wait } of steps) {
     clock.advance(wait);
     await log.append(

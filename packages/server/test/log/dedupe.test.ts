@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Dedupe, tooOld, unseen } from '../../src/log/dedupe.ts';
-import { LogRecord } from '../../src/log/record.ts';
 import { message } from './messages.ts';
 
 /** What protocol.md §1 says, as plainly as it can be written. */
@@ -34,7 +33,7 @@ describe('de-duplication', () => {
           expect(found).toBe(naive.find(sequence));
           if (found === unseen) {
             naive.seen.set(sequence, i + 1);
-            dedupe.add(new LogRecord(i + 1, 1000 + i, sent));
+            dedupe.add(sent, i + 1, 1000 + i);
             expect(dedupe.find(sent)).toBe(i + 1);
             expect(dedupe.foundTime).toBe(1000 + i);
             near = Math.max(near, sequence);
@@ -47,7 +46,7 @@ describe('de-duplication', () => {
 
   test('remembers the last ids, and the young ones beyond, up to the limit', () => {
     const dedupe = new Dedupe({ ids: 10, ageMs: 1000, limit: 30 });
-    const add = (n: number, time: number) => dedupe.add(new LogRecord(n, time, message('a', '', { id: `${n}` })));
+    const add = (n: number, time: number) => dedupe.add(message('a', '', { id: `${n}` }), n, time);
     const known = (n: number) => dedupe.find(message('a', '', { id: `${n}` })) === n;
     for (let n = 1; n <= 20; n++) add(n, n);
     expect(dedupe.idCount).toBe(20);
@@ -68,9 +67,8 @@ describe('de-duplication', () => {
         sequences.forEach((sequence, i) => {
           const sent = message('a', '', { id: `${sequence}`, producer: 'p', sequence });
           if (dedupe.find(sent) !== unseen) return;
-          const record = new LogRecord(i + 1, 1, sent);
-          dedupe.add(record);
-          if (i + 1 <= head) kept.add(record);
+          dedupe.add(sent, i + 1, 1);
+          if (i + 1 <= head) kept.add(sent, i + 1, 1);
         });
         dedupe.rollback(head);
         for (let sequence = 0; sequence <= 60; sequence++) {
@@ -86,8 +84,7 @@ describe('de-duplication', () => {
 
   test('keeps producers within their number, the least used go first', () => {
     const dedupe = new Dedupe({ producers: 32 });
-    for (let n = 1; n <= 100; n++)
-      dedupe.add(new LogRecord(n, 1, message('a', '', { producer: `p${n}`, sequence: 1 })));
+    for (let n = 1; n <= 100; n++) dedupe.add(message('a', '', { producer: `p${n}`, sequence: 1 }), n, 1);
     expect(dedupe.producerCount).toBeLessThanOrEqual(32);
     expect(dedupe.find(message('a', '', { producer: 'p100', sequence: 1 }))).toBe(100);
     expect(dedupe.find(message('a', '', { producer: 'p1', sequence: 1 }))).toBe(unseen);

@@ -1,10 +1,12 @@
 import { encodedBound } from '../intake.ts';
 import type { PendingAppend } from '../pending-append.ts';
-import type { LogRecord } from '../record.ts';
+import type { RecordSource } from '../record.ts';
+import { BatchTopics } from '../record-batch.ts';
 import type { ActiveIndex, ActiveTopic } from './active-index.ts';
+import { EncodedBatch } from './encoded-batch.ts';
 import { finishFrame, frameHeaderBytes, frameTargetBytes, writeFrame } from './frame.ts';
 import { align8 } from './integers.ts';
-import { encodeRecord } from './record-codec.ts';
+import { encodeRecord, recordEndsTopic, recordIsRemembered, recordOffset, recordTime } from './record-codec.ts';
 import type { Segment } from './segment.ts';
 
 /** Most bytes of one write, unless a single record is larger. */
@@ -29,11 +31,12 @@ export class Batch {
   readonly since: number;
   /** Bytes that count as pending until it is committed. */
   counted = 0;
-  readonly records: LogRecord[] = [];
   readonly appends: PendingAppend[] = [];
-  // beside `records`, one for each
-  readonly #topics: ActiveTopic[] = [];
-  readonly #positions: number[] = [];
+  /** Where in the buffer each record begins. */
+  readonly #places: number[] = [];
+  readonly #topics = new BatchTopics();
+  // of the segment's index, beside the names in #topics
+  readonly #active: ActiveTopic[] = [];
   // frames: where each begins in the buffer, and which record is its first
   readonly #frames: number[] = [];
   readonly #firstOf: number[] = [];
@@ -46,27 +49,44 @@ export class Batch {
     this.since = since;
   }
 
+  /** Records in it. */
+  get count(): number {
+    return this.#places.length;
+  }
+
   get lastOffset(): number {
-    return this.records[this.records.length - 1]!.offset;
+    return this.#offsetAt(this.#places.length - 1);
+  }
+
+  get lastTime(): number {
+    return this.#timeAt(this.#places.length - 1);
   }
 
   /** Hot. */
-  add(record: LogRecord): void {
+  add(record: RecordSource, offset: number, time: number): void {
     const needed = this.length + encodedBound(record) + frameOverhead;
     if (needed > this.buffer.length) this.#enlarge(needed);
     if (this.#open && this.length - this.#frames[this.#frames.length - 1]! >= frameTargetBytes) this.#closeFrame();
     if (!this.#open) {
       this.#frames.push(this.length);
-      this.#firstOf.push(this.records.length);
+      this.#firstOf.push(this.#places.length);
       this.length += frameHeaderBytes;
       this.#open = true;
     }
     const { segment } = this;
-    const topic = (segment.index as ActiveIndex).topic(record.topic);
-    this.#topics.push(topic);
-    this.#positions.push(this.position + this.length);
-    this.records.push(record);
-    this.length = encodeRecord(this.buffer, this.length, record, segment.firstOffset, topic.number, segment.seed);
+    const number = this.#topics.add(record.topic);
+    if (number === this.#active.length) this.#active.push((segment.index as ActiveIndex).topic(record.topic));
+    this.#places.push(this.length);
+    const ahead = offset - segment.firstOffset;
+    this.length = encodeRecord(
+      this.buffer,
+      this.length,
+      record,
+      ahead,
+      time,
+      this.#active[number]!.number,
+      segment.seed,
+    );
   }
 
   /** Nothing more will be added. */
@@ -83,43 +103,61 @@ export class Batch {
 
   /** Tells the segment what has been committed. Hot. */
   commitToIndex(): void {
-    const { segment, records } = this;
+    const { segment, buffer } = this;
     const index = segment.index as ActiveIndex;
-    for (let i = 0; i < records.length; i++) {
-      const record = records[i]!;
-      index.add(this.#topics[i]!, this.#positions[i]!, record.offset, record.time);
-      if (record.id !== undefined || record.producer !== undefined) segment.remembered++;
-      if (record.end) index.ended.push([record.topic, record.offset]);
+    const places = this.#places;
+    for (let i = 0; i < places.length; i++) {
+      const place = places[i]!;
+      const offset = this.#offsetAt(i);
+      const number = this.#topics.of(i);
+      index.add(this.#active[number]!, this.position + place, offset, this.#timeAt(i));
+      if (recordIsRemembered(buffer, place)) segment.remembered++;
+      if (recordEndsTopic(buffer, place)) index.ended.push([this.#topics.names[number]!, offset]);
     }
     for (let f = 0; f < this.#frames.length; f++) {
-      const next = this.#firstOf[f + 1] ?? records.length;
-      index.sparse.add(records[this.#firstOf[f]!]!.offset, this.position + this.#frames[f]!, records[next - 1]!.time);
+      const first = this.#firstOf[f]!;
+      const next = this.#firstOf[f + 1] ?? places.length;
+      index.sparse.add(this.#offsetAt(first), this.position + this.#frames[f]!, this.#timeAt(next - 1));
     }
-    if (segment.records === 0) segment.firstTime = records[0]!.time;
-    segment.records += records.length;
+    if (segment.records === 0) segment.firstTime = this.#timeAt(0);
+    segment.records += places.length;
     segment.lastOffset = this.lastOffset;
-    segment.lastTime = records[records.length - 1]!.time;
+    segment.lastTime = this.lastTime;
     segment.lastFrameAt = this.position + this.#frames[this.#frames.length - 1]!;
     segment.end = this.position + this.length;
+  }
+
+  /** For the hot tail, with bytes of its own: the buffer is used again. Hot. */
+  toRecords(): EncodedBatch {
+    const bytes = Buffer.allocUnsafe(this.length);
+    this.buffer.copy(bytes, 0, 0, this.length);
+    this.#topics.close();
+    return new EncodedBatch(bytes, this.#places, this.#topics, this.segment.firstOffset);
+  }
+
+  #offsetAt(index: number): number {
+    return recordOffset(this.buffer, this.#places[index]!, this.segment.firstOffset);
+  }
+
+  #timeAt(index: number): number {
+    return recordTime(this.buffer, this.#places[index]!);
   }
 
   #closeFrame(): void {
     const at = this.#frames[this.#frames.length - 1]!;
     const first = this.#firstOf[this.#firstOf.length - 1]!;
-    const last = this.records[this.records.length - 1]!;
     const end = align8(this.length);
     // the buffer is used again and again: padding must be written
     this.buffer.fill(0, this.length, end);
     this.length = end;
-    const firstOffset = this.records[first]!.offset;
     writeFrame(
       this.buffer,
       at,
       end,
-      this.records.length - first,
-      firstOffset,
-      last.offset,
-      last.time,
+      this.#places.length - first,
+      this.#offsetAt(first),
+      this.lastOffset,
+      this.lastTime,
       this.segment.seed,
     );
     this.#open = false;

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import { encodedBound } from '../intake.ts';
 import type { PendingAppend } from '../pending-append.ts';
-import type { LogRecord } from '../record.ts';
+import type { RecordSource } from '../record.ts';
 import { Batch, BatchBuffers, batchBytes, frameOverhead } from './batch.ts';
 import { frameHeaderBytes } from './frame.ts';
 import type { OpenFiles } from './open-files.ts';
@@ -45,7 +45,7 @@ export class CommitQueue {
   }
 
   /** Encodes a record into the newest batch. Hot. */
-  add(record: LogRecord, sync: boolean): void {
+  add(record: RecordSource, offset: number, time: number, sync: boolean): void {
     const bound = encodedBound(record) + frameOverhead;
     let batch = this.#collecting;
     if (batch !== undefined && batch.length > 0 && batch.length + bound > batchBytes) {
@@ -54,14 +54,14 @@ export class CommitQueue {
     }
     const at = batch === undefined ? this.#at : batch.position + batch.length;
     // one empty frame more must fit, for the durable offset at the end; a segment without a record takes any
-    if (at + bound + frameHeaderBytes > this.#parts.segmentBytes && record.offset > this.#segment.firstOffset) {
+    if (at + bound + frameHeaderBytes > this.#parts.segmentBytes && offset > this.#segment.firstOffset) {
       if (batch !== undefined) this.#enqueue(batch);
-      this.planSegment(record.offset);
+      this.planSegment(offset);
       batch = undefined;
     }
     batch ??= this.#collect();
     const before = batch.length;
-    batch.add(record);
+    batch.add(record, offset, time);
     batch.sync ||= sync;
     batch.counted += batch.length - before;
     this.pendingBytes += batch.length - before;
@@ -84,7 +84,7 @@ export class CommitQueue {
   /** The batch waits no more: it is committed. */
   done(batch: Batch): void {
     this.pendingBytes -= batch.counted;
-    this.pendingRecords -= batch.records.length;
+    this.pendingRecords -= batch.count;
     this.#buffers.give(batch.buffer);
   }
 

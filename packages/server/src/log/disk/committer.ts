@@ -1,7 +1,7 @@
 import { TailraceError } from '@tailrace/protocol';
 import type { Clock } from '../clock.ts';
 import type { PendingAppend } from '../pending-append.ts';
-import type { LogRecord } from '../record.ts';
+import type { RecordSource } from '../record.ts';
 import type { Batch } from './batch.ts';
 import type { CommitQueue } from './commit-queue.ts';
 import { frameHeaderBytes } from './frame.ts';
@@ -53,8 +53,8 @@ export class Committer {
   }
 
   /** Takes a record into the next batch; `wait` must follow. Hot. */
-  add(record: LogRecord, sync: boolean): void {
-    this.#queue.add(record, sync);
+  add(record: RecordSource, offset: number, time: number, sync: boolean): void {
+    this.#queue.add(record, offset, time, sync);
   }
 
   /**
@@ -160,7 +160,7 @@ export class Committer {
   }
 
   #commit(batch: Batch): void {
-    if (batch.records.length > 0) {
+    if (batch.count > 0) {
       batch.commitToIndex();
       this.#committed = batch.lastOffset;
       this.commits++;

@@ -257,8 +257,9 @@ export class DiskLog implements Log {
     const sync = durability === 'fsync';
     const append = this.#intake.begin();
     for (let i = 0; i < messages.length; i++) {
-      const record = this.#intake.admit(messages[i]!, append);
-      if (record !== undefined) committer.add(record, sync);
+      const message = messages[i]!;
+      const offset = this.#intake.admit(message, append);
+      if (offset > 0) committer.add(message, offset, this.#intake.time, sync);
       else if ('error' in append.results[i]!) break;
     }
     committer.wait(append, sync);
@@ -356,14 +357,13 @@ export class DiskLog implements Log {
 
   /** Hot. */
   #onCommit(batch: Batch): void {
-    const { records } = batch;
-    if (records.length === 0) return;
-    const newest = records[records.length - 1]!;
+    if (batch.count === 0) return;
+    const records = batch.toRecords();
     this.hot.push(records);
-    this.head = { epoch: this.#epochs.current!.epoch, offset: newest.offset, time: newest.time };
+    this.head = { epoch: this.#epochs.current!.epoch, offset: batch.lastOffset, time: batch.lastTime };
     this.#refusedFull = false;
     const { onCommitStats, clock } = this.#options;
-    if (onCommitStats !== undefined) onCommitStats(clock.monotonic() - batch.since, records.length, batch.length);
+    if (onCommitStats !== undefined) onCommitStats(clock.monotonic() - batch.since, batch.count, batch.length);
     for (const listener of this.#listeners) listener.onCommit(records);
   }
 

@@ -69,10 +69,9 @@ export class LogReads {
     if (this.#log.head.time < time) return this.#log.head;
     const hot = this.#log.hot.firstSince(time);
     // when the very first record in memory is new enough, older ones on disk may be too
-    if (hot !== undefined && (this.#log.hot.timeAt(hot.offset - 1) ?? time) < time)
-      return this.positionOf(hot.offset - 1);
+    if (hot !== undefined && (this.#log.hot.timeAt(hot - 1) ?? time) < time) return this.positionOf(hot - 1);
     const first =
-      (await this.#withIndexes(() => this.#parts.reader.firstSince(time))) ?? hot?.offset ?? this.#log.head.offset + 1;
+      (await this.#withIndexes(() => this.#parts.reader.firstSince(time))) ?? hot ?? this.#log.head.offset + 1;
     return this.positionOf(Math.max(first - 1, this.#log.floor));
   }
 

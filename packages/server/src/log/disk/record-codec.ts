@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
 import type { MessageHeaders } from '@tailrace/protocol';
-import { LogRecord } from '../record.ts';
+import { LogRecord, type RecordSource } from '../record.ts';
 
 /**
  * A record inside a frame. It checks itself, so that it can be read alone by its position.
@@ -43,12 +43,16 @@ export const recordFlags: Readonly<Record<RecordFlag, number>> = {
   producer: 0x200,
 };
 
-/** Writes a record and returns where it ends; the buffer must have room for `encodedBound`. Hot. */
+/**
+ * Writes a record and returns where it ends; the buffer must have room for `encodedBound`. `ahead` is its offset less
+ * the segment's first. Hot.
+ */
 export function encodeRecord(
   buffer: Buffer,
   at: number,
-  record: LogRecord,
-  firstOffset: number,
+  record: RecordSource,
+  ahead: number,
+  time: number,
   topicNumber: number,
   seed: number,
 ): number {
@@ -91,9 +95,9 @@ export function encodeRecord(
   buffer.set(data, end);
   end += data.length;
   buffer.writeUInt32LE(end - at, at + 4);
-  buffer.writeUInt32LE(record.offset - firstOffset, at + 8);
+  buffer.writeUInt32LE(ahead, at + 8);
   buffer.writeUInt32LE(topicNumber, at + 12);
-  buffer.writeUIntLE(record.time, at + 16, 6);
+  buffer.writeUIntLE(time, at + 16, 6);
   buffer.writeUInt16LE(flags, at + 22);
   buffer.writeUInt16LE(0, at + 26);
   buffer.writeUInt32LE(data.length, at + 28);
@@ -139,8 +143,16 @@ export function recordEndsTopic(buffer: Buffer, at: number): boolean {
   return (buffer.readUInt16LE(at + 22) & recordFlags.end) !== 0;
 }
 
-/** Reads the record at `at`, whose frame or crc has been checked. Its data is a view into `buffer`. */
-export function decodeRecord(buffer: Buffer, at: number, firstOffset: number): LogRecord {
+/**
+ * Reads the record at `at`, whose frame or crc has been checked. Its data is a view into `buffer`. Who knows the topic
+ * saves its decoding.
+ */
+export function decodeRecord(
+  buffer: Buffer,
+  at: number,
+  firstOffset: number,
+  topic: string = recordTopic(buffer, at),
+): LogRecord {
   const flags = buffer.readUInt16LE(at + 22);
   const end = at + recordLength(buffer, at);
   const dataAt = end - buffer.readUInt32LE(at + 28);
@@ -154,7 +166,7 @@ export function decodeRecord(buffer: Buffer, at: number, firstOffset: number): L
   const producer = flags & recordFlags.producer ? fields.text() : undefined;
   const sequence = flags & recordFlags.producer ? fields.double() : undefined;
   return new LogRecord(recordOffset(buffer, at, firstOffset), recordTime(buffer, at), {
-    topic: recordTopic(buffer, at),
+    topic,
     data: buffer.subarray(dataAt, end),
     contentType,
     event,

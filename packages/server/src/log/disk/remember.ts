@@ -56,7 +56,8 @@ export async function remember(
       let at = frames.at + frameHeaderBytes;
       for (let i = 0; i < frames.header.count; i++) {
         if (recordIsRemembered(frames.buffer, at)) {
-          intake.dedupe.add(decodeRecord(frames.buffer, at, segment.firstOffset));
+          const record = decodeRecord(frames.buffer, at, segment.firstOffset);
+          intake.dedupe.add(record, record.offset, record.time);
         }
         at += recordLength(frames.buffer, at);
       }

@@ -30,7 +30,8 @@ export async function writeSegment(
   for (const frame of frames) {
     let at = frame.position + frameHeaderBytes;
     for (let i = 0; i < frame.count; i++) {
-      batch.add(decodeRecord(content, at, source.firstOffset));
+      const record = decodeRecord(content, at, source.firstOffset);
+      batch.add(record, record.offset, record.time);
       at += recordLength(content, at);
     }
   }

@@ -17,7 +17,8 @@ import type {
 import { type CommonLogOptions, logDefaults } from '../options.ts';
 import type { PendingAppend } from '../pending-append.ts';
 import { type Random, systemRandom } from '../random.ts';
-import type { LogRecord, StoredDurability } from '../record.ts';
+import { LogRecord, type StoredDurability } from '../record.ts';
+import { PlainBatch } from '../record-batch.ts';
 import type { OffsetRange } from '../report.ts';
 
 export interface MemoryLogOptions extends CommonLogOptions {
@@ -90,8 +91,8 @@ export class MemoryLog implements Log {
       return Promise.reject(new TailraceError('overloaded', 'too many records wait for their commit'));
     const append = this.#intake.begin();
     for (const message of messages) {
-      const record = this.#intake.admit(message, append);
-      if (record !== undefined) this.#records.push(record);
+      const offset = this.#intake.admit(message, append);
+      if (offset > 0) this.#records.push(new LogRecord(offset, this.#intake.time, message));
       else if ('error' in append.results[append.results.length - 1]!) break;
     }
     if (append.until <= this.head.offset) {
@@ -117,12 +118,13 @@ export class MemoryLog implements Log {
     this.#pendingBytes = 0;
     if (records.length > 0) {
       const last = records[records.length - 1]!;
-      this.hot.push(records);
+      const batch = new PlainBatch(records);
+      this.hot.push(batch);
       this.head = { epoch: this.#epochs.current!.epoch, offset: last.offset, time: last.time };
       this.#intake.ended.trim(this.floor);
       this.#commits++;
       this.#options.onCommitStats?.(this.#clock.monotonic() - this.#batchSince, records.length, bytes);
-      for (const listener of this.#listeners) listener.onCommit(records);
+      for (const listener of this.#listeners) listener.onCommit(batch);
     }
     for (const append of appends) append.settle();
   }
@@ -156,7 +158,7 @@ export class MemoryLog implements Log {
   positionAt(time: number): Promise<Position> {
     if (this.head.time < time) return Promise.resolve(this.head);
     const first = this.hot.firstSince(time);
-    return this.positionOf(first === undefined ? this.head.offset : first.offset - 1);
+    return this.positionOf((first ?? this.head.offset + 1) - 1);
   }
 
   positionOf(offset: number): Promise<Position> {
@@ -212,7 +214,7 @@ export class MemoryLog implements Log {
     if (age === undefined) return;
     const limit = this.#clock.now() - age;
     const first = this.hot.firstSince(limit);
-    void this.trim(first === undefined ? this.head.offset : first.offset - 1);
+    void this.trim((first ?? this.head.offset + 1) - 1);
   }
 }
 
