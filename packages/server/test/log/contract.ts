@@ -342,7 +342,7 @@ const questions: fc.Arbitrary<Question[]> = fc.array(
     filters: fc.uniqueArray(fc.constantFrom(...filterNames), { minLength: 1, maxLength: 3 }),
     after: fc.nat(100),
     to: fc.nat(120),
-    maxBytes: fc.oneof(fc.constant(1), fc.nat(10_000)),
+    maxBytes: fc.oneof(fc.constantFrom(0, 1), fc.nat(10_000)),
     count: fc.integer({ min: 1, max: 4 }),
     time: fc.integer({ min: -5, max: 200 }),
   }),

@@ -1,6 +1,6 @@
 import type { FilterSet } from '@tailrace/protocol';
 import type { Slice } from '../log.ts';
-import type { LogRecord } from '../record.ts';
+import { LogRecord } from '../record.ts';
 import { frameHeaderBytes } from './frame.ts';
 import { FrameReader, readRecordsAt } from './frame-reader.ts';
 import { Gate } from './gate.ts';
@@ -44,7 +44,8 @@ export class Reader {
    */
   async read(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice> {
     let cursor = after;
-    let budget = maxBytes;
+    // a stretch without a match must not look like one that used its budget up
+    let budget = Math.max(1, maxBytes);
     const records: LogRecord[] = [];
     while (cursor < to && (budget > 0 || records.length === 0)) {
       const segment = this.#segments.holding(cursor + 1);
@@ -200,11 +201,17 @@ export class Reader {
     const frames = new FrameReader(segment, this.gate, from);
     let bytes = 0;
     let last = 0;
+    let chunk = frames.buffer;
+    let chunkStart = into.length;
     while (await frames.next()) {
-      const { header } = frames;
+      const { header, buffer } = frames;
+      if (buffer !== chunk) {
+        letGo(chunk, into, chunkStart);
+        chunk = buffer;
+        chunkStart = into.length;
+      }
       if (header.last <= after) continue;
       if (header.first > to) break;
-      const { buffer } = frames;
       this.#walk(frames, segment, at => {
         const offset = recordOffset(buffer, at, segment.firstOffset);
         if (offset > to) return false;
@@ -217,9 +224,11 @@ export class Reader {
       });
       if (bytes >= maxBytes) {
         this.#keepBookmark(segment, last, last === header.last ? frames.position + header.length : frames.position);
+        letGo(chunk, into, chunkStart);
         return last;
       }
     }
+    letGo(chunk, into, chunkStart);
     return to;
   }
 
@@ -249,6 +258,17 @@ export class Reader {
 function bookmark(segment: Segment, offset: number): string {
   // two segments meet at one offset, at different positions
   return `${segment.header.number}.${offset}`;
+}
+
+/** Where few records of a chunk are wanted, from `start` on, they are copied: as views they would keep all of it. */
+function letGo(chunk: Buffer, records: LogRecord[], start: number): void {
+  let wanted = 0;
+  for (let i = start; i < records.length; i++) wanted += records[i]!.weight;
+  if (wanted * 4 >= chunk.length) return;
+  for (let i = start; i < records.length; i++) {
+    const record = records[i]!;
+    records[i] = new LogRecord(record.offset, record.time, { ...record, data: Buffer.from(record.data) });
+  }
 }
 
 export function firstAtLeast(ascending: PostingList, value: number): number {
