@@ -53,13 +53,15 @@ describe('the settings', () => {
 
   test('limits on input have the defaults that the protocol has', () => {
     const { limits } = defaultConfig();
+    // the classes of durability are the engine's, not a setting
+    const { durabilities: _, ...expected } = defaultInputLimits;
     expect({
       topicBytes: limits.topic,
       topicLevels: limits.levels,
       filters: limits.filters,
       message: limits.message,
       messageHeaders: limits.messageHeaders,
-    }).toEqual(defaultInputLimits);
+    }).toEqual(expected);
   });
 
   test('one config cannot be changed through another', () => {
