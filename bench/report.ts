@@ -53,9 +53,10 @@ export function renderScenario(result: ScenarioResult): string {
   for (const figure of figures) {
     let label = figure;
     for (const { name, samples } of result.entries) {
+      if (!samples.some(({ figures }) => figure in figures)) continue;
       const spread = spreadOf(samples.map(sample => sample.figures[figure]));
-      if (spread === undefined) continue;
-      rows.push([label, name, format(spread.min), format(spread.median), format(spread.max)]);
+      if (spread === undefined) rows.push([label, name, 'no samples', '', '']);
+      else rows.push([label, name, format(spread.min), format(spread.median), format(spread.max)]);
       label = '';
     }
   }
@@ -137,17 +138,20 @@ function remarks({ error, samples }: EntryResult): string[] {
 }
 
 function spreadOf(values: readonly (number | undefined)[]): Spread | undefined {
-  const sorted = values
-    .filter((value): value is number => value !== undefined && !Number.isNaN(value))
-    .sort((a, b) => a - b);
+  const sorted = values.filter(isMeasured).sort((a, b) => a - b);
   if (sorted.length === 0) return undefined;
   const middle = sorted.length >> 1;
   const median = sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2;
   return { min: sorted[0]!, median, max: sorted.at(-1)! };
 }
 
+/** A quantile of nothing is NaN, and null when it came from the load process: JSON has no NaN. */
+function isMeasured(value: number | null | undefined): value is number {
+  return Number.isFinite(value);
+}
+
 function quotient(a: number | undefined, b: number | undefined): number | undefined {
-  return a === undefined || b === undefined ? undefined : a / b;
+  return isMeasured(a) && isMeasured(b) ? a / b : undefined;
 }
 
 function align(rows: string[][], leftColumns = 2): string[] {

@@ -36,17 +36,23 @@ const packageImports: Readonly<Record<string, RegExp>> = {
 };
 
 const importPattern = /(?:\bfrom\s*|\bimport\s*\(?\s*)(["'])([^"'\n]+)\1/g;
+/** What is put together at run time could be any file. */
+const computedImport = /\bimport\s*\(\s*(?!(["'])[^"'\n]+\1\s*[,)])[^\n]*/g;
 
 /** One sentence for each import that runs upwards or out of its house. */
 export function importFaults(files: readonly SourceFile[]): string[] {
-  return files.flatMap(file =>
-    [...file.code.matchAll(importPattern)].flatMap(match => {
+  return files.flatMap(file => [
+    ...[...file.code.matchAll(importPattern)].flatMap(match => {
       const fault = judge(file.path, match[2]!);
       return fault === undefined
         ? []
         : [`${file.path}:${lineAt(file.code, match.index)} imports "${match[2]}": ${fault}`];
     }),
-  );
+    ...[...file.code.matchAll(computedImport)].map(
+      ({ index, 0: text }) =>
+        `${file.path}:${lineAt(file.code, index)} has ${text.trim()}: import() takes a quoted name, so that its direction can be read`,
+    ),
+  ]);
 }
 
 function judge(path: string, specifier: string): string | undefined {

@@ -75,6 +75,43 @@ describeInBrowser('the live page', () => {
     await page.waitForSelector('#filter-error', { state: 'hidden' });
   });
 
+  it('shows only what the filter matches after it was changed, also what came before', async () => {
+    for (let n = 1; n <= 3; n++) {
+      await publish('news/a', n);
+      await publish('other/a', n);
+    }
+    await rowCount(6);
+    await page.fill('#filter', 'news/+');
+    await page.click('#filter-form button');
+    await until(`document.querySelector('.message[data-topic="other/a"]') === null`);
+    await status('live');
+    await publish('other/a', 4);
+    await publish('news/a', 4);
+    await rowCount(4);
+    expect((await rows()).map(({ topic, data }) => [topic, data])).toEqual(
+      ['1', '2', '3', '4'].map(data => ['news/a', data]),
+    );
+
+    await page.fill('#filter', 'nobody/#');
+    await page.click('#filter-form button');
+    await until(`document.getElementById('empty-text').textContent === 'Nothing that matches nobody/# yet.'`);
+    await page.waitForSelector('#empty');
+    expect(await rows()).toEqual([]);
+    expect(complaints).toEqual([]);
+  });
+
+  it('goes on with its filter when the new one is refused', async () => {
+    await publish('news/a', 1);
+    await rowCount(1);
+    await page.fill('#filter', 'a/#/b');
+    await page.click('#filter-form button');
+    await page.waitForSelector('#filter-error:not([hidden])');
+    expect(await page.textContent('#filter-error')).toMatch(/so it can only be the last level; still reading #$/);
+    await publish('news/a', 2);
+    await rowCount(2);
+    expect((await rows()).map(({ data }) => data)).toEqual(['1', '2']);
+  });
+
   it('shows the messages missed during a cut once each, in order, after resuming', async () => {
     await publish('a/1', 'before');
     await rowCount(1);

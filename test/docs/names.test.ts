@@ -73,3 +73,17 @@ test('docs/operations.md explains every metric of a running server, and no other
   expect(exported.size).toBeGreaterThan(10);
   expect([...explained].sort()).toEqual([...exported].sort());
 });
+
+test('docs/operations.md has every limit on input, with the default and the status of its error', () => {
+  const { text } = written.find(({ path }) => path === 'docs/operations.md')!;
+  const section = text.slice(text.indexOf('\n## Limits\n'), text.indexOf('\n## Metrics\n'));
+  const rows = [...section.matchAll(/^\| [^|]+ \| `([\w.]+)` \| `(\w+)` \| ([^|]+) \|/gm)];
+  const stated = new Map(rows.map(([, name, shown]) => [name!, shown!]));
+  const limits = settings.filter(({ name }) => name.startsWith('limits.') || stated.has(name));
+  expect(Object.fromEntries(stated)).toEqual(Object.fromEntries(limits.map(({ name, shown }) => [name, shown])));
+  const errors = [...section.matchAll(/\b(?:close code 4)?([45]\d\d) `([a-z_]+)`(?: or `([a-z_]+)`)?/g)];
+  expect(errors.length).toBeGreaterThan(10);
+  for (const [, status, ...codes] of errors)
+    for (const code of codes.filter(name => name !== undefined))
+      expect(errorTable[code as keyof typeof errorTable].status, code).toBe(Number(status));
+});

@@ -197,13 +197,20 @@ export const errorTable = {
     title: 'Not committed within the deadline',
     retry: 'later',
     outcome: 'unknown',
-    help: 'The publish was handed to the log and not committed within `publish.deadline`. It may still commit: publish it again with the same id.',
+    help: 'The publish was handed to the log and not committed within the deadline that it named, or `publish.deadline`. It may still commit: publish it again with the same id.',
   },
   durability_unsupported: {
     status: 400,
     title: 'Durability class not offered',
     retry: 'never',
     help: 'Durability is `fsync`, `written` or `none`, as far as the engine offers it: `durabilities` in `GET /v1` lists them. The engine `memory` keeps nothing over a restart and offers only `none`; leave the field out to have what it can do.',
+  },
+  // reading
+  log_damaged: {
+    status: 500,
+    title: 'The log is damaged here',
+    retry: 'later',
+    help: 'Bytes of the log are not what was written, so nothing of them is served. `detail` names segment, frame and offset. What comes before the damage was served, publishing and live delivery go on. Reading goes past it once the operator has run `tailrace log repair`; from then on `gap` tells what is lost. See docs/operations.md.',
   },
   // connections
   too_many_connections: {

@@ -1,3 +1,4 @@
+import { checkDeadline } from './deadline.ts';
 import type { Envelope } from './envelope.ts';
 import { type ErrorPlace, type Problem, TailraceError } from './errors.ts';
 import { checkHeartbeat } from './heartbeat.ts';
@@ -47,6 +48,8 @@ export type ClientFrame =
   | {
       readonly type: 'publish';
       readonly ref: Ref | undefined;
+      /** ms for its answer; undefined: as long as the server allows. */
+      readonly deadline: number | undefined;
       readonly messages: readonly Message[];
       readonly total: number;
       readonly failed: TailraceError | undefined;
@@ -112,13 +115,15 @@ export type PublishResult =
 export interface FrameLimits extends InputLimits {
   /** Messages of one `publish` frame, items of one `subscribe`, labels of one `unsubscribe`. */
   readonly items: number;
+  /** Longest deadline that a publish may name, ms. */
+  readonly deadline: number;
 }
 
 const frameFields: Readonly<Record<string, readonly string[]>> = {
   connect: ['type', 'ref', 'token', 'previous', 'client', 'heartbeat', 'subscribe'],
   subscribe: ['type', 'ref', 'subscriptions'],
   unsubscribe: ['type', 'ref', 'subs'],
-  publish: ['type', 'ref', 'messages'],
+  publish: ['type', 'ref', 'deadline', 'messages'],
   refresh: ['type', 'ref', 'token'],
   ack: ['type', 'ref', 'sub', 'cursor', 'deliveries', 'outcome', 'retryAfter'],
   ping: ['type', 'ref'],
@@ -244,6 +249,7 @@ function readPublish(
   text: string,
   limits: FrameLimits,
 ): ClientFrame {
+  const deadline = frame.deadline === undefined ? undefined : checkDeadline(frame.deadline, limits.deadline);
   const items = checkItems(frame.messages, 'messages', limits);
   const spans = rawElements(text, rawMember(text, 0, 'messages')!.start);
   const messages: Message[] = [];
@@ -252,10 +258,10 @@ function readPublish(
       messages.push(parseMessage(items[index], text, spans[index]!.start, limits));
     } catch (error) {
       if (!(error instanceof TailraceError)) throw error;
-      return { type: 'publish', ref, messages, total: items.length, failed: error.placed({ index }) };
+      return { type: 'publish', ref, deadline, messages, total: items.length, failed: error.placed({ index }) };
     }
   }
-  return { type: 'publish', ref, messages, total: items.length, failed: undefined };
+  return { type: 'publish', ref, deadline, messages, total: items.length, failed: undefined };
 }
 
 /** The body of a POST to /v1/sse or /v1/poll (§6). */

@@ -1,5 +1,6 @@
 export * from './content-type.ts';
 export * from './cursor.ts';
+export * from './deadline.ts';
 export * from './durability.ts';
 export * from './envelope.ts';
 export * from './errors.ts';

@@ -316,15 +316,21 @@ function optionalSequence(value: unknown): number | undefined {
 
 function optionalBoolean(field: string, value: unknown): boolean {
   if (value === undefined) return false;
-  if (typeof value !== 'boolean')
-    throw fieldError('bad_request', field, `must be true or false, not ${describe(value)}`);
-  return value;
+  if (typeof value === 'boolean') return value;
+  // in a query or a header everything is a string: only the text says what is wrong with it
+  const found = typeof value === 'string' ? JSON.stringify(value.slice(0, 64)) : describe(value);
+  throw fieldError('bad_request', field, `must be true or false, not ${found}`);
 }
 
 function optionalDurability(value: unknown, limits: InputLimits): Durability | undefined {
   if (value === undefined) return undefined;
   if (typeof value !== 'string' || !durabilities.includes(value as Durability)) {
-    throw fieldError('durability_unsupported', 'durability', `is one of ${durabilities.join(', ')}`);
+    const found = typeof value === 'string' ? JSON.stringify(value.slice(0, 64)) : describe(value);
+    throw fieldError(
+      'bad_request',
+      'durability',
+      `${found} is no durability class: it is one of ${durabilities.join(', ')}`,
+    );
   }
   if (!limits.durabilities.includes(value as Durability)) {
     throw fieldError(

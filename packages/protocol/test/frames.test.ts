@@ -10,7 +10,7 @@ import {
   parseStreamRequest,
 } from '../src/index.ts';
 
-const limits: FrameLimits = { ...defaultInputLimits, items: 4 };
+const limits: FrameLimits = { ...defaultInputLimits, items: 4, deadline: 3000 };
 
 function parse(frame: unknown): ClientFrame {
   return parseClientFrame(typeof frame === 'string' ? frame : JSON.stringify(frame), limits);
@@ -71,6 +71,18 @@ describe('client frames', () => {
     ]);
   });
 
+  it('may name the deadline of a publish', () => {
+    for (const deadline of [undefined, 10, 3000])
+      expect(parse({ type: 'publish', deadline, messages: [] })).toEqual({
+        type: 'publish',
+        ref: undefined,
+        deadline,
+        messages: [],
+        total: 0,
+        failed: undefined,
+      });
+  });
+
   it('carry messages verbatim, up to the first that is bad', () => {
     const frame = parse(
       '{"messages": [ {"topic":"a","data":12345678901234567890} , {"data": {"x" :1}, "topic":"b"},{"topic":"$x","data":1},{"topic":"c","data":1}],"type":"publish"}',
@@ -101,6 +113,10 @@ describe('client frames', () => {
     [{ type: 'refresh', token: 'x' }, 'unsupported'],
     [{ type: 'publish' }, 'bad_request'],
     [{ type: 'publish', messages: {} }, 'bad_request'],
+    [{ type: 'publish', messages: [], deadline: 9 }, 'bad_request'],
+    [{ type: 'publish', messages: [], deadline: 3001 }, 'bad_request'],
+    [{ type: 'publish', messages: [], deadline: '50' }, 'bad_request'],
+    [{ type: 'publish', messages: [], dedline: 50 }, 'unknown_field'],
     [{ type: 'publish', messages: [1, 2, 3, 4, 5] }, 'payload_too_large'],
     [{ type: 'subscribe', subscriptions: 'a' }, 'bad_request'],
     [{ type: 'unsubscribe', subs: [1] }, 'bad_request'],

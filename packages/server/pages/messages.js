@@ -22,6 +22,12 @@ export class MessageList {
     this.#push(() => row('divider', kind, span('', text)));
   }
 
+  /** Takes everything away, also what was not drawn yet. */
+  clear() {
+    this.#waiting.length = 0;
+    this.#list.replaceChildren();
+  }
+
   #push(make) {
     this.#waiting.push(make);
     // in a hidden tab no frame comes; what would not be kept need not wait

@@ -19,6 +19,8 @@ let recovered;
 let status = 'connecting';
 /** The stream was open before: the next `subscribed` is a resume. */
 let opened = false;
+/** How often a filter was asked for. */
+let turns = 0;
 
 const stream = new Stream({
   status: showStatus,
@@ -57,26 +59,54 @@ async function start() {
   showDemo();
   showCut();
   new Figures(element).start();
-  await showHistory();
+  await read(filter);
+}
+
+/** Shows what `wanted` matches and nothing else: the newest messages that are there already, and on from right behind them. */
+async function read(wanted) {
+  const turn = ++turns;
+  let past;
+  try {
+    past = await newest(wanted);
+  } catch (error) {
+    if (turn === turns) showTrouble(`${error.message}; still reading ${filter}`);
+    return;
+  }
+  // the filter was changed once more meanwhile
+  if (turn !== turns) return;
+  filter = wanted;
+  list.clear();
+  showEmpty();
+  if (watch !== undefined) {
+    watch.stop().catch(() => {}); // what it saw went through the old filter
+    watch = new Watch(filter, stream.cursor, showCut);
+    list.divider('cut here', 'cut');
+    showCut();
+    return;
+  }
+  check.forget();
+  for (const message of past.messages) {
+    check.take(message);
+    showMessage(message, 'earlier');
+  }
+  stream.cursor = past.cursor ?? stream.cursor;
+  opened = false;
   stream.open(filter);
 }
 
-/** The newest messages that are there already; reading goes on right behind them. */
-async function showHistory() {
+/** The newest messages of a filter, oldest first, and the cursor behind them. Throws what the server refuses for good. */
+async function newest(filter) {
   try {
     const query = new URLSearchParams({ filter, order: 'newest', limit: historyMax });
     const response = await fetch(`/v1/log?${query}`);
-    if (!response.ok) return;
-    const lines = (await response.text()).trim().split('\n').map(JSON.parse);
-    const { cursor } = lines.pop();
-    for (const message of lines.reverse()) {
-      check.take(message);
-      showMessage(message, 'earlier');
-    }
-    stream.cursor = cursor;
+    if (response.status === 400) return Promise.reject(new Error((await response.json()).detail));
+    const lines = response.ok ? (await response.text()).trim().split('\n').map(JSON.parse) : [];
+    const { done, cursor } = lines.pop() ?? {};
+    if (done) return { messages: lines.reverse(), cursor };
   } catch {
-    // without history the stream begins now
+    // no server answers: the stream tries until one does
   }
+  return { messages: [] };
 }
 
 function showMessage(message, mark) {
@@ -109,17 +139,8 @@ async function resume() {
 
 function changeFilter(event) {
   event.preventDefault();
-  const wanted = element('filter').value.trim();
   element('filter-error').hidden = true;
-  filter = wanted;
-  if (watch !== undefined) {
-    watch.stop().catch(() => {}); // what it saw went through the old filter
-    watch = new Watch(filter, stream.cursor, showCut);
-    return;
-  }
-  list.divider(`reading ${filter} from here`, 'resumed');
-  opened = false;
-  stream.open(filter);
+  read(element('filter').value.trim());
 }
 
 async function publishFromBox(event) {
@@ -141,6 +162,13 @@ function showStatus(word) {
   element('status').dataset.state = status;
   element('status').textContent = status;
   element('cut').disabled = status !== 'live' && status !== 'cut';
+}
+
+function showEmpty() {
+  element('empty').hidden = false;
+  element('empty-text').textContent = filter === '#' ? 'Nothing published yet.' : `Nothing that matches ${filter} yet.`;
+  // the samples go to demo/…
+  element('empty-ways').hidden = filter !== '#' && !filter.startsWith('demo/');
 }
 
 function showCut() {
@@ -171,7 +199,9 @@ function showVerdict({ missed, capped, recovered: came, doubles, gaps, ordered }
     ordered ? 'in order' : 'out of order',
     `recovered: ${recovered}`,
   ];
-  line.replaceChildren(...parts.flatMap((part, index) => (index === 0 ? [unbroken(part)] : [' · ', unbroken(part)])));
+  const last = parts.pop();
+  // a line that is broken ends with the dot
+  line.replaceChildren(...parts.flatMap(part => [unbroken(`${part} ·`), ' ']), unbroken(last));
   line.hidden = false;
   list.divider('live', 'resumed');
 }

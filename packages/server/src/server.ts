@@ -9,7 +9,15 @@ import { Door, Gateway } from './gateway/index.ts';
 import { pollRoutes } from './gateway/poll.ts';
 import { streamRoutes } from './gateway/stream-routes.ts';
 import { Hub } from './hub/index.ts';
-import { type Log, type LogReport, openDiskLog, openMemoryLog, systemClock, systemRandom } from './log/index.ts';
+import {
+  type Disk,
+  type Log,
+  type LogReport,
+  openDiskLog,
+  openMemoryLog,
+  systemClock,
+  systemRandom,
+} from './log/index.ts';
 import { connectionsAllowed } from './observe/descriptors.ts';
 import { createMetrics, type Metrics } from './observe/index.ts';
 import { version } from './version.ts';
@@ -23,6 +31,8 @@ export interface Address {
 export interface StartOptions {
   /** Goes on after corruption of the log, without what is lost. */
   readonly acceptLoss?: boolean;
+  /** Where the log lives instead of on the file system: the seam through which disks fail in tests. */
+  readonly disk?: Disk;
 }
 
 /** Largest record that the log's format takes, and what a record may have beside its data, bytes. */
@@ -30,7 +40,7 @@ const recordMax = 32 * 1024 * 1024;
 const recordOverhead = 64 * 1024;
 
 /** What was added to the protocol after its first version (§8.3). */
-const features: readonly string[] = ['heartbeat'];
+const features: readonly string[] = ['heartbeat', 'deadline'];
 
 const clock = systemClock;
 const random = systemRandom;
@@ -82,6 +92,7 @@ export class Server {
       messageHeaders: limits.messageHeaders,
       durabilities: [...log.capabilities.durabilities, 'none'],
       items: limits.items,
+      deadline: config.publish.deadline,
     };
     const origins = new OriginPolicy({ origins: config.origins, hosts: config.hosts, authenticated: config.insecure });
     const connectionsMax = connectionsAllowed(limits.connections);
@@ -131,7 +142,7 @@ export class Server {
       connectionsMax,
       spare: 256,
     });
-    metrics.watch({ hub: this.hub, gateway: this.gateway, log });
+    metrics.watch({ clock, hub: this.hub, gateway: this.gateway, log });
   }
 
   /** Opens the log and puts the rooms together; no port is opened. Rejects when the log cannot be opened. */
@@ -207,7 +218,7 @@ export async function startServer(
 
 function openLog(
   config: Config,
-  { acceptLoss = false }: StartOptions,
+  { acceptLoss = false, disk }: StartOptions,
   metrics: Metrics,
   logger: pino.Logger,
 ): Promise<Log> {
@@ -227,5 +238,5 @@ function openLog(
     onCommitStats: metrics.onCommit,
   };
   if (config.engine === 'memory') return Promise.resolve(openMemoryLog(common));
-  return openDiskLog({ ...common, directory: config.data, segmentBytes: config.segment.bytes, acceptLoss });
+  return openDiskLog({ ...common, directory: config.data, segmentBytes: config.segment.bytes, acceptLoss, disk });
 }

@@ -82,7 +82,8 @@ export class OriginPolicy {
       };
     }
     if (origin === undefined) {
-      if (site?.trim().toLowerCase() === 'cross-site')
+      // of several, which no browser sends, the worst counts
+      if (site?.split(',').some(each => each.trim().toLowerCase() === 'cross-site') === true)
         return { error: refused('a page of another site made this request (Sec-Fetch-Site: cross-site)') };
       return { allowOrigin: undefined };
     }

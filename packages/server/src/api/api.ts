@@ -8,7 +8,7 @@ import type { Metrics } from '../observe/index.ts';
 import { absoluteForm } from './absolute-form.ts';
 import { Answers } from './answers.ts';
 import { BehindFastify } from './behind-fastify.ts';
-import { Bodies, hasBody } from './bodies.ts';
+import { Bodies, type BodyUse, hasBody } from './bodies.ts';
 import { openApi } from './openapi.ts';
 import { pageRoutes } from './pages.ts';
 import { Paths } from './paths.ts';
@@ -83,7 +83,6 @@ export class Api {
       bodies: this.#bodies,
       limits,
       bodyMax: config.limits.body,
-      itemsMax: limits.items,
       counts: metrics.publishes,
     });
     const routes: ApiRoute[] = [
@@ -236,7 +235,7 @@ export class Api {
         this.#answers.problem(res, error, cors);
       }
     };
-    if (route.bodyMax !== undefined) this.#bodies.collect(req, res, cors, route.bodyMax, takePlain, serve);
+    if (route.bodyMax !== undefined) this.#bodies.collect(req, res, cors, questionOf(route.bodyMax), takePlain, serve);
     else if (hasBody(req))
       this.#bodies.refuse(
         req,
@@ -270,6 +269,15 @@ export function createApi(options: ApiOptions): Api {
 }
 
 const noBody: Buffer = Buffer.alloc(0);
+
+/** A body that asks for something and publishes nothing. */
+function questionOf(max: number): BodyUse {
+  return {
+    max,
+    tooLarge: `the body has more than the ${max} bytes that this path takes`,
+    tooSlow: 'the body stopped arriving',
+  };
+}
 
 function takePlain(
   _req: IncomingMessage,

@@ -3,6 +3,7 @@ import { TailraceError } from '@tailrace/protocol';
 import type { HeaderList } from '../admission/index.ts';
 import type { Clock } from '../log/index.ts';
 import { type Answers, problemBody, problemHeaders } from './answers.ts';
+import { shareTurns } from './turn-share.ts';
 
 /** Given the whole body of one request; not called when the client went away before its end. */
 export type TakeBody<T> = (
@@ -12,6 +13,14 @@ export type TakeBody<T> = (
   body: Buffer,
   context: T,
 ) => void;
+
+/** What a body is read for: how much of it, and what its sender is told when it does not come to that. */
+export interface BodyUse {
+  /** Bytes. */
+  readonly max: number;
+  readonly tooLarge: string;
+  readonly tooSlow: string;
+}
 
 /** Something that has to look around from time to time. */
 export interface Swept {
@@ -41,11 +50,13 @@ export class Bodies {
   readonly answers: Answers;
   /** Sweeps a body may stay without progress. */
   readonly patience: number;
+  readonly #clock: Clock;
   readonly #open = new Set<Swept>();
   readonly #stop: () => void;
 
   constructor(answers: Answers, clock: Clock, timeoutMs: number) {
     this.answers = answers;
+    this.#clock = clock;
     this.patience = Math.max(1, Math.ceil(timeoutMs / sweepMs));
     this.#stop = clock.every(sweepMs, () => this.#sweep());
   }
@@ -59,6 +70,11 @@ export class Bodies {
     this.#open.add(swept);
   }
 
+  /** Lets the others have their turn while this body comes in. */
+  pace(req: IncomingMessage): void {
+    shareTurns(req, this.#clock);
+  }
+
   delete(swept: Swept): void {
     this.#open.delete(swept);
   }
@@ -67,12 +83,12 @@ export class Bodies {
     this.#stop();
   }
 
-  /** Reads a body of at most `max` bytes and gives it to `take`; answers by itself when that is not to be. */
+  /** Reads a body and gives it to `take`; answers by itself when that is not to be. */
   collect<T>(
     req: IncomingMessage,
     res: ServerResponse,
     cors: HeaderList,
-    max: number,
+    use: BodyUse,
     take: TakeBody<T>,
     context: T,
   ): void {
@@ -82,15 +98,16 @@ export class Bodies {
       take(req, res, cors, noBytes, context);
       return;
     }
-    const length = announced === undefined ? max : Number(announced);
-    if (length > max) {
-      this.refuse(req, res, cors, tooLarge(max));
+    const length = announced === undefined ? use.max : Number(announced);
+    if (length > use.max) {
+      this.refuse(req, res, cors, tooLarge(use));
       return;
     }
     if (headers.expect !== undefined) sendContinue(res);
-    const body = new OpenBody(this, req, res, cors, max, length, take as TakeBody<unknown>, context);
+    const body = new OpenBody(this, req, res, cors, use, length, take as TakeBody<unknown>, context);
     (req as Carrier)[openBody] = body;
     this.#open.add(body);
+    this.pace(req);
     req.on('data', onData);
     req.on('end', onEnd);
   }
@@ -150,11 +167,8 @@ function onEnd(this: Carrier): void {
   this[openBody]!.end();
 }
 
-function tooLarge(max: number): TailraceError {
-  return new TailraceError(
-    'payload_too_large',
-    `the body has more than the ${max} bytes allowed here; split it, or stream it as application/x-ndjson to /v1/publish`,
-  );
+function tooLarge(use: BodyUse): TailraceError {
+  return new TailraceError('payload_too_large', use.tooLarge);
 }
 
 class OpenBody implements Swept {
@@ -162,7 +176,7 @@ class OpenBody implements Swept {
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
   readonly #cors: HeaderList;
-  readonly #max: number;
+  readonly #use: BodyUse;
   /** The body is no longer than this. */
   readonly #length: number;
   readonly #take: TakeBody<unknown>;
@@ -176,7 +190,7 @@ class OpenBody implements Swept {
     req: IncomingMessage,
     res: ServerResponse,
     cors: HeaderList,
-    max: number,
+    use: BodyUse,
     length: number,
     take: TakeBody<unknown>,
     context: unknown,
@@ -185,7 +199,7 @@ class OpenBody implements Swept {
     this.#req = req;
     this.#res = res;
     this.#cors = cors;
-    this.#max = max;
+    this.#use = use;
     this.#length = length;
     this.#take = take;
     this.#context = context;
@@ -194,9 +208,9 @@ class OpenBody implements Swept {
   data(chunk: Buffer): void {
     this.#idle = 0;
     const needed = this.#filled + chunk.length;
-    if (needed > this.#max) {
+    if (needed > this.#use.max) {
       this.#bodies.delete(this);
-      this.#bodies.refuse(this.#req, this.#res, this.#cors, tooLarge(this.#max));
+      this.#bodies.refuse(this.#req, this.#res, this.#cors, tooLarge(this.#use));
       return;
     }
     if (this.#filled === 0) this.#bytes = chunk;
@@ -221,12 +235,7 @@ class OpenBody implements Swept {
   sweep(): boolean {
     if (this.#req.destroyed) return false;
     if (++this.#idle <= this.#bodies.patience) return true;
-    this.#bodies.refuse(
-      this.#req,
-      this.#res,
-      this.#cors,
-      new TailraceError('request_timeout', 'the body stopped arriving; nothing was published'),
-    );
+    this.#bodies.refuse(this.#req, this.#res, this.#cors, new TailraceError('request_timeout', this.#use.tooSlow));
     return false;
   }
 }
@@ -262,6 +271,9 @@ class Lingering implements Swept {
 
   #finish(): void {
     this.#bodies.delete(this);
-    if (!this.#res.writableEnded) this.#res.end();
+    if (this.#res.writableEnded) return;
+    // an answer that began as one of many has no `Connection: close`: node:http would keep what cannot be used again
+    if (!this.#req.complete) this.#res.once('finish', () => this.#req.socket.destroySoon());
+    this.#res.end();
   }
 }

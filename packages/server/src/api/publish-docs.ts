@@ -1,4 +1,4 @@
-import { durabilities } from '@tailrace/protocol';
+import { deadlineMin, durabilities } from '@tailrace/protocol';
 import { publishFields } from './publish-fields.ts';
 import type { Parameter, RouteDoc } from './route.ts';
 import { ref } from './schemas.ts';
@@ -12,6 +12,12 @@ const about: Readonly<Record<(typeof publishFields)[number], Parameter>> = {
   durability: { type: 'choice', choices: durabilities, description: 'what the ack promises' },
   lane: { type: 'choice', choices: ['normal'], description: 'urgent is kept for a later version' },
   end: { type: 'choice', choices: ['true', 'false'], description: 'true ends the topic' },
+};
+
+const deadline: Parameter = {
+  type: 'integer',
+  min: deadlineMin,
+  description: 'ms until the publish is answered; at most, and by default, the setting publish.deadline',
 };
 
 const publishErrors = [
@@ -39,9 +45,9 @@ export const publishDocs: readonly RouteDoc[] = [
     summary: 'Publish the body as one message',
     tag: 'publish',
     pathParameters: { topic: 'the topic, its levels percent-encoded; slashes stay' },
-    query: about,
+    query: { ...about, deadline },
     headers: {
-      'Tailrace-*': `${publishFields.join(', ')}: the same as the query parameters; give each once`,
+      'Tailrace-*': `${[...publishFields, 'deadline'].join(', ')}: the same as the query parameters; give each once`,
       'Tailrace-Header-*': 'headers of the message: Tailrace-Header-Reply-To is "reply-to"',
     },
     body: { '*/*': { description: 'the payload; its content type decides how subscribers get it' } },
@@ -56,7 +62,8 @@ export const publishDocs: readonly RouteDoc[] = [
     path: '/v1/publish',
     summary: 'Publish one message, an array of messages, or lines of them',
     tag: 'publish',
-    query: {},
+    query: { deadline },
+    headers: { 'Tailrace-Deadline': 'the same as the query parameter; give it once' },
     body: {
       'application/json': { oneOf: [ref('Message'), { type: 'array', items: ref('Message') }] },
       'application/x-ndjson': { description: 'a message a line, appended as it arrives', ...ref('Message') },

@@ -1,64 +1,115 @@
 import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage } from 'node:http';
-import { type MessageFields, parseQuery, setAside, single, TailraceError, unsupported } from '@tailrace/protocol';
+import {
+  type MessageFields,
+  parseQuery,
+  setAside,
+  single,
+  TailraceError,
+  textDeadline,
+  unsupported,
+} from '@tailrace/protocol';
 
 /** Fields of a message that travel beside a raw body: as `Tailrace-<Name>` headers or as query parameters (§4). */
 export const publishFields = ['id', 'key', 'event', 'producer', 'sequence', 'durability', 'lane', 'end'] as const;
 
-type FieldName = (typeof publishFields)[number];
+/** What travels beside a raw body: the fields of its message, and the deadline of the publish. */
+const besideBody = [...publishFields, 'deadline'] as const;
+
+type BesideName = (typeof besideBody)[number];
+
+/** What stood beside a raw body. */
+export interface RawFields extends MessageFields {
+  /** ms; undefined: the server's. */
+  deadline?: number;
+}
 
 const prefix = 'tailrace-';
 /** `Tailrace-Header-Reply-To: x` is the message header `reply-to`. */
 const headerPrefix = 'tailrace-header-';
 
-/** Reads the fields of a raw publish; throws for unknown, repeated and doubly given ones. */
-export function readPublishFields(req: IncomingMessage, query: string): MessageFields {
-  const fields: MessageFields = { contentType: req.headers['content-type'] };
-  if (query !== '') fromQuery(query, fields);
-  fromHeaders(req.rawHeaders, fields, query !== '');
+/**
+ * Reads what stands beside a raw body; throws for unknown, repeated and doubly given fields. `deadlineMax` is the longest
+ * deadline, ms.
+ */
+export function readPublishFields(req: IncomingMessage, query: string, deadlineMax: number): RawFields {
+  const fields: RawFields = { contentType: req.headers['content-type'] };
+  if (query !== '') fromQuery(query, fields, deadlineMax);
+  fromHeaders(req.rawHeaders, fields, query !== '', deadlineMax);
   return fields;
 }
 
-function fromQuery(text: string, fields: MessageFields): void {
-  const query = parseQuery(text, publishFields, setAside.message);
-  for (const name of query.keys()) set(fields, name as FieldName, single(query, name)!);
+/** The deadline of a publish whose messages carry their own fields: any other field beside the body is refused. */
+export function readDeadline(req: IncomingMessage, query: string, deadlineMax: number): number | undefined {
+  const asked = single(parseQuery(query, ['deadline'], setAside.message), 'deadline');
+  const raw = req.rawHeaders;
+  let text = asked;
+  for (let i = 0; i < raw.length; i += 2) {
+    const name = ownHeader(raw[i]!);
+    if (name === undefined) continue;
+    const field = name.slice(prefix.length);
+    if (field !== 'deadline') {
+      if (setAside.message.includes(field)) throw unsupported(field);
+      throw new TailraceError(
+        'unknown_field',
+        `no header ${name} here: messages sent to /v1/publish have their fields as members; the one header is Tailrace-Deadline`,
+        { at: { field: name } },
+      );
+    }
+    if (text !== undefined) throw asked === undefined ? twice(name) : bothWays(field);
+    text = raw[i + 1]!;
+  }
+  return text === undefined ? undefined : textDeadline(text, deadlineMax);
+}
+
+function fromQuery(text: string, fields: RawFields, deadlineMax: number): void {
+  const query = parseQuery(text, besideBody, setAside.message);
+  for (const name of query.keys()) set(fields, name as BesideName, single(query, name)!, deadlineMax);
+}
+
+/** The lower-case name of a header of ours. */
+function ownHeader(header: string): string | undefined {
+  const first = header.charCodeAt(0);
+  if (first !== 0x54 && first !== 0x74) return undefined; // T, t
+  const name = header.toLowerCase();
+  return name.startsWith(prefix) ? name : undefined;
 }
 
 // the raw list, because a repeated header is joined or dropped in `req.headers`
-function fromHeaders(raw: readonly string[], fields: MessageFields, queried: boolean): void {
+function fromHeaders(raw: readonly string[], fields: RawFields, queried: boolean, deadlineMax: number): void {
   let headers: Record<string, string> | undefined;
   for (let i = 0; i < raw.length; i += 2) {
-    const first = raw[i]!.charCodeAt(0);
-    if (first !== 0x54 && first !== 0x74) continue; // T, t
-    const name = raw[i]!.toLowerCase();
-    if (!name.startsWith(prefix)) continue;
+    const name = ownHeader(raw[i]!);
+    if (name === undefined) continue;
     const value = utf8(name, raw[i + 1]!);
     if (name.startsWith(headerPrefix)) {
-      headers ??= {};
+      // without a prototype: `__proto__` is a name like any other, and refused as one
+      headers ??= Object.create(null) as Record<string, string>;
       const own = name.slice(headerPrefix.length);
       if (Object.hasOwn(headers, own)) throw twice(name);
       headers[own] = value;
       continue;
     }
     const field = name.slice(prefix.length);
-    if (!publishFields.includes(field as FieldName)) {
+    if (!besideBody.includes(field as BesideName)) {
       if (setAside.message.includes(field)) throw unsupported(field);
       throw new TailraceError(
         'unknown_field',
-        `no header ${name} here; known are ${publishFields.map(known => `Tailrace-${known}`).join(', ')} and Tailrace-Header-<name>`,
+        `no header ${name} here; known are ${besideBody.map(known => `Tailrace-${known}`).join(', ')} and Tailrace-Header-<name>`,
         { at: { field: name } },
       );
     }
-    if (fields[field as FieldName] !== undefined) throw queried ? bothWays(field) : twice(name);
-    set(fields, field as FieldName, value);
+    if (fields[field as BesideName] !== undefined) throw queried ? bothWays(field) : twice(name);
+    set(fields, field as BesideName, value, deadlineMax);
   }
   if (headers !== undefined) fields.headers = headers;
 }
 
-function set(fields: MessageFields, name: FieldName, text: string): void {
+function set(fields: RawFields, name: BesideName, text: string, deadlineMax: number): void {
   // what does not look like its type stays text, and the check of the message says what is wrong
   if (name === 'sequence') fields.sequence = /^\d{1,16}$/.test(text) ? Number(text) : text;
   else if (name === 'end') fields.end = text === 'true' ? true : text === 'false' ? false : text;
+  else if (name === 'deadline') fields.deadline = textDeadline(text, deadlineMax);
   else fields[name] = text;
 }
 

@@ -23,10 +23,15 @@ export interface PublishLinesOptions {
   /** Shared by all requests: what one learns about topics serves the next. */
   readonly plain: PlainLines;
   readonly counts: PublishCounts;
+  /** ms for a batch to be answered, from its append; undefined: the server's. */
+  readonly deadline: number | undefined;
   readonly onEnd: (lines: PublishLines) => void;
 }
 
+const TAB = 9;
 const LF = 10;
+const CR = 13;
+const SPACE = 32;
 /** Bytes of checked lines that wait for the batch before them; beyond it the request is not read on. */
 const waitingMax = 1024 * 1024;
 /** What a message costs beside its data. */
@@ -87,6 +92,7 @@ export class PublishLines implements Swept, Held {
     // between lines it may be silent for as long as it likes; only the kernel can tell whether anybody is left
     req.socket.setKeepAlive(true, 30_000);
     this.#o.bodies.add(this);
+    this.#o.bodies.pace(req);
     req.on('data', (chunk: Buffer) => this.#data(chunk));
     req.on('end', () => this.#end());
     req.on('close', () => this.#closed());
@@ -183,15 +189,24 @@ export class PublishLines implements Swept, Held {
     const { plain } = this.#o;
     for (let start = 0; start <= bytes.length; ) {
       this.#lineNumber++;
+      if (bytes[start] === LF) {
+        start++;
+        continue;
+      }
       const message = plain.read(bytes, start);
       if (message !== undefined) {
         this.#take(message);
         start = plain.end + 1;
         continue;
       }
-      const lf = bytes.indexOf(LF, start);
+      const text = afterBlanks(bytes, start);
+      if (text === bytes.length || bytes[text] === LF) {
+        start = text + 1;
+        continue;
+      }
+      const lf = bytes.indexOf(LF, text);
       const end = lf === -1 ? bytes.length : lf;
-      if (end > start) this.#readOther(bytes, start, end);
+      this.#readOther(bytes, start, end);
       start = end + 1;
     }
   }
@@ -207,7 +222,7 @@ export class PublishLines implements Swept, Held {
       if (learns) plain.learn(message.topic);
       this.#take(message);
     } catch (error) {
-      if (line.trim() !== '') throw lineError(error).placed({ line: this.#lineNumber });
+      throw lineError(error).placed({ line: this.#lineNumber });
     }
   }
 
@@ -268,7 +283,7 @@ export class PublishLines implements Swept, Held {
   released(): void {
     const messages = this.#takeBatch();
     const lines = this.#waitingLines.splice(0, messages.length);
-    this.#o.hub.publisher.publish(messages).then(
+    this.#o.hub.publisher.publish(messages, this.#o.deadline).then(
       results => {
         this.#busy = false;
         this.#batchMax *= 2;
@@ -391,6 +406,13 @@ export class PublishLines implements Swept, Held {
     if (this.#o.answers.closing || (this.#readEnded && !this.#req.complete)) headers.push('Connection', 'close');
     res.writeHead(200, [...headers, ...this.#cors]);
   }
+}
+
+/** Where the blanks of JSON (RFC 8259 §2) from `start` on end, line feeds apart. */
+function afterBlanks(bytes: Buffer, start: number): number {
+  let at = start;
+  while (at < bytes.length && (bytes[at] === SPACE || bytes[at] === TAB || bytes[at] === CR)) at++;
+  return at;
 }
 
 /** What is wrong with a line that gave no message. */

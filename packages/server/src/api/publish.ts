@@ -3,13 +3,12 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import {
   checkMessage,
   decodePath,
+  type FrameLimits,
   type InputLimits,
   isTailraceError,
   type Message,
-  type MessageFields,
   PlainLines,
   parseMessage,
-  parseQuery,
   rawElements,
   TailraceError,
 } from '@tailrace/protocol';
@@ -17,9 +16,9 @@ import type { HeaderList } from '../admission/index.ts';
 import type { Hub } from '../hub/index.ts';
 import type { PublishCounts } from '../observe/publish-counts.ts';
 import type { Answers } from './answers.ts';
-import { type Bodies, hasBody } from './bodies.ts';
+import { type Bodies, type BodyUse, hasBody } from './bodies.ts';
 import { bodyKind, checkContentEncoding } from './media-type.ts';
-import { readPublishFields } from './publish-fields.ts';
+import { type RawFields, readDeadline, readPublishFields } from './publish-fields.ts';
 import { PublishLines } from './publish-lines.ts';
 import { PublishResults } from './publish-results.ts';
 
@@ -27,18 +26,21 @@ export interface PublishOptions {
   readonly hub: Hub;
   readonly answers: Answers;
   readonly bodies: Bodies;
-  readonly limits: InputLimits;
+  readonly limits: FrameLimits;
   /** Bytes of a body that is read whole. */
   readonly bodyMax: number;
-  /** Messages of one array. */
-  readonly itemsMax: number;
   readonly counts: PublishCounts;
 }
 
 interface RawPublish {
   readonly topic: string;
-  readonly fields: MessageFields;
+  readonly fields: RawFields;
 }
+
+const sendLines = 'send NDJSON (a message a line, application/x-ndjson), which may be of any size';
+
+/** A payload of every content type, in the place of one that has not come yet. */
+const anyPayload: Buffer = Buffer.from('0');
 
 /** `POST /v1/topics/{topic}` and `POST /v1/publish` (§4), in front of Fastify: this is the hot way in. */
 export class PublishRoutes {
@@ -46,13 +48,29 @@ export class PublishRoutes {
   readonly #results: PublishResults;
   readonly #streams = new Set<PublishLines>();
   readonly #plain: PlainLines;
+  readonly #rawBody: BodyUse;
+  readonly #jsonBody: BodyUse;
   readonly #takeRaw = this.#raw.bind(this);
   readonly #takeJson = this.#json.bind(this);
 
   constructor(options: PublishOptions) {
     this.#o = options;
     this.#results = new PublishResults(options.hub.tokens, options.counts);
-    this.#plain = new PlainLines(options.limits);
+    const { limits, bodyMax } = options;
+    this.#plain = new PlainLines(limits);
+    const tooSlow = 'the body stopped arriving; nothing was published';
+    const max = Math.min(bodyMax, limits.message);
+    const setting = max === limits.message ? 'limits.message' : 'limits.body';
+    this.#rawBody = {
+      max,
+      tooLarge: `the body has more than the ${max} bytes that ${setting} allows for one message; split the payload`,
+      tooSlow,
+    };
+    this.#jsonBody = {
+      max: bodyMax,
+      tooLarge: `the body has more than the ${bodyMax} bytes that limits.body allows for JSON, which is checked whole first; ${sendLines}`,
+      tooSlow,
+    };
   }
 
   /** NDJSON requests that are open. */
@@ -62,31 +80,35 @@ export class PublishRoutes {
 
   /** The raw body is one message; `path` is what follows `/v1/topics/`. */
   topic(req: IncomingMessage, res: ServerResponse, path: string, query: string, cors: HeaderList): void {
-    const { answers, bodies, limits, bodyMax } = this.#o;
+    const { answers, bodies, limits } = this.#o;
     let context: RawPublish;
     try {
       checkContentEncoding(req);
-      const fields = readPublishFields(req, query);
-      if (bodyKind(req.headers['content-type']) === 'multipart') throw multipart();
+      const fields = readPublishFields(req, query, limits.deadline);
+      const kind = bodyKind(req.headers['content-type']);
+      if (kind === 'multipart') throw multipart();
       context = { topic: readTopic(path), fields };
+      // a client that asks before it sends is refused what its body cannot change
+      if (req.headers.expect !== undefined) rawMessage(context, anyPayload, kind === 'unsaid', limits);
     } catch (error) {
       this.#count(error);
       if (hasBody(req)) bodies.refuse(req, res, cors, error);
       else answers.problem(res, error, cors);
       return;
     }
-    bodies.collect(req, res, cors, Math.min(bodyMax, limits.message), this.#takeRaw, context);
+    bodies.collect(req, res, cors, this.#rawBody, this.#takeRaw, context);
   }
 
   /** One message object, an array of them, or lines of them. */
   batch(req: IncomingMessage, res: ServerResponse, query: string, cors: HeaderList): void {
-    const { answers, bodies, bodyMax } = this.#o;
+    const { answers, bodies, limits } = this.#o;
+    let deadline: number | undefined;
     try {
       checkContentEncoding(req);
-      parseQuery(query, []);
+      deadline = readDeadline(req, query, limits.deadline);
       const kind = bodyKind(req.headers['content-type']);
       if (kind === 'lines') {
-        this.#stream(req, res, cors);
+        this.#stream(req, res, cors, deadline);
         return;
       }
       if (kind === 'multipart') throw multipart();
@@ -101,7 +123,7 @@ export class PublishRoutes {
       else answers.problem(res, error, cors);
       return;
     }
-    bodies.collect(req, res, cors, bodyMax, this.#takeJson, undefined);
+    bodies.collect(req, res, cors, this.#jsonBody, this.#takeJson, deadline);
   }
 
   /** Ends the open streams: what arrived in whole lines is published, the rest is told to be sent elsewhere. */
@@ -109,7 +131,7 @@ export class PublishRoutes {
     for (const stream of this.#streams) stream.drain();
   }
 
-  #stream(req: IncomingMessage, res: ServerResponse, cors: HeaderList): void {
+  #stream(req: IncomingMessage, res: ServerResponse, cors: HeaderList, deadline: number | undefined): void {
     const { hub, answers, bodies, limits, counts } = this.#o;
     const stream = new PublishLines(req, res, cors, {
       hub,
@@ -118,6 +140,7 @@ export class PublishRoutes {
       limits,
       plain: this.#plain,
       counts,
+      deadline,
       onEnd: ended => this.#streams.delete(ended),
     });
     this.#streams.add(stream);
@@ -132,11 +155,11 @@ export class PublishRoutes {
       this.#fail(res, error, cors);
       return;
     }
-    this.#publishOne(res, message, cors);
+    this.#publishOne(res, message, cors, context.fields.deadline);
   }
 
-  #publishOne(res: ServerResponse, message: Message, cors: HeaderList): void {
-    this.#o.hub.publisher.publish([message]).then(
+  #publishOne(res: ServerResponse, message: Message, cors: HeaderList, deadline: number | undefined): void {
+    this.#o.hub.publisher.publish([message], deadline).then(
       results => {
         try {
           const text = this.#results.text(results[0]!);
@@ -150,7 +173,13 @@ export class PublishRoutes {
     );
   }
 
-  #json(_req: IncomingMessage, res: ServerResponse, cors: HeaderList, body: Buffer): void {
+  #json(
+    _req: IncomingMessage,
+    res: ServerResponse,
+    cors: HeaderList,
+    body: Buffer,
+    deadline: number | undefined,
+  ): void {
     let messages: Message[] | Message;
     try {
       messages = this.#parse(body);
@@ -158,13 +187,13 @@ export class PublishRoutes {
       this.#fail(res, error, cors);
       return;
     }
-    if (Array.isArray(messages)) void this.#publishAll(res, messages, cors);
-    else this.#publishOne(res, messages, cors);
+    if (Array.isArray(messages)) void this.#publishAll(res, messages, cors, deadline);
+    else this.#publishOne(res, messages, cors, deadline);
   }
 
   /** Everything is checked before anything is appended. */
   #parse(body: Buffer): Message[] | Message {
-    const { limits, itemsMax } = this.#o;
+    const { limits } = this.#o;
     if (!isUtf8(body)) throw new TailraceError('payload_invalid', 'the body is not valid UTF-8, as JSON must be');
     const text = body.toString();
     let value: unknown;
@@ -174,10 +203,10 @@ export class PublishRoutes {
       throw notJson(text, cause as Error);
     }
     if (!Array.isArray(value)) return parseMessage(value, text, 0, limits);
-    if (value.length > itemsMax) {
+    if (value.length > limits.items) {
       throw new TailraceError(
         'payload_too_large',
-        `the array has ${value.length} messages; ${itemsMax} are allowed: split it, or stream it as application/x-ndjson`,
+        `the array has ${value.length} messages, more than the ${limits.items} that limits.items allows, since it is checked whole first; ${sendLines}`,
       );
     }
     const spans = rawElements(text, 0);
@@ -190,10 +219,15 @@ export class PublishRoutes {
     });
   }
 
-  async #publishAll(res: ServerResponse, messages: readonly Message[], cors: HeaderList): Promise<void> {
+  async #publishAll(
+    res: ServerResponse,
+    messages: readonly Message[],
+    cors: HeaderList,
+    deadline: number | undefined,
+  ): Promise<void> {
     const { hub, answers } = this.#o;
     try {
-      const published = messages.length === 0 ? [] : await hub.publisher.publish(messages);
+      const published = messages.length === 0 ? [] : await hub.publisher.publish(messages, deadline);
       const { results, accepted, failed } = this.#results.all(published, messages.length);
       if (failed === undefined) answers.json(res, 200, `{"results":${JSON.stringify(results)}}`, cors);
       else answers.problem(res, failed, cors, [], { accepted, results });

@@ -10,7 +10,7 @@ export interface Command {
   readonly details?: readonly string[];
   readonly options: Readonly<Record<string, Option>>;
   readonly examples: readonly Example[];
-  /** Exit codes beside 0 (done), 1 (failed) and 2 (wrong usage). */
+  /** Exit codes that mean something else than in `help.ts`. */
   readonly exitCodes?: Readonly<Record<number, string>>;
   /** How many positional arguments it takes. */
   readonly positionals: { readonly least: number; readonly most: number };

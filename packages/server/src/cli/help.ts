@@ -47,7 +47,14 @@ function spell(name: string, { type, short, value }: Option): string {
 }
 
 function exitCodes({ exitCodes }: Command): string {
-  const all = { 0: 'done', 1: 'failed', 2: 'wrong usage', ...exitCodes };
+  const all = {
+    0: 'done',
+    1: 'failed',
+    2: 'wrong usage',
+    130: 'ended by SIGINT (Ctrl-C)',
+    143: 'ended by SIGTERM',
+    ...exitCodes,
+  };
   return Object.entries(all)
     .map(([code, meaning]) => `${code} ${meaning}`)
     .join(', ');

@@ -23,7 +23,7 @@ export const logDump: Command = {
     { command: 'tailrace log dump --json > all.ndjson', does: 'everything in ./data' },
     { command: `tailrace log dump /backup/data --filter 'orders/#' --from 1000`, does: 'a part of a backup' },
   ],
-  exitCodes: { 1: 'damage was met; what comes before it was printed' },
+  exitCodes: { 1: 'damage was met (what comes before it was printed), or the directory cannot be read' },
   positionals: { least: 0, most: 1 },
   run,
 };

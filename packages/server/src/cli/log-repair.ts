@@ -15,7 +15,7 @@ export const logRepair: Command = {
     { command: 'tailrace log verify; tailrace log repair', does: 'look first, then mend ./data' },
     { command: 'tailrace log repair /var/lib/tailrace --json', does: 'for a script' },
   ],
-  exitCodes: { 1: 'the log is damaged still' },
+  exitCodes: { 1: 'the log is damaged still, or is in use' },
   positionals: { least: 0, most: 1 },
   run,
 };

@@ -15,7 +15,7 @@ export const logVerify: Command = {
     { command: 'tailrace log verify', does: 'the log in ./data' },
     { command: 'tailrace log verify /var/lib/tailrace --json', does: 'for a monitor' },
   ],
-  exitCodes: { 1: 'damage was found' },
+  exitCodes: { 1: 'damage was found, or the directory cannot be read' },
   positionals: { least: 0, most: 1 },
   run,
 };

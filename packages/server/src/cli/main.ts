@@ -1,7 +1,7 @@
 // The `tailrace` command. Node runs this file itself; what a command needs is loaded when it is asked for.
 import { didYouMean } from '@tailrace/protocol';
 import { version } from '../version.ts';
-import { catalogue } from './catalogue.ts';
+import { type CatalogueEntry, catalogue } from './catalogue.ts';
 import { coloursFor } from './colour.ts';
 import { type Command, CommandError, UsageError } from './command.ts';
 import { commandHelp, table } from './help.ts';
@@ -22,6 +22,10 @@ async function main(words: readonly string[]): Promise<number> {
     if (first === '--version' || first === '-V' || first === 'version') {
       process.stdout.write(`${version}\n`);
       return 0;
+    }
+    if (membersOf(first).length > 0) {
+      name = first!;
+      if (words[1] === '--help' || words[1] === '-h') return await help([first!]);
     }
     const { command, rest } = await find(words);
     name = command.name;
@@ -44,15 +48,32 @@ async function find(words: readonly string[]): Promise<{ command: Command; rest:
     const entry = catalogue.find(({ name }) => name === words.slice(0, count).join(' '));
     if (entry !== undefined) return { command: await entry.load(), rest: words.slice(count) };
   }
-  const parts = catalogue.filter(({ name }) => name.startsWith(`${first} `));
-  if (parts.length > 0)
-    throw new UsageError(`tailrace ${first} needs one of: ${parts.map(({ name }) => name.split(' ')[1]).join(', ')}`);
+  const members = membersOf(first);
+  if (members.length > 0)
+    throw new UsageError(`tailrace ${first} needs one of: ${members.map(({ name }) => name.split(' ')[1]).join(', ')}`);
   const hint = didYouMean(first, [...new Set(catalogue.map(({ name }) => name.split(' ')[0]!))]);
   throw new UsageError(`there is no command "${first}"${hint}`);
 }
 
+/** The commands of a group: `log verify` and others of `log`. */
+function membersOf(first: string | undefined): readonly CatalogueEntry[] {
+  return catalogue.filter(({ name }) => name.startsWith(`${first} `));
+}
+
 async function help(words: readonly string[]): Promise<number> {
   const colours = coloursFor(process.stdout);
+  const [first] = words;
+  const members = membersOf(first);
+  if (members.length > 0 && words.length === 1) {
+    const rows = members.map(({ name, summary }) => [colours.cyan, name, summary] as const);
+    process.stdout.write(`${colours.bold('Usage:')} tailrace ${first} <command> [arguments] [options]
+
+${table(rows)}
+
+\`tailrace ${first} <command> --help\` says more of each.
+`);
+    return 0;
+  }
   if (words.length > 0) {
     process.stdout.write(commandHelp((await find(words)).command, colours));
     return 0;

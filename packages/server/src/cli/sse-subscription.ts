@@ -56,6 +56,7 @@ export async function* subscribeBySse(url: URL, options: SseSubscriptionOptions)
         if (at !== -1) {
           yield events.slice(0, at);
           const refusal = errorIn(events[at]!)!;
+          wish = refusal.retryAfter;
           if (refusal.retry !== 'later') throw new CommandError(describeRefusal(refusal));
           throw new Lost(describeRefusal(refusal));
         }

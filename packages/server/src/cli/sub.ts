@@ -42,7 +42,7 @@ export const sub: Command = {
     { command: `tailrace sub 'jobs/+' --cursor-file jobs.cursor --json`, does: 'continue where the last run stopped' },
     { command: 'tailrace sub prices/eur --from last --count 1 --raw', does: 'the present value' },
   ],
-  exitCodes: { 0: '--count reached or the topics ended' },
+  exitCodes: { 0: '--count reached, the topics ended or nobody reads the output any more' },
   positionals: { least: 1, most: Number.POSITIVE_INFINITY },
   run,
 };

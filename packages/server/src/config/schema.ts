@@ -208,7 +208,7 @@ const settings = {
     deadline: duration(
       '3s',
       { min: '10ms', max: '10m' },
-      'Time for a publish to be answered. When it is over, one that is committed is acknowledged although the brake holds it; one that is not is `deadline_exceeded`, with unknown outcome.',
+      'Time for a publish to be answered. When it is over, one that is committed is acknowledged although the brake holds it; one that is not is `deadline_exceeded`, with unknown outcome. A publish may name a shorter one.',
     ),
   }),
   reconnect: group({

@@ -7,8 +7,9 @@ import { Deadlines, type Expiring } from '../hub/index.ts';
 import type { Clock } from '../log/index.ts';
 import { BarePublisher, type BarePublishing } from './bare-publisher.ts';
 import type { Gateway } from './gateway.ts';
+import { Pipelines } from './pipelines.ts';
 import { mayBePublish, PublishHeads } from './publish-head.ts';
-import { type BareHead, mayBeStream, readHead } from './request-head.ts';
+import { type BareHead, mayBeStream, pathOf, readHead } from './request-head.ts';
 import { headTooSlow, judgeBroken, judgeBrokenBody, judgeMessage } from './request-rules.ts';
 import { answerProblem, BareResponder, ResponseResponder } from './responder.ts';
 import { disown, own, type SocketOwner } from './socket-owner.ts';
@@ -51,16 +52,13 @@ export class Door {
   readonly http: Server;
   /** Open sockets that are not the gateway's: not sorted yet, or node:http's. */
   readonly sockets: Set<Socket>;
-  /** Requests that node:http is answering. */
-  inFlight = 0;
   readonly #o: DoorOptions;
   readonly #listeners: SocketServer[] = [];
   readonly #headDeadlines: Deadlines;
   readonly #stopSweep: () => void;
   readonly #publishing: BarePublishing;
   readonly #publishers = new Set<BarePublisher>();
-  /** The requests of node:http's connections that are being answered. */
-  readonly #answering = new Map<Socket, Answering>();
+  readonly #pipelines = new Pipelines();
 
   constructor(options: DoorOptions) {
     this.#o = options;
@@ -97,65 +95,37 @@ export class Door {
     // whoever sends a request may end its side before the answer
     (this.http as Server & { httpAllowHalfOpen: boolean }).httpAllowHalfOpen = true;
     const handle = (req: IncomingMessage, res: ServerResponse): void => {
-      this.#begin(req, res);
-      const refusal = judgeMessage(req);
-      if (refusal === undefined) options.handle(req, res);
-      else {
-        res.setHeader('Connection', 'close');
-        answerProblem(new ResponseResponder(res), refusal, []);
-      }
+      this.#pipelines.add(req, res, () => {
+        const refusal = judgeMessage(req);
+        if (refusal === undefined) options.handle(req, res);
+        else {
+          res.setHeader('Connection', 'close');
+          answerProblem(new ResponseResponder(res), refusal, []);
+        }
+      });
     };
     this.http.on('request', handle);
     this.http.on('checkContinue', handle);
     this.http.on('checkExpectation', handle);
     this.http.on('clientError', (error: NodeJS.ErrnoException, socket) => this.#broken(error, socket as Socket));
     this.http.on('upgrade', (req, socket, head) =>
-      this.#whenAnswered(req.socket, () => this.upgrade(req, socket as Socket, head)),
+      this.#pipelines.whenAnswered(req.socket, () => this.upgrade(req, socket as Socket, head)),
     );
-    this.http.on('connect', ({ socket }) => this.#whenAnswered(socket, () => refuse(socket, noTunnel, allowed)));
+    this.http.on('connect', ({ socket }) =>
+      this.#pipelines.whenAnswered(socket, () => refuse(socket, noTunnel, allowed)),
+    );
     // a server that never listens begins to watch its header time-outs only when told that it does
     this.http.emit('listening');
   }
 
-  #begin(req: IncomingMessage, res: ServerResponse): void {
-    const { socket } = req;
-    this.inFlight++;
-    const answering = this.#answering.get(socket) ?? { count: 0, newest: res, behindStream: false, next: undefined };
-    if (answering.count++ > 0) answering.behindStream ||= isStream(answering.newest);
-    answering.newest = res;
-    this.#answering.set(socket, answering);
-    res.once('close', () => {
-      this.inFlight--;
-      if (--answering.count === 0) this.#answering.delete(socket);
-      const { next } = answering;
-      if (next === undefined || answerable(answering) > 0) return;
-      answering.next = undefined;
-      if (socket.writable) next();
-    });
-  }
-
-  /**
-   * Does this with a connection once what was asked on it before is answered, so that nothing is ever written into an
-   * answer.
-   */
-  #whenAnswered(socket: Socket, next: () => void): void {
-    const answering = this.#answering.get(socket);
-    if (answering === undefined || answerable(answering) === 0) next();
-    else if (answering.behindStream || (answering.newest.req.complete && isStream(answering.newest))) socket.destroy();
-    else {
-      if (answering.next === undefined) socket.on('error', ignore);
-      answering.next = next;
-    }
-  }
-
   /** Bytes that are no request, or not the body that its head announced. */
   #broken(error: NodeJS.ErrnoException, socket: Socket): void {
-    const newest = this.#answering.get(socket)?.newest;
+    const newest = this.#pipelines.newest(socket);
     const inBody = newest !== undefined && !newest.req.complete;
     if (inBody && newest.headersSent) socket.destroy();
     else {
-      const refusal = inBody ? judgeBrokenBody(error) : judgeBroken(error, this.#o.headerMax);
-      this.#whenAnswered(socket, () => refuse(socket, refusal));
+      const refusal = inBody ? judgeBrokenBody(error, newest.req) : judgeBroken(error, this.#o.headerMax);
+      this.#pipelines.whenAnswered(socket, () => refuse(socket, refusal));
     }
   }
 
@@ -204,6 +174,11 @@ export class Door {
   get connectionCount(): number {
     const { connections, polls } = this.#o.gateway;
     return this.sockets.size + connections.size - polls;
+  }
+
+  /** Heads of requests whose deadline is watched; some of them may have come since the last sweep. */
+  get deadlineCount(): number {
+    return this.#headDeadlines.size;
   }
 
   /** Decides what a connection is by what it sent so far; true when decided. */
@@ -324,6 +299,11 @@ export class Door {
     for (const publisher of this.#publishers) publisher.end();
   }
 
+  /** Requests that node:http is answering. */
+  get inFlight(): number {
+    return this.#pipelines.inFlight;
+  }
+
   /** Publishes on bare sockets that have no answer yet. */
   get publishing(): number {
     let count = 0;
@@ -387,31 +367,4 @@ class HeadWatch implements Expiring, SocketOwner {
 function refuse(socket: Socket, error: TailraceError, headers: readonly string[] = []): void {
   if (!socket.writable || socket.destroyed) socket.destroy();
   else answerProblem(new BareResponder(socket), error, headers);
-}
-
-// `close` follows
-function ignore(): void {}
-
-function pathOf(target: string): string {
-  const question = target.indexOf('?');
-  return question === -1 ? target : target.slice(0, question);
-}
-
-/** The requests of one connection of node:http's that have no whole answer yet. */
-interface Answering {
-  count: number;
-  newest: ServerResponse;
-  /** One before the newest is an answer without end. */
-  behindStream: boolean;
-  /** What is done with the connection once they are answered. */
-  next: (() => void) | undefined;
-}
-
-/** How many of them can still be answered: the newest cannot before its body has come. */
-function answerable({ count, newest }: Answering): number {
-  return newest.req.complete ? count : count - 1;
-}
-
-function isStream({ req }: ServerResponse): boolean {
-  return req.method !== 'HEAD' && pathOf(req.url ?? '').endsWith('/v1/sse');
 }

@@ -30,7 +30,6 @@ export function neededBy(newest: RoundTrip, usual: RoundTrip): number {
 
 /** The time from a sign of life to the next ping, ms: what was chosen, less what a slow peer needs for its answers. */
 export function intervalOf(chosen: number, needed: number): number {
-  if (needed <= againOf(chosen)) return chosen;
   return Math.min(chosen, Math.max(heartbeatMin, foundWithin - pingsMax * needed));
 }
 

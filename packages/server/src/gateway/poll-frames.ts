@@ -133,21 +133,23 @@ function begin(
   };
 }
 
-async function collect(
-  gateway: Gateway,
-  poll: PollWait,
-  open: readonly PolledSubscription[],
-  frames: Frames,
-): Promise<void> {
+async function collect(gateway: Gateway, poll: PollWait, open: PolledSubscription[], frames: Frames): Promise<void> {
+  // what cannot be read ends its own subscription
+  const giveUp = (subscription: PolledSubscription) => (error: unknown) => {
+    open.splice(open.indexOf(subscription), 1);
+    refuse(gateway, frames, subscription.sub, error, { sub: subscription.sub });
+    return false;
+  };
   // refusals and jumps are told at once; `subscribed` alone is worth waiting for what follows it
   let urgent = frames.count > open.length;
   while (!poll.gone) {
     const before = frames.count;
     const budget = { left: answerBytes };
     let behind = false;
-    for (const subscription of open) {
+    for (const subscription of [...open]) {
       if (budget.left <= 0) behind = true;
-      else if (await readOne(gateway, subscription, frames, budget, open.length)) behind = true;
+      else if (await readOne(gateway, subscription, frames, budget, open.length).catch(giveUp(subscription)))
+        behind = true;
     }
     urgent ||= frames.count > before;
     if (urgent || poll.over || open.length === 0) break;

@@ -70,7 +70,14 @@ export function pollRoutes(gateway: Gateway, settings: PollSettings): PlainRoute
             },
           },
         },
-        errors: ['filter_invalid', 'too_many_filters', 'cursor_invalid', 'too_many_connections', 'draining'],
+        errors: [
+          'filter_invalid',
+          'too_many_filters',
+          'cursor_invalid',
+          'log_damaged',
+          'too_many_connections',
+          'draining',
+        ],
       },
     },
     {

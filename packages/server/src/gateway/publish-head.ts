@@ -49,7 +49,8 @@ export class PublishHeads {
     const end = bytes.indexOf('\r\n\r\n', at, 'latin1');
     if (end === -1) {
       if (bytes.length - at > this.#headMax || !mayBePublish(bytes.subarray(at, at + start.length))) return 'other';
-      return 'more';
+      // its client may think that the head is whole: what it lacks would never come
+      return hasBareLineFeed(bytes, at) ? 'other' : 'more';
     }
     if (end - at > this.#headMax) return 'other';
     const text = bytes.toString('latin1', at, end);
@@ -88,4 +89,10 @@ export class PublishHeads {
     const verdict = this.#origins.check({ host: seen.get('host'), origin: undefined, secFetchSite: undefined });
     return 'error' in verdict ? undefined : { topic, length };
   }
+}
+
+function hasBareLineFeed(bytes: Buffer, from: number): boolean {
+  for (let at = bytes.indexOf(0x0a, from); at !== -1; at = bytes.indexOf(0x0a, at + 1))
+    if (bytes[at - 1] !== 0x0d) return true;
+  return false;
 }

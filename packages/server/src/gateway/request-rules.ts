@@ -1,6 +1,8 @@
 import type { IncomingMessage } from 'node:http';
 import { TailraceError } from '@tailrace/protocol';
 
+const publishPath = /^\/v1\/(?:publish(?:\?|$)|topics\/)/;
+
 /** What node:http lets pass and this server does not. */
 export function judgeMessage(req: IncomingMessage): TailraceError | undefined {
   if (req.httpVersion === '1.1' && req.headers.host === undefined)
@@ -10,6 +12,9 @@ export function judgeMessage(req: IncomingMessage): TailraceError | undefined {
   if (req.httpVersion !== '1.1' && req.httpVersion !== '1.0')
     return new TailraceError('bad_request', `HTTP/${req.httpVersion} is not spoken here: use HTTP/1.1`);
   const coding = req.headers['transfer-encoding'];
+  // RFC 9112 §6.1: its framing is faulty, since whoever passed it on may have seen another body
+  if (coding !== undefined && req.httpVersion === '1.0')
+    return new TailraceError('bad_request', 'HTTP/1.0 has no Transfer-Encoding: send Content-Length, or use HTTP/1.1');
   if (coding !== undefined && coding.toLowerCase() !== 'chunked')
     return new TailraceError(
       'bad_request',
@@ -37,10 +42,11 @@ export function headTooSlow(): TailraceError {
 }
 
 /** What to say about bytes that are not the body that the head of the request announced. */
-export function judgeBrokenBody(error: NodeJS.ErrnoException): TailraceError {
+export function judgeBrokenBody(error: NodeJS.ErrnoException, { url = '' }: IncomingMessage): TailraceError {
+  const publishes = publishPath.test(url);
   return new TailraceError(
     'bad_request',
-    `the request body is broken: ${error.message}. Lines of NDJSON that came whole before are kept, nothing else was published`,
+    `the request body is broken: ${error.message}${publishes ? '. Lines of NDJSON that came whole before are kept, nothing else was published' : ''}`,
   );
 }
 

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import {
   checkFilters,
+  type ErrorCode,
   type FilterSet,
   filterSet,
   isTailraceError,
@@ -42,6 +43,12 @@ const streamHeaders: readonly string[] = [
   'Origin, Accept',
 ];
 
+/** `Vary` of a stream names `Origin` already. */
+function streamHead(corsHeaders: readonly string[]): string[] {
+  const vary = corsHeaders.indexOf('Vary');
+  return [...streamHeaders, ...(vary === -1 ? corsHeaders : corsHeaders.toSpliced(vary, 2))];
+}
+
 const parameters: readonly string[] = ['filter', 'cursor', 'from', 'raw', 'heartbeat'];
 
 /** GET /v1/sse (§5): all filters are one subscription. */
@@ -63,7 +70,7 @@ export function serveSseHead(
   responder: Responder,
   corsHeaders: readonly string[],
 ): void {
-  judgeSse(gateway, head, responder, corsHeaders, () => responder.answer(200, [...streamHeaders, ...corsHeaders]));
+  judgeSse(gateway, head, responder, corsHeaders, () => responder.answer(200, streamHead(corsHeaders)));
 }
 
 /** Refuses the request, answers that all has ended, or goes on to `open`. */
@@ -151,11 +158,7 @@ export function refuseSse(
     return;
   }
   const notice = sseNotice({ type: 'error', ...problem }).toString();
-  responder.answer(
-    200,
-    [...streamHeaders, ...corsHeaders],
-    `retry: ${error.retryAfter ?? gateway.reconnectIn()}\n${notice}`,
-  );
+  responder.answer(200, streamHead(corsHeaders), `retry: ${error.retryAfter ?? gateway.reconnectIn()}\n${notice}`);
 }
 
 /** One event stream. */
@@ -215,7 +218,7 @@ class SseConnection implements Connection, SocketOwner, SessionOwner, Beating {
     own(socket, this);
     // only node:http needs half-open sockets; here the end of the client's side means that it is gone
     socket.allowHalfOpen = false;
-    responder.stream([...streamHeaders, ...corsHeaders], Buffer.from(first));
+    responder.stream(streamHead(corsHeaders), Buffer.from(first));
     this.session.wrote = true;
     this.#gateway.sockets.delete(socket);
     this.#gateway.connections.add(this);
@@ -250,9 +253,10 @@ class SseConnection implements Connection, SocketOwner, SessionOwner, Beating {
     session.outlet.destroy();
   }
 
-  onEnded(session: Session, subscription: Subscription): void {
+  onEnded(session: Session, subscription: Subscription, _code: ErrorCode, retryAfter?: number): void {
     this.#gateway.hub.unsubscribe(subscription);
-    if (session.subscriptions.length === 0) this.#end(undefined);
+    if (session.subscriptions.length === 0)
+      this.#end(retryAfter === undefined ? undefined : Buffer.from(`retry: ${retryAfter}\n\n`));
   }
 
   destroy(): void {

@@ -46,7 +46,14 @@ export function streamRoutes(gateway: Gateway): PlainRoute[] {
         tag: 'read',
         query: subscription,
         answers: streamed,
-        errors: ['filter_invalid', 'too_many_filters', 'cursor_invalid', 'too_many_connections', 'draining'],
+        errors: [
+          'filter_invalid',
+          'too_many_filters',
+          'cursor_invalid',
+          'log_damaged',
+          'too_many_connections',
+          'draining',
+        ],
       },
     },
     {

@@ -1,4 +1,4 @@
-import { type FilterSet, type Message, TailraceError } from '@tailrace/protocol';
+import { type FilterSet, type Message, TailraceError, toTailraceError } from '@tailrace/protocol';
 import type { Clock, Log, Random, RecordBatch } from '../log/index.ts';
 import { Blocks, labelKey } from './blocks.ts';
 import { Brake } from './brake.ts';
@@ -317,13 +317,11 @@ export class Hub implements CohortHost {
   }
 
   #readFailed(subscription: Subscription, error: unknown): void {
-    this.#o.onReadError(error);
-    const problem = new TailraceError(
-      'internal',
-      'the log could not be read at this cursor; the server log names the damage',
-    ).toProblem();
+    const told = toTailraceError(error);
+    // the log has reported damage itself, once for all who meet it
+    if (told.code !== 'log_damaged') this.#o.onReadError(error);
     const { session, sub } = subscription;
-    session.notice({ type: 'error', sub, ...problem });
-    session.owner.onEnded(session, subscription, 'internal');
+    session.notice({ type: 'error', sub, ...told.toProblem() });
+    session.owner.onEnded(session, subscription, told.code, told.retryAfter);
   }
 }

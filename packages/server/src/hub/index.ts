@@ -6,6 +6,7 @@ export { Deadlines, type Expiring } from './deadlines.ts';
 export type { Encoding } from './encoding.ts';
 export { envelopeMaxBytes, envelopeText, writeEnvelope } from './envelope-bytes.ts';
 export { Hub, type HubOptions } from './hub.ts';
+export { MixedDeadlines } from './mixed-deadlines.ts';
 export type { FinishWaiter, Outlet } from './outlet.ts';
 export { type DurabilityRule, failures, type Published, Publisher, passedOn } from './publisher.ts';
 export { type Read, Reader } from './reader.ts';

@@ -2,6 +2,7 @@ import { type Durability, type Message, matchFilter, TailraceError, toTailraceEr
 import type { Appended, AppendFailure, Clock, Log, StoredDurability } from '../log/index.ts';
 import type { Brake, Held } from './brake.ts';
 import { Deadlines, type Expiring } from './deadlines.ts';
+import { MixedDeadlines } from './mixed-deadlines.ts';
 
 /** What became of one message: in the log, passed on live (class `none`), or refused. */
 export type Published =
@@ -34,6 +35,8 @@ export interface PublisherOptions {
 export class Publisher {
   readonly #o: PublisherOptions;
   readonly #deadlines: Deadlines;
+  /** Of the publishes that name their own. */
+  readonly #named: MixedDeadlines;
   /** Set while the server drains: nothing new is taken. */
   draining = false;
   /** Publishes handed to the log and not answered yet. */
@@ -42,20 +45,26 @@ export class Publisher {
   constructor(options: PublisherOptions) {
     this.#o = options;
     this.#deadlines = new Deadlines(options.clock, options.deadline);
+    this.#named = new MixedDeadlines(options.clock);
   }
 
-  /** Answers publishes whose deadline has come. Called by the beat. */
+  /** Publishes whose deadline is watched; some of them may have been answered since the last beat. */
+  get deadlineCount(): number {
+    return this.#deadlines.size + this.#named.size;
+  }
+
+  /** Answers publishes whose deadline, `publish.deadline`, has come. Called by the beat. */
   sweep(): void {
     this.#deadlines.sweep();
   }
 
   /**
    * Publishes in order and stops at the first failure: the result ends with `error` then, and is shorter than the input.
-   * Resolves after the commit (I1), later still while the brake holds acks, but not after the deadline. Rejects with a
-   * TailraceError when nothing of the batch was appended, or (`outcome_unknown`, `deadline_exceeded`) when that cannot be
-   * known.
+   * Resolves after the commit (I1), later still while the brake holds acks, but not after the deadline (ms; undefined: the
+   * server's). Rejects with a TailraceError when nothing of the batch was appended, or (`outcome_unknown`,
+   * `deadline_exceeded`) when that cannot be known.
    */
-  async publish(messages: readonly Message[]): Promise<readonly Published[]> {
+  async publish(messages: readonly Message[], deadline?: number): Promise<readonly Published[]> {
     if (this.draining)
       throw new TailraceError(
         'draining',
@@ -64,8 +73,9 @@ export class Publisher {
     this.#o.brake.admit();
     this.inFlight += messages.length;
     try {
-      const pending = new Pending(this.#o.brake, this.#append(messages));
-      this.#deadlines.add(pending);
+      const pending = new Pending(this.#o.brake, this.#append(messages), deadline);
+      if (deadline === undefined) this.#deadlines.add(pending);
+      else this.#named.add(pending, deadline);
       return await pending.answer;
     } finally {
       this.inFlight -= messages.length;
@@ -123,12 +133,14 @@ class Pending implements Expiring, Held {
   readonly answer: Promise<readonly Published[]>;
   settled = false;
   readonly #brake: Brake;
+  readonly #named: number | undefined;
   #committed: readonly Published[] | undefined;
   #resolve!: (results: readonly Published[]) => void;
   #reject!: (error: TailraceError) => void;
 
-  constructor(brake: Brake, appended: Promise<readonly Published[]>) {
+  constructor(brake: Brake, appended: Promise<readonly Published[]>, named: number | undefined) {
     this.#brake = brake;
+    this.#named = named;
     this.answer = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
@@ -148,7 +160,7 @@ class Pending implements Expiring, Held {
     this.#fail(
       new TailraceError(
         'deadline_exceeded',
-        'not committed within publish.deadline; it may still commit, so publish again with the same id',
+        `not committed within ${this.#named === undefined ? 'publish.deadline' : `the ${this.#named} ms that it named`}; it may still commit, so publish again with the same id`,
         { retryAfter: 1000 },
       ),
     );

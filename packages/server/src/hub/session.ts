@@ -1,4 +1,4 @@
-import type { ServerFrame } from '@tailrace/protocol';
+import type { ErrorCode, ServerFrame } from '@tailrace/protocol';
 import type { Block } from './blocks.ts';
 import type { CatchUp } from './catch-up.ts';
 import type { Encoding } from './encoding.ts';
@@ -10,8 +10,11 @@ import type { Subscription } from './subscription.ts';
 export interface SessionOwner {
   /** The hub gave up on this session (policy, stall, budget): send `error` if that is still possible, and cut. */
   onCut(session: Session, reason: CutReason): void;
-  /** A subscription came to its end: every topic it names has ended, or the log could not be read (told already). */
-  onEnded(session: Session, subscription: Subscription, code: 'topic_ended' | 'internal'): void;
+  /**
+   * A subscription came to its end: every topic it names has ended, or the log could not be read (told already), and it
+   * makes no sense to come back within `retryAfter` ms.
+   */
+  onEnded(session: Session, subscription: Subscription, code: ErrorCode, retryAfter?: number): void;
   /** The outlet finished what it held; a transport that stopped reading its client goes on. */
   onFinished?(session: Session): void;
 }

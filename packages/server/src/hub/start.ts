@@ -46,7 +46,7 @@ export function resolveStart(
   if (request.cursor === undefined) return startFrom(log, from ?? { at: 'now' }, newest);
   const cursor = parseCursor(request.cursor);
   const end = cursor.log === log.id ? log.endOf(cursor.epoch) : undefined;
-  const at = { offset: cursor.offset, time: cursor.time };
+  const at = { offset: cursor.offset, time: timeOf(log, cursor) };
   if (end !== undefined && cursor.offset <= end) {
     // what an operator gave up as lost is told by `gap` when reading comes by; it must not be denied before (I4)
     const recovered = !log.lost.some(range => range.to > cursor.offset);
@@ -62,6 +62,11 @@ export function resolveStart(
     snapshot: undefined,
     now: false,
   }));
+}
+
+/** The log's own time of a position: the token's would be given back as it came. Below the hot tail it is taken at its word. */
+function timeOf(log: Log, { offset, time }: Place): number {
+  return offset === log.head.offset ? log.head.time : (log.hot.timeAt(offset) ?? time);
 }
 
 // the last good point of the cursor's epoch, else its time, else what `from` says

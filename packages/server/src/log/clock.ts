@@ -12,18 +12,46 @@ export interface Clock {
   soon(task: () => void): void;
 }
 
-export const systemClock: Clock = {
-  now: () => Date.now(),
-  monotonic: () => performance.now(),
-  every(intervalMs, task) {
+/** The time of the machine. */
+class SystemClock implements Clock {
+  readonly #timers = new Set<NodeJS.Timeout>();
+
+  /** Timers that run: a few for the whole process, whatever the number of connections (I8). */
+  get timers(): number {
+    return this.#timers.size;
+  }
+
+  now(): number {
+    return Date.now();
+  }
+
+  monotonic(): number {
+    return performance.now();
+  }
+
+  every(intervalMs: number, task: () => void): () => void {
     const timer = setInterval(task, intervalMs).unref();
-    return () => clearInterval(timer);
-  },
-  after(delayMs, task) {
-    const timer = setTimeout(task, delayMs).unref();
-    return () => clearTimeout(timer);
-  },
-  soon: task => {
+    this.#timers.add(timer);
+    return () => this.#stop(timer);
+  }
+
+  after(delayMs: number, task: () => void): () => void {
+    const timer = setTimeout(() => {
+      this.#timers.delete(timer);
+      task();
+    }, delayMs).unref();
+    this.#timers.add(timer);
+    return () => this.#stop(timer);
+  }
+
+  soon(task: () => void): void {
     setImmediate(task);
-  },
-};
+  }
+
+  #stop(timer: NodeJS.Timeout): void {
+    clearTimeout(timer);
+    this.#timers.delete(timer);
+  }
+}
+
+export const systemClock: SystemClock = new SystemClock();

@@ -1,5 +1,6 @@
 export * from './clock.ts';
 export { type Damage, describeDamage, LogDamaged } from './disk/damage.ts';
+export type { Disk, DiskFile } from './disk/disk.ts';
 export type { DiskLog, DiskLogOptions } from './disk/disk-log.ts';
 export { Gate } from './disk/gate.ts';
 export { type DumpOptions, dump } from './disk/offline/dump.ts';

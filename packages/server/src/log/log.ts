@@ -16,6 +16,7 @@ import type { OffsetRange } from './report.ts';
  *   unless the error is `outcome_unknown`.
  * - Every start begins a new epoch at head + 1, known durably before its first record. Epoch numbers only grow.
  * - What is no longer there is told, never skipped silently: a `Slice` that begins later than asked says where (I4).
+ * - Damaged data is never given out: whatever has to read it rejects with `log_damaged`, which names the place.
  * - After a failed write or sync the log is fenced (I9): appends fail with `log_fenced`, reads go on.
  */
 export interface Log {
@@ -42,7 +43,7 @@ export interface Log {
   /** Calls `listener` with each batch at its commit, in order, before the appends of the batch resolve. */
   tail(listener: TailListener): () => void;
 
-  /** Reads on from `after` (exclusive) to at most `to` (inclusive): see Slice. Rejects with the cause on damaged data. */
+  /** Reads on from `after` (exclusive) to at most `to` (inclusive): see Slice. It ends before damage; one that begins there is `log_damaged`. */
   read(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice>;
 
   /** Offsets of the newest `count` records of each matching topic with offset ≤ `to`, ascending (P1). */
@@ -146,4 +147,6 @@ export interface LogStatus {
   readonly pendingBytes: number;
   /** Commits so far, records in them, and the time each took (ms) as a running histogram fed to metrics. */
   readonly commits: number;
+  /** Reads so far that were refused as `log_damaged`. */
+  readonly damagedReads: number;
 }

@@ -24,6 +24,7 @@ export interface LogReport {
     | 'full'
     | 'space_back'
     | 'fenced'
+    | 'damaged'
     | 'retention'
     | 'retention_waits'
     | 'dedupe_cut_short'

@@ -1,5 +1,5 @@
-import { readdirSync } from 'node:fs';
 import type { monitorEventLoopDelay } from 'node:perf_hooks';
+import { descriptorLimit, openDescriptors } from './descriptors.ts';
 import type { Read } from './reading.ts';
 
 export type LoopDelay = ReturnType<typeof monitorEventLoopDelay>;
@@ -27,7 +27,23 @@ export function processReadings(loop: LoopDelay): Read[] {
     },
     gauge('process_start_time_seconds', 'Start of the process, seconds since 1970 UTC.', () => startedAt),
     gauge('process_resident_memory_bytes', 'Resident memory.', () => process.memoryUsage.rss()),
-    gauge('process_open_fds', 'Open file descriptors; 0 where /proc is missing.', openDescriptors),
+    // both are missing where the system does not tell
+    ...(openDescriptors() === undefined
+      ? []
+      : [
+          gauge('process_open_fds', 'Open file descriptors.', () => openDescriptors() ?? 0),
+          gauge(
+            'process_max_fds',
+            'Limit on open file descriptors.',
+            () => descriptorLimit() ?? Number.POSITIVE_INFINITY,
+          ),
+        ]),
+    gauge(
+      'nodejs_active_resources',
+      'What keeps the event loop alive, by type: sockets, listeners, requests to the file system.',
+      () => countByName(process.getActiveResourcesInfo()),
+      'type',
+    ),
     gauge(
       'nodejs_memory_bytes',
       'Memory of the JavaScript engine by kind.',
@@ -51,10 +67,8 @@ export function processReadings(loop: LoopDelay): Read[] {
   ];
 }
 
-function openDescriptors(): number {
-  try {
-    return readdirSync('/proc/self/fd').length - 1;
-  } catch {
-    return 0;
-  }
+function countByName(names: readonly string[]): Map<string, number> {
+  const counts = new Map<string, number>();
+  for (const name of names) counts.set(name, (counts.get(name) ?? 0) + 1);
+  return counts;
 }

@@ -2,6 +2,7 @@ import type { Read } from './reading.ts';
 
 /** What metrics read of the rooms above, structurally: observe knows none of them. */
 export interface WatchedRooms {
+  readonly clock: { readonly timers: number };
   readonly log: {
     readonly head: { readonly offset: number; readonly epoch: number };
     readonly floor: number;
@@ -13,6 +14,7 @@ export interface WatchedRooms {
       readonly pendingRecords: number;
       readonly pendingBytes: number;
       readonly commits: number;
+      readonly damagedReads: number;
     };
   };
   readonly hub: {
@@ -23,7 +25,7 @@ export interface WatchedRooms {
     readonly brake: { readonly lag: number; readonly heldCount: number; readonly refused: number };
     readonly blocks: { readonly hits: number; readonly misses: number };
     readonly slices: { readonly waiting: number };
-    readonly publisher: { readonly inFlight: number };
+    readonly publisher: { readonly inFlight: number; readonly deadlineCount: number };
     readonly catchUp: {
       readonly pinnedBytes: number;
       readonly lagging: { readonly size: number; keys(): Iterable<{ readonly noProgressSince: number }> };
@@ -37,6 +39,7 @@ export interface WatchedRooms {
   };
   readonly gateway: {
     countByTransport(): Iterable<readonly [string, number]>;
+    readonly wheel: { readonly size: number };
     readonly refused: Iterable<readonly [string, number]>;
     readonly cut: Iterable<readonly [string, number]>;
     grades(): { readonly roundTrip: Grades; readonly jitter: Grades };
@@ -46,7 +49,7 @@ export interface WatchedRooms {
 type Grades = Iterable<readonly [windowAndGrade: readonly string[], count: number]>;
 const gradeLabels: readonly string[] = ['window', 'grade'];
 
-export function roomReadings({ log, hub, gateway }: WatchedRooms): Read[] {
+export function roomReadings({ clock, log, hub, gateway }: WatchedRooms): Read[] {
   const gauge = (name: string, help: string, read: Read['read'], label?: Read['label']): Read => ({
     name: `tailrace_${name}`,
     help,
@@ -70,6 +73,16 @@ export function roomReadings({ log, hub, gateway }: WatchedRooms): Read[] {
       'WebSocket connections by how much that time varies.',
       () => gateway.grades().jitter,
       gradeLabels,
+    ),
+    gauge(
+      'timers',
+      'What waits for its time: timers of the runtime, connections for their heartbeat, publishes for their deadline.',
+      () => [
+        ['runtime', clock.timers],
+        ['heartbeat', gateway.wheel.size],
+        ['deadline', hub.publisher.deadlineCount],
+      ],
+      'kind',
     ),
     gauge('cohorts', 'Groups of subscriptions that share one cursor.', () => hub.cohorts.size),
     gauge('index_filters', 'Filters in the topic index.', () => hub.index.filterCount),
@@ -124,6 +137,11 @@ export function roomReadings({ log, hub, gateway }: WatchedRooms): Read[] {
     gauge('log_pending_records', 'Records that wait for their commit.', () => log.status.pendingRecords),
     gauge('log_pending_bytes', 'Bytes that wait for their commit.', () => log.status.pendingBytes),
     counter('log_commits_total', 'Commits.', () => log.status.commits),
+    counter(
+      'log_damage_total',
+      'Reads refused because they met damaged data; any is a reason to look.',
+      () => log.status.damagedReads,
+    ),
     gauge('hot_bytes', 'Weight of the newest records kept in memory.', () => log.hot.bytes),
     gauge('hot_batches', 'Committed batches kept in memory.', () => log.hot.batchCount),
     gauge('hot_topics', 'Topics with records in memory.', () => log.hot.topicCount),

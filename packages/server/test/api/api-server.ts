@@ -10,6 +10,7 @@ import { streamRoutes } from '../../src/gateway/stream-routes.ts';
 import { Hub, type HubOptions } from '../../src/hub/index.ts';
 import { type Log, openMemoryLog, systemClock, systemRandom } from '../../src/log/index.ts';
 import { createMetrics, type Metrics } from '../../src/observe/index.ts';
+import { Bystander } from '../gateway/bystander.ts';
 
 /** The API and long-poll on a real port over a memory log, without the front door. */
 export interface ApiServer extends AsyncDisposable {
@@ -44,7 +45,8 @@ export async function startApi(options: ApiServerOptions = {}): Promise<ApiServe
   const metrics = createMetrics();
   const log = options.log ?? openMemoryLog({ onCommitStats: metrics.onCommit });
   const clock = systemClock;
-  const limits: FrameLimits = { ...defaultInputLimits, items: 1000, ...options.limits };
+  const publishDeadline = options.hub?.publishDeadline ?? 3000;
+  const limits: FrameLimits = { ...defaultInputLimits, items: 1000, deadline: publishDeadline, ...options.limits };
   const hub = new Hub({
     log,
     clock,
@@ -56,7 +58,7 @@ export async function startApi(options: ApiServerOptions = {}): Promise<ApiServe
     lagLimit: 200,
     pinnedMax: 16 * 1024 * 1024,
     stallMax: 60_000,
-    publishDeadline: 3000,
+    publishDeadline,
     heartbeat: 25_000,
     subscriptionsMax: 256,
     onReadError: error => faults.push(error),
@@ -105,8 +107,8 @@ export async function startApi(options: ApiServerOptions = {}): Promise<ApiServe
     onFault: error => faults.push(error),
     ...(options.pages === undefined ? {} : { pages: options.pages }),
   });
-  metrics.watch({ hub, gateway, log });
-  const http = createServer({ requestTimeout: 0 });
+  metrics.watch({ clock, hub, gateway, log });
+  const http = createServer({ requestTimeout: 0, keepAliveTimeout: 65_000 });
   http.on('request', api.handle);
   http.on('checkContinue', api.handle);
   let connections = 0;
@@ -141,6 +143,11 @@ export async function startApi(options: ApiServerOptions = {}): Promise<ApiServe
     },
   };
   return server;
+}
+
+/** `Bystander.beside` for a server that serves no upgrade. */
+export function besideOthers<T>(server: ApiServer, act: () => Promise<T>): Promise<T> {
+  return Bystander.beside(server, act, { webSocket: false });
 }
 
 /** Sends bytes as they are and gives all that comes back until the server closes, or `until` has been seen. */
@@ -197,7 +204,7 @@ export class RawClient implements Disposable {
 
 /** Waits for a condition that needs no signal of its own. */
 export async function until(condition: () => boolean): Promise<void> {
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + 20_000;
   while (!condition()) {
     if (performance.now() > deadline) throw new Error(`never: ${condition.toString()}`);
     await new Promise<void>(resolve => setImmediate(resolve));

@@ -1,6 +1,6 @@
 import { request } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type ApiServer, RawClient, startApi } from './api-server.ts';
+import { type ApiServer, besideOthers, RawClient, startApi } from './api-server.ts';
 
 let server: ApiServer;
 beforeAll(async () => {
@@ -48,11 +48,13 @@ describe('paths and methods', () => {
     ['POST', '/v1', 405, 'method_not_allowed'],
     ['PATCH', '/metrics', 405, 'method_not_allowed'],
     ['DELETE', '/v1/poll', 405, 'method_not_allowed'],
-  ])('%s %s is a problem', async (method, path, status, code) => {
-    const got = await send(method, path);
-    expect(got.status).toBe(status);
-    expect(got.headers['content-type']).toBe('application/problem+json');
-    expect(JSON.parse(got.body)).toMatchObject({ code, status });
+  ])('%s %s is a problem, for nobody else', async (method, path, status, code) => {
+    await besideOthers(server, async () => {
+      const got = await send(method, path);
+      expect(got.status).toBe(status);
+      expect(got.headers['content-type']).toBe('application/problem+json');
+      expect(JSON.parse(got.body)).toMatchObject({ code, status });
+    });
   });
 
   it('tells what the server as a whole takes', async () => {
@@ -132,7 +134,9 @@ describe('paths and methods', () => {
 
   it('survives a flood of odd URLs', async () => {
     const urls = Array.from({ length: 300 }, (_, i) => `/x${'x'.repeat(i * 10)}?${'&a=%41'.repeat(i)}`);
-    for (const url of urls) expect((await send('GET', url)).status).toBe(404);
+    await besideOthers(server, async () => {
+      for (const url of urls) expect((await send('GET', url)).status).toBe(404);
+    });
   });
 });
 
@@ -148,24 +152,26 @@ describe('origins', () => {
     ['GET', '/'],
   ];
   it.each(anyPath)('refuses pages of elsewhere: %s %s', async (method, path, body) => {
-    const before = server.log.head.offset;
-    for (const headers of [
-      { origin: 'https://evil.com' },
-      { origin: 'null' },
-      { origin: 'http://localhost.evil.com' },
-      { 'sec-fetch-site': 'cross-site' },
-    ]) {
-      const got = await send(method, path, headers as Record<string, string>, body);
-      expect(got.status).toBe(403);
-      expect(JSON.parse(got.body)).toMatchObject({ code: 'origin_refused' });
-      expect(got.headers['access-control-allow-origin']).toBeUndefined();
-    }
-    for (const host of ['evil.com', 'localhost.evil.com:4080']) {
-      const got = await send(method, path, { host }, body);
-      expect(got.status).toBe(421);
-      expect(JSON.parse(got.body)).toMatchObject({ code: 'host_refused' });
-    }
-    expect(server.log.head.offset).toBe(before);
+    await besideOthers(server, async () => {
+      const before = server.log.head.offset;
+      for (const headers of [
+        { origin: 'https://evil.com' },
+        { origin: 'null' },
+        { origin: 'http://localhost.evil.com' },
+        { 'sec-fetch-site': 'cross-site' },
+      ]) {
+        const got = await send(method, path, headers as Record<string, string>, body);
+        expect(got.status).toBe(403);
+        expect(JSON.parse(got.body)).toMatchObject({ code: 'origin_refused' });
+        expect(got.headers['access-control-allow-origin']).toBeUndefined();
+      }
+      for (const host of ['evil.com', 'localhost.evil.com:4080']) {
+        const got = await send(method, path, { host }, body);
+        expect(got.status).toBe(421);
+        expect(JSON.parse(got.body)).toMatchObject({ code: 'host_refused' });
+      }
+      expect(server.log.head.offset).toBe(before);
+    });
   });
 
   it.each(anyPath)('tells an allowed page that it may read: %s %s', async (method, path, body) => {

@@ -59,6 +59,18 @@ it('shows every route, and no other', async () => {
   }
 });
 
+it('shows the deadline of a publish, wherever one is taken', () => {
+  for (const path of ['/v1/topics/{topic}', '/v1/publish'])
+    expect(api.paths[path]!.post!.parameters).toContainEqual({
+      name: 'deadline',
+      in: 'query',
+      required: false,
+      description: expect.stringContaining('publish.deadline'),
+      schema: { type: 'integer', minimum: 10 },
+    });
+  expect(api.paths['/v1/publish']!.post!.parameters!.map(({ name }) => name)).toContain('Tailrace-Deadline');
+});
+
 it('is OpenAPI 3.1 whose references and schemas hold', () => {
   expect(api.openapi).toBe('3.1.0');
   const ajv = new Ajv2020({ strict: false });

@@ -4,7 +4,7 @@ import { request } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
-import { startApi } from './api-server.ts';
+import { besideOthers, startApi } from './api-server.ts';
 
 function raw(port: number, path: string): Promise<number> {
   return new Promise((resolve, reject) => {
@@ -42,7 +42,7 @@ it('serves the files of its directory and no other', async () => {
     // read anew, so that an edit shows
     await writeFile(join(pages, 'app.js'), 'let c;');
     expect(await (await fetch(`${server.url}/app.js`)).text()).toBe('let c;');
-    for (const path of [
+    const elsewhere = [
       '/../secret.txt',
       '/%2e%2e/secret.txt',
       '/..%2fsecret.txt',
@@ -54,8 +54,10 @@ it('serves the files of its directory and no other', async () => {
       '//etc/passwd',
       '/app.js/',
       '/app.js%00',
-    ])
-      expect([path, await raw(server.port, path)]).toEqual([path, 404]);
+    ];
+    await besideOthers(server, async () => {
+      for (const path of elsewhere) expect([path, await raw(server.port, path)]).toEqual([path, 404]);
+    });
   } finally {
     await rm(root, { recursive: true });
   }

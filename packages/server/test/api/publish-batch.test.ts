@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type ApiServer, contents, startApi } from './api-server.ts';
+import { type ApiServer, besideOthers, contents, startApi } from './api-server.ts';
 
 let server: ApiServer;
 beforeAll(async () => {
@@ -80,6 +80,18 @@ describe('POST /v1/publish', () => {
     ['an unknown field', '{"topic":"x","data":1,"retain":true}', 'unknown_field', { field: 'retain' }],
     ['a field kept for later', '{"to":"user/1","data":1}', 'unsupported', { field: 'to' }],
     ['__proto__', '{"topic":"x","data":1,"__proto__":{"topic":"y"}}', 'unknown_field'],
+    [
+      '__proto__ among the headers',
+      '{"topic":"x","data":1,"headers":{"__proto__":"y"}}',
+      'bad_request',
+      { field: 'headers' },
+    ],
+    [
+      '__proto__ as headers',
+      '{"topic":"x","data":1,"headers":{"__proto__":{"polluted":"y"}}}',
+      'bad_request',
+      { field: 'headers' },
+    ],
     ['a lone surrogate in text', '{"topic":"x","contentType":"text/plain","data":"\\ud800"}', 'payload_invalid'],
     [
       'binary that is no base64',
@@ -91,12 +103,50 @@ describe('POST /v1/publish', () => {
     ['no topic', '{"data":1}', 'topic_invalid'],
     ['no data', '{"topic":"x"}', 'payload_invalid'],
   ];
-  it.each(bad)('refuses %s whole', async (_name, body, code, at) => {
-    const before = server.log.head.offset;
+  it.each(bad)('refuses %s whole, and nothing else', async (_name, body, code, at) => {
+    await besideOthers(server, async () => {
+      const before = server.log.head.offset;
+      const { status, answer } = await post(body);
+      expect(answer).toMatchObject({ code, status, ...(at === undefined ? {} : { at }) });
+      expect(server.log.head.offset).toBe(before);
+      expect({}).not.toHaveProperty('polluted');
+    });
+  });
+
+  it.each([
+    ['of too many messages', `[${Array(6).fill('{"topic":"x","data":1}').join()}]`, 'limits.items'],
+    [
+      'of too many bytes',
+      `[${Array(5)
+        .fill(`{"topic":"x","data":"${'y'.repeat(900)}"}`)
+        .join()}]`,
+      'limits.body',
+    ],
+  ])('tells an array %s to come as NDJSON, since it is checked whole', async (_, body, setting) => {
     const { status, answer } = await post(body);
-    expect(answer).toMatchObject({ code, status, ...(at === undefined ? {} : { at }) });
+    expect(status).toBe(413);
+    expect(answer.detail).toContain(setting);
+    expect(answer.detail).toMatch(/checked whole first; send NDJSON \(.*application\/x-ndjson\).*any size/);
+  });
+
+  const beside: [string, string, string, string][] = [
+    ['Tailrace-Id', 'unknown_field', 'tailrace-id', 'no header tailrace-id here'],
+    ['Tailrace-Durability', 'unknown_field', 'tailrace-durability', 'as members'],
+    ['Tailrace-Header-Reply-To', 'unknown_field', 'tailrace-header-reply-to', 'Tailrace-Deadline'],
+    ['Tailrace-TTL', 'unsupported', 'ttl', 'later version'],
+  ];
+  it.each(beside)('refuses the header %s, and does not ignore it', async (name, code, field, detail) => {
+    const before = server.log.head.offset;
+    for (const type of ['application/json', 'application/x-ndjson']) {
+      const response = await fetch(`${server.url}/v1/publish`, {
+        method: 'POST',
+        body: '{"topic":"x","data":1}',
+        headers: { 'content-type': type, [name]: 'none' },
+      });
+      expect(response.status).toBe(400);
+      expect(await response.json()).toMatchObject({ code, at: { field }, detail: expect.stringContaining(detail) });
+    }
     expect(server.log.head.offset).toBe(before);
-    expect(server.faults).toEqual([]);
   });
 
   it('hints at NDJSON when several values come as JSON', async () => {
@@ -104,9 +154,10 @@ describe('POST /v1/publish', () => {
     expect(answer.detail).toMatch(/x-ndjson.*--data-binary/);
   });
 
-  it.each(['multipart/form-data; boundary=x', 'image/png', 'application/xml'])('refuses %s', async type =>
-    expect(await post('x', type)).toMatchObject({ status: 415, answer: { code: 'media_type_unsupported' } }),
-  );
+  it.each(['multipart/form-data; boundary=x', 'image/png', 'application/xml'])('refuses %s', async type => {
+    const refused = await besideOthers(server, () => post('x', type));
+    expect(refused).toMatchObject({ status: 415, answer: { code: 'media_type_unsupported' } });
+  });
 
   it('says what was accepted when the log refuses in the middle', async () => {
     await post('{"topic":"over","end":true}');

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { type ApiServer, contents, RawClient, startApi } from './api-server.ts';
+import { type ApiServer, besideOthers, contents, RawClient, startApi } from './api-server.ts';
 
 let server: ApiServer;
 beforeAll(async () => {
@@ -152,10 +152,11 @@ describe('what is refused', () => {
     ['a field both ways', 'a?id=1', '1', { 'tailrace-id': '1' }, 'bad_request'],
     ['an unknown header', 'a', '1', { 'tailrace-idd': '1' }, 'unknown_field'],
     ['a reserved message header', 'a', '1', { 'tailrace-header-tailrace-x': '1' }, 'bad_request'],
+    ['__proto__ as a message header', 'a', '1', { 'tailrace-header-__proto__': 'y' }, 'bad_request'],
     ['a header that is not UTF-8', 'a', '1', { 'tailrace-key': '\xff' }, 'bad_request'],
     ['a bad sequence', 'a?producer=p&sequence=-1', '1', {}, 'bad_request'],
     ['a sequence alone', 'a?sequence=1', '1', {}, 'bad_request'],
-    ['an unknown durability', 'a?durability=full', '1', {}, 'durability_unsupported'],
+    ['an unknown durability', 'a?durability=full', '1', {}, 'bad_request'],
     ['the urgent lane', 'a?lane=urgent', '1', {}, 'unsupported'],
     ...['to', 'at', 'ttl', 'expect'].flatMap((name): typeof cases => [
       [`${name}, which is set aside`, `a?${name}=1`, '1', {}, 'unsupported'],
@@ -171,18 +172,47 @@ describe('what is refused', () => {
     ['a compressed body', 'a', 'x', { 'content-encoding': 'gzip' }, 'media_type_unsupported'],
     ['headers without end', 'a', '1', { 'tailrace-header-x': 'y'.repeat(5000) }, 'payload_too_large'],
   ];
-  it.each(cases)('%s', async (_name, topic, body, headers, code) => {
-    const before = server.log.head.offset;
-    const response = await fetch(`${server.url}/v1/topics/${topic}`, {
-      method: 'POST',
-      body,
-      headers: { 'content-type': 'application/json', ...headers },
+  it.each(cases)('%s, and nothing else', async (_name, topic, body, headers, code) => {
+    await besideOthers(server, async () => {
+      const before = server.log.head.offset;
+      const response = await fetch(`${server.url}/v1/topics/${topic}`, {
+        method: 'POST',
+        body,
+        headers: { 'content-type': 'application/json', ...headers },
+      });
+      expect(response.headers.get('content-type')).toBe('application/problem+json');
+      const problem = (await response.json()) as Record<string, unknown>;
+      expect(problem).toMatchObject({ code, status: response.status, retry: 'never' });
+      expect(server.log.head.offset).toBe(before);
     });
-    expect(response.headers.get('content-type')).toBe('application/problem+json');
-    const problem = (await response.json()) as Record<string, unknown>;
-    expect(problem).toMatchObject({ code, status: response.status, retry: 'never' });
-    expect(server.log.head.offset).toBe(before);
-    expect(server.faults).toEqual([]);
+  });
+
+  it.each(['1', 'yes', ''])('end=%s with the words that would do', async text => {
+    const answers = [
+      await fetch(`${server.url}/v1/topics/a?end=${text}`, { method: 'POST', body: '1' }),
+      await fetch(`${server.url}/v1/topics/a`, { method: 'POST', body: '1', headers: { 'Tailrace-End': text } }),
+    ];
+    for (const answer of answers) {
+      expect(await answer.json()).toMatchObject({
+        code: 'bad_request',
+        detail: `end must be true or false, not "${text}"`,
+        at: { field: 'end' },
+      });
+    }
+  });
+
+  it('a durability that is none, which is told from one that the engine does not offer', async () => {
+    const refusals = await Promise.all([
+      fetch(`${server.url}/v1/topics/a?durability=bogus`, { method: 'POST', body: '1' }),
+      fetch(`${server.url}/v1/topics/a`, { method: 'POST', body: '1', headers: { 'Tailrace-Durability': 'bogus' } }),
+      fetch(`${server.url}/v1/publish`, { method: 'POST', body: '{"topic":"a","data":1,"durability":"bogus"}' }),
+    ]);
+    for (const refusal of refusals)
+      expect(await refusal.json()).toMatchObject({
+        code: 'bad_request',
+        detail: 'durability "bogus" is no durability class: it is one of fsync, written, none',
+        at: { field: 'durability' },
+      });
   });
 
   it('what is set aside is named alike in every spelling', async () => {
@@ -196,17 +226,22 @@ describe('what is refused', () => {
     for (const other of others) expect(other).toEqual(query);
   });
 
-  it('a header that comes twice', async () => {
-    using client = new RawClient(server.port);
-    client.send(
+  it.each([
+    [
+      'a header that comes twice',
       'POST /v1/topics/a HTTP/1.1\r\nHost: localhost\r\nTailrace-Id: 1\r\nTailrace-Id: 2\r\nContent-Length: 1\r\n\r\n1',
-    );
-    expect(await client.seen('"field"')).toMatch(/^HTTP\/1\.1 400 /);
-  });
-
-  it('a path with raw bytes beyond ASCII', async () => {
-    using client = new RawClient(server.port);
-    client.send('POST /v1/topics/m\xc3\xbcll HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n1');
-    expect(await client.seen('\r\n\r\n')).toMatch(/^HTTP\/1\.1 400 /);
+      '"field"',
+    ],
+    [
+      'a path with raw bytes beyond ASCII',
+      'POST /v1/topics/m\xc3\xbcll HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\n1',
+      '\r\n\r\n',
+    ],
+  ])('%s, byte by byte as it stands', async (_name, bytes, seen) => {
+    await besideOthers(server, async () => {
+      using client = new RawClient(server.port);
+      client.send(bytes);
+      expect(await client.seen(seen)).toMatch(/^HTTP\/1\.1 400 /);
+    });
   });
 });

@@ -1,7 +1,7 @@
 import { formatCursor } from '@tailrace/protocol';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openMemoryLog } from '../../src/log/index.ts';
-import { type ApiServer, RawClient, startApi, until } from './api-server.ts';
+import { type ApiServer, besideOthers, RawClient, startApi, until } from './api-server.ts';
 
 interface Line {
   readonly offset: number;
@@ -178,8 +178,11 @@ describe('GET /v1/log', () => {
     ['filter=a&order=newest&order=oldest', 'bad_request'],
     ['filtre=a', 'unknown_field'],
   ])('refuses %s', async (query, code) => {
-    const response = await fetch(`${server.url}/v1/log?${query}`);
-    expect([response.status, ((await response.json()) as { code: string }).code]).toEqual([400, code]);
+    await using other = await startApi();
+    await besideOthers(other, async () => {
+      const response = await fetch(`${other.url}/v1/log?${query}`);
+      expect([response.status, ((await response.json()) as { code: string }).code]).toEqual([400, code]);
+    });
   });
 
   it.each([

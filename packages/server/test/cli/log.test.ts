@@ -93,6 +93,24 @@ describe('log verify', () => {
     expect(parsed(await log('dump', ours!, '--json'))).toHaveLength(2001 + 1500);
   });
 
+  test.each([
+    ['missing', (file: string) => rmSync(file), 'the file is missing'],
+    [
+      'damaged',
+      (file: string) => writeFileSync(file, '{"pid":1\u0000'),
+      '"{\\"pid\\":1\\u0000" does not name the process',
+    ],
+  ])('says that the term file is %s, which costs no record', async (name, change, told) => {
+    const path = join(directory, `term-${name}`);
+    cpSync(whole, path, { recursive: true });
+    change(join(path, 'term'));
+    const { code, stdout } = await log('verify', path);
+    expect(stdout).toContain(`note: term: ${told}`);
+    expect(stdout).toContain('the log is whole');
+    expect(code).toBe(0);
+    expect((await log('verify', whole)).stdout).not.toContain('term');
+  });
+
   test('takes TAILRACE_DATA', async () => {
     expect((await runCli(['log', 'verify'], { env: { TAILRACE_DATA: whole } })).code).toBe(0);
   });
@@ -127,7 +145,14 @@ describe('log dump', () => {
     const { path } = damagedCopy('dump');
     const result = await log('dump', path, '--json');
     expect(result.code).toBe(1);
-    expect(result.stderr).toMatch(/is damaged: segment .* offset \d+/);
+    const place = /segment \d{16}\.\d{4}\.log, frame \d+, position \d+, offset \d+: /;
+    expect(result.stderr).toMatch(new RegExp(`^tailrace: the log in .* is damaged: ${place.source}`));
+    expect(result.stderr).toContain('`tailrace log verify`');
+    expect(result.stderr).not.toContain('    at ');
+    // all three name the same place
+    const named = place.exec(result.stderr)![0];
+    expect((await log('verify', path)).stdout).toContain(`damaged: ${named}`);
+    expect((await log('repair', path)).stdout).toContain(named);
     expect(parsed(result).length).toBeGreaterThan(100);
   });
 });

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import { constants } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { CliProcess, type CliResult, runCli } from './cli-process.ts';
@@ -177,6 +178,19 @@ describe('sub', () => {
     const { code, stderr } = await cli(args);
     expect(stderr).toMatch(message);
     expect(code).toBe(1);
+  });
+
+  test.each([
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ] as const)('ends by %s as its help says', async (signal, code) => {
+    await using sub = new CliProcess(['sub', 'sub/signal', '--from', 'earliest'], { env: served.env });
+    await cli(['pub', 'sub/signal', '1']);
+    await sub.lines(1);
+    sub.kill(signal);
+    const ended = await sub.ended();
+    // a shell adds 128 to the number of the signal that ended a process
+    expect(typeof ended === 'number' ? ended : 128 + constants.signals[ended]).toBe(code);
   });
 
   test('ends quietly when nobody reads it any more', async () => {

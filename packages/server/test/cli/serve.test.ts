@@ -57,6 +57,34 @@ describe('serve', () => {
     socket.destroy();
   });
 
+  test('SIGTERM while a publisher streams: its last line says what was accepted, which is in the log', async () => {
+    await using served = await Served.start();
+    const socket = connect(served.port, '127.0.0.1').on('error', () => {});
+    let answer = '';
+    socket.setEncoding('utf8').on('data', (text: string) => (answer += text));
+    socket.write(
+      'POST /v1/publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-ndjson\r\nTransfer-Encoding: chunked\r\n\r\n',
+    );
+    let sent = 0;
+    const send = (): void => {
+      const line = `{"topic":"a","data":${sent++}}\n`;
+      socket.write(`${line.length.toString(16)}\r\n${line}\r\n`);
+    };
+    const sending = setInterval(send, 1);
+    while (!answer.includes('"accepted":')) await once(socket, 'data');
+    served.process.kill('SIGTERM');
+    while (!answer.includes('"error":')) await once(socket, 'data');
+    clearInterval(sending);
+    socket.destroy();
+    expect(await served.process.ended()).toBe(0);
+    const last = JSON.parse(/^\{"error":.*$/m.exec(answer)![0]) as { error: unknown; accepted: number };
+    expect(last.error).toMatchObject({ code: 'draining', retry: 'later', detail: expect.stringContaining('again') });
+    expect(last.accepted).toBeGreaterThan(0);
+    await served.startAgain();
+    const { stdout } = await runCli(['replay', 'a', '--raw'], { env: served.env });
+    expect(stdout).toBe(Array.from({ length: last.accepted }, (_, i) => `${i}\n`).join(''));
+  });
+
   test('a signal that the shell, npm and the launcher all deliver is one', async () => {
     await using served = await Served.start();
     for (let i = 0; i < 3; i++) served.process.kill('SIGINT');
@@ -73,9 +101,13 @@ describe('serve', () => {
   test('a data directory in use is told in one line', async () => {
     await using served = await Served.start();
     const { code, stderr } = await runCli(['serve', '--port', '0', '--data', join(served.directory, 'data')]);
-    expect(stderr).toMatch(/^tailrace: the data directory .* is in use/m);
-    expect(stderr).not.toContain('    at ');
+    const { pid } = served.process.child;
+    expect(stderr).toBe(
+      `tailrace: the data directory ${join(served.directory, 'data')} is in use by process ${pid}; stop it or choose another directory\n`,
+    );
     expect(code).toBe(1);
+    // and the one that owns it does not notice
+    expect((await runCli(['pub', 'a', '1'], { env: served.env })).code).toBe(0);
   });
 
   test.runIf(process.platform === 'linux')('has threads to spare for reads beside the commit', async () => {

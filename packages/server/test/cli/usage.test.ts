@@ -27,7 +27,8 @@ describe('help', () => {
       expect(command.summary).toBe(entry.summary);
       const text = commandHelp(command, coloursFor({}));
       expect(text).toContain(`Usage: tailrace ${entry.name}`);
-      expect(text).toContain('Exit codes:\n  0 ');
+      const codes = text.slice(text.indexOf('Exit codes:')).replaceAll(/\s+/g, ' ');
+      expect(codes).toMatch(/^Exit codes: 0 .+, 1 .+, 2 .+, 130 .*SIGINT.*, 143 .*SIGTERM/);
       expect(command.examples.length, entry.name).toBeGreaterThan(0);
       for (const name of Object.keys(command.options)) expect(text).toContain(`--${name}`);
       for (const line of text.split('\n')) expect(line.length, line).toBeLessThanOrEqual(100);
@@ -51,6 +52,19 @@ describe('help', () => {
       expect(stdout).toContain('Usage: tailrace pub <topic> [data]');
     },
   );
+
+  test.each([[['log', '--help']], [['log', '-h']], [['help', 'log']]])('%j is the help of its commands', async args => {
+    const { code, stdout, stderr } = await runCli(args);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toContain('Usage: tailrace log <command>');
+    const members = catalogue.filter(({ name }) => name.startsWith('log '));
+    for (const { name, summary } of members) expect(stdout).toMatch(new RegExp(`^  ${name} +${summary}`, 'm'));
+    expect(stdout.split('\n').filter(line => line.startsWith('  '))).toHaveLength(members.length);
+  });
+
+  test('is named to who leaves the second word out', async () => {
+    expect((await runCli(['log'])).stderr).toContain('Try: tailrace log --help\n');
+  });
 
   test('--version', async () => {
     expect(await runCli(['--version'])).toEqual({ code: 0, stdout: `${manifest.version}\n`, stderr: '' });

@@ -1,20 +1,27 @@
 /**
- * Appends to a log with several writers until it is killed, and writes down what was acknowledged: one line
- * `topic offset id durability` an ack, written synchronously, so that a SIGKILL loses none that was told.
- * Arguments: directory, file of acks, seed, segment bytes.
+ * Appends to a log with several writers until it is killed, and writes down what was acknowledged and what a follower of
+ * the log received: one line `topic offset id` each, written synchronously, so that a SIGKILL loses none that was told.
+ * Arguments: directory, file of acks, file of what was received, seed, segment bytes.
  */
 import * as fs from 'node:fs';
 import { openDiskLog } from '../../src/log/index.ts';
 import { SeededRandom } from '../log/seeded-random.ts';
 import { plainMessage } from './plain-message.ts';
 
-const [directory, ackFile, seedText, segmentBytes] = process.argv.slice(2);
+const [directory, ackFile, receivedFile, seedText, segmentBytes] = process.argv.slice(2);
 const random = new SeededRandom(Number(seedText));
 const acks = fs.openSync(ackFile!, 'a');
+const received = fs.openSync(receivedFile!, 'a');
 const log = await openDiskLog({
   directory: directory!,
   segmentBytes: Number(segmentBytes),
   onReport: report => fs.writeSync(1, `${report.kind}: ${report.message}\n`),
+});
+log.tail({
+  onCommit(batch) {
+    const lines = Array.from(batch.records(), ({ topic, offset, id }) => `${topic} ${offset} ${id}\n`);
+    fs.writeSync(received, lines.join(''));
+  },
 });
 fs.writeSync(1, 'ready\n');
 
@@ -33,7 +40,7 @@ async function write(writer: number): Promise<never> {
     const results = await log.append(messages, durability);
     const lines = results.map((result, i) => {
       if ('error' in result) throw result.error;
-      return `${topic} ${result.offset} ${messages[i]!.id} ${durability}\n`;
+      return `${topic} ${result.offset} ${messages[i]!.id}\n`;
     });
     fs.writeSync(acks, lines.join(''));
   }

@@ -4,18 +4,28 @@ import * as path from 'node:path';
 import { expect, test } from 'vitest';
 import { type CrashReport, crashRounds } from './rounds.ts';
 
-test('200 kills at random moments lose nothing that was acknowledged, and double nothing', {
-  timeout: 180_000,
+/** Rounds in which nothing happens would prove nothing: on a busy machine there have to be more. */
+const least = { rounds: 200, acked: 5000, received: 5000, tailsCopied: 50, sealed: 100 } as const;
+const lanes = 2;
+
+/** Enough for one lane; what this many rounds do not reach, more would not. */
+function enough(report: CrashReport): boolean {
+  const reached = Object.entries(least).every(([of, count]) => report[of as keyof CrashReport] >= count / lanes);
+  return reached || report.rounds >= 500;
+}
+
+test('I1 I2 I3: 200 kills at random moments lose nothing that was acknowledged or delivered, double and reorder nothing', {
+  timeout: 900_000,
 }, async () => {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'tailrace-crash-'));
   const seed = Math.floor(Math.random() * 1e6);
   // two lanes, for two cores; a failure names its seed
-  const reports = await Promise.all([0, 1].map(lane => crashRounds(path.join(directory, `${lane}`), 100, seed + lane)));
+  const reports = await Promise.all(
+    Array.from({ length: lanes }, (_, lane) => crashRounds(path.join(directory, `${lane}`), seed + lane, enough)),
+  );
   fs.rmSync(directory, { recursive: true });
-  const sum = (of: (report: CrashReport) => number) => reports.reduce((total, report) => total + of(report), 0);
-  expect(sum(report => report.kills)).toBe(200);
-  // rounds in which nothing happens would prove nothing
-  expect(sum(report => report.acked)).toBeGreaterThan(5000);
-  expect(sum(report => report.tailsCopied)).toBeGreaterThan(50);
-  expect(sum(report => report.sealed)).toBeGreaterThan(100);
+  for (const [of, count] of Object.entries(least)) {
+    const total = reports.reduce((sum, report) => sum + report[of as keyof CrashReport], 0);
+    expect.soft(total, of).toBeGreaterThanOrEqual(count);
+  }
 });

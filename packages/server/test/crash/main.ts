@@ -22,10 +22,10 @@ console.log(`${rounds} rounds with seed ${seed} in ${seconds.toFixed(1)} s: ${fo
 
 async function ofLog(): Promise<string> {
   const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'tailrace-crash-'));
-  const report = await crashRounds(directory, rounds, seed);
+  const report = await crashRounds(directory, seed, report => report.rounds === rounds);
   fs.rmSync(directory, { recursive: true });
   return (
-    `${report.acked} acks checked, ${report.tailsCut} torn tails cut, ` +
+    `${report.acked} acks and ${report.received} deliveries checked, ${report.tailsCut} torn tails cut, ` +
     `${report.tailsCopied} tails copied, ${report.sealed} segments sealed`
   );
 }

@@ -8,6 +8,9 @@ import { WsClient } from './ws-client.ts';
 const post = (topic: string, body: string, headers = ''): string =>
   `POST /v1/topics/${topic} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n${headers}Content-Length: ${body.length}\r\n\r\n${body}`;
 
+/** Sessions of the bystander: an event stream and a WebSocket. */
+const bystanding = 2;
+
 describe('the door', () => {
   let rooms: Rooms;
   let bystander: Bystander;
@@ -209,11 +212,20 @@ describe('the door', () => {
       ],
     ];
 
-    it.each(refused)('is refused: %s', async (_, bytes) => {
-      const text = await send(bytes);
-      expect(text === '' || /^HTTP\/1\.1 4\d\d /.test(text), text).toBe(true);
-      expect(text).not.toContain('event-stream\r\n');
-      expect(rooms.log.hot.newestOf('evil')).toBeUndefined();
+    it.each(refused)('is refused with one answer that says why, and nothing is done: %s', async (_, bytes) => {
+      await bystander.publish();
+      const before = rooms.log.head.offset;
+      const client = await raw();
+      client.send(bytes);
+      const text = await client.over();
+      expect(statuses(text), text).toEqual([400]);
+      expect(text).toMatch(/\r\nContent-Type: application\/problem\+json\r\n/);
+      expect(text).toMatch(/\r\nConnection: close\r\n/);
+      const body = text.slice(text.indexOf('\r\n\r\n') + 4);
+      expect(body.length).toBe(Number(/\r\nContent-Length: (\d+)\r\n/.exec(text)![1]));
+      expect(JSON.parse(body)).toMatchObject({ code: 'bad_request', status: 400, retry: 'never' });
+      expect(rooms.log.head.offset).toBe(before);
+      expect(rooms.hub.sessions.size).toBe(bystanding);
     });
 
     it('cannot smuggle a second request into a body', async () => {
@@ -228,6 +240,23 @@ describe('the door', () => {
         await send(outer);
         expect(rooms.log.hot.newestOf('evil'), outer).toBeUndefined();
       }
+    });
+
+    const head =
+      'POST /v1/topics/evil HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\nContent-Length: 1';
+    it.each([
+      ['the last line of a publish', `${head}\r\n\n1`],
+      ['both last lines of a publish', `${head}\n\n1`],
+      ['a line in the middle of a publish', head.replace('Host: 127.0.0.1\r\n', 'Host: 127.0.0.1\n')],
+    ])('is known at once by a bare LF at the end of %s', async (_, bytes) => {
+      // longer than the test may take: an answer at the time-out would come too late
+      await begin({ headerTimeout: 600_000 });
+      for (const before of ['', post('a', '1')]) {
+        const client = await raw();
+        client.send(before + bytes);
+        expect(statuses(await client.over())).toEqual(before === '' ? [400] : [200, 400]);
+      }
+      expect(rooms.log.hot.newestOf('evil')).toBeUndefined();
     });
 
     it('behind a valid publish does not stand before its answer', async () => {
@@ -252,10 +281,16 @@ describe('the door', () => {
       await client.has('"type":"live"');
       client.send('\x00\x01rubbish\r\n\r\n'.repeat(1000));
       await rooms.publish('a', '"here"');
-      await client.has('"here"');
+      expect(statuses(await client.has('"here"'))).toEqual([200]);
       const together = await raw();
       together.send(`${getRequest('/v1/sse?filter=a')}\x00\x01rubbish\r\n\r\n`);
-      await together.over();
+      const text = await together.over();
+      expect(statuses(text).filter(status => status !== 200)).toEqual([]);
+      expect(statuses(text).length).toBeLessThan(2);
+      // the stream before it goes on
+      await rooms.publish('a', '"still here"');
+      expect(statuses(await client.has('"still here"'))).toEqual([200]);
+      expect(client.ended || client.closed).toBe(false);
     });
 
     it('behind a stream read by node:http never puts a second head into it', async () => {
@@ -269,11 +304,41 @@ describe('the door', () => {
       expect(statuses(client.text)).toEqual([200, 200]);
     });
 
-    it('in absolute form is read like any other, and its Host decides', async () => {
-      const text = await send(
-        'GET http://127.0.0.1/v1/sse?filter=a HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n',
+    it('in absolute form is no rubbish: its authority decides, whatever Host says', async () => {
+      const local = { Host: 'evil.example' };
+      const sse = await raw();
+      sse.send(getRequest('http://127.0.0.1/v1/sse?filter=a', local));
+      await sse.has('"type":"live"');
+      const ws = await raw();
+      ws.send(upgradeRequest(local, 'http://localhost:4080/v1/ws'));
+      await ws.has('101 Switching Protocols');
+      const publisher = await raw();
+      publisher.send(
+        post('a', '"here"').replace('/v1/', 'http://127.0.0.1/v1/').replace('127.0.0.1\r\n', 'evil.example\r\n'),
       );
-      expect(statuses(text)[0]).toBe(404); // a path of that name does not exist
+      await publisher.has('"offset":');
+      expect(statuses(await sse.has('"here"'))).toEqual([200]);
+
+      const before = rooms.log.head.offset;
+      for (const [authority, status] of [
+        ['evil.example', 421],
+        ['evil.example:80', 421],
+        ['127.0.0.1@evil.example', 400],
+        ['127.0.0.1:80@evil.example:80', 400],
+        ['', 400],
+      ] as const)
+        for (const bytes of [
+          getRequest(`http://${authority}/v1/sse?filter=a`),
+          upgradeRequest({}, `http://${authority}/v1/ws`),
+          post('a', '1').replace('/v1/', `http://${authority}/v1/`),
+        ]) {
+          const client = await raw();
+          client.send(bytes);
+          const text = await client.has('"status":');
+          expect(statuses(text), bytes).toEqual([status]);
+          expect(text).not.toContain('event-stream\r\n');
+        }
+      expect(rooms.log.head.offset).toBe(before);
     });
 
     it('random bytes, a thousand times', async () => {
@@ -344,9 +409,9 @@ describe('the door', () => {
           async bytes => (await raw()).send(bytes),
         ),
       );
-      expect(await silent.over(5000)).toBe('');
+      expect(await silent.over()).toBe('');
       for (const client of slow) {
-        const text = await client.over(5000);
+        const text = await client.over();
         expect(text === '' || statuses(text)[0] === 408, text).toBe(true);
       }
       expect(statuses(slow[0]!.text)).toEqual([408]);
@@ -357,13 +422,13 @@ describe('the door', () => {
       await begin({ headerTimeout: 500 });
       const client = await raw();
       const request = getRequest('/v1/sse?filter=a', { X: 'y'.repeat(500) });
-      const began = performance.now();
-      for (let i = 0; !client.ended && !client.closed && i < request.length; i++) {
-        client.send(request[i]!);
+      let sent = 0;
+      while (!client.ended && !client.closed && sent < request.length) {
+        client.send(request[sent++]!);
         await new Promise(resolve => setTimeout(resolve, 20));
       }
       await client.over();
-      expect(performance.now() - began).toBeLessThan(5000);
+      expect(sent).toBeLessThan(request.length);
       expect(statuses(client.text)).toEqual([408]);
     });
 
@@ -465,6 +530,7 @@ describe('the door', () => {
       const { Origin: origin } = headers;
       if (origin === undefined) expect(text).not.toContain('Access-Control');
       else expect(text).toContain(`Access-Control-Allow-Origin: ${origin}\r\n`);
+      expect([...text.matchAll(/\r\nVary: ([^\r]*)/gi)].map(match => match[1])).toEqual(['Origin, Accept']);
       const ws = await raw();
       ws.send(upgradeRequest(headers));
       await ws.has('101 Switching Protocols');
@@ -537,6 +603,7 @@ describe('the door', () => {
   });
 
   it('stops listening while streams go on, and is done when they are', async () => {
+    await bystander.publish();
     const stopped = rooms.door.stopListening();
     await bystander.publish();
     const late = await raw();

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { checkMessage, defaultInputLimits, isTailraceError, type MessageFields } from '@tailrace/protocol';
 import { corsHeaders, type OriginOptions, OriginPolicy } from '../../src/admission/index.ts';
-import { PublishResults } from '../../src/api/index.ts';
+import { absoluteForm, PublishResults } from '../../src/api/index.ts';
 import { Door, Gateway, type GatewayOptions } from '../../src/gateway/index.ts';
 import { streamRoutes } from '../../src/gateway/stream-routes.ts';
 import { Hub, type HubOptions, passedOn } from '../../src/hub/index.ts';
@@ -21,6 +21,8 @@ export interface RoomOptions {
 
 /** Log, hub, gateway and door on a free port of loopback, with a handler that can do no more than a test needs. */
 export class Rooms {
+  /** The time of all rooms that a test gives no other. */
+  readonly clock: typeof systemClock = systemClock;
   readonly log: Log;
   readonly hub: Hub;
   readonly gateway: Gateway;
@@ -35,7 +37,7 @@ export class Rooms {
   private constructor(options: RoomOptions) {
     this.log = options.log ?? openMemoryLog();
     const onFault = (error: unknown): void => void this.faults.push(error);
-    const common = { clock: systemClock, random: systemRandom };
+    const common = { clock: this.clock, random: systemRandom };
     this.hub = new Hub({
       ...common,
       log: this.log,
@@ -58,7 +60,7 @@ export class Rooms {
       ...common,
       hub: this.hub,
       results: this.#results,
-      limits: { ...defaultInputLimits, items: 1000 },
+      limits: { ...defaultInputLimits, items: 1000, deadline: options.hub?.publishDeadline ?? 3000 },
       frameMax: 1024 * 1024,
       connectionsMax: options.connectionsMax ?? 19_000,
       heartbeat: { sse: 25_000, websocket: 25_000 },
@@ -76,7 +78,7 @@ export class Rooms {
     this.door = new Door({
       gateway: this.gateway,
       origins,
-      clock: systemClock,
+      clock: this.clock,
       headerMax: options.headerMax ?? 16_384,
       headerTimeout: options.headerTimeout ?? 10_000,
       spare: options.spare ?? 256,
@@ -100,8 +102,11 @@ export class Rooms {
   }
 
   #handle(origins: OriginPolicy, req: IncomingMessage, res: ServerResponse): void {
+    const absolute = absoluteForm(req.url ?? '');
+    if (absolute !== undefined) req.url = absolute.url;
     const path = (req.url ?? '').split('?')[0]!;
-    const { host, origin } = req.headers;
+    const { origin } = req.headers;
+    const host = absolute?.host ?? req.headers.host;
     const verdict = origins.check({ host, origin, secFetchSite: req.headers['sec-fetch-site'] as string | undefined });
     if ('error' in verdict) {
       res.writeHead(verdict.error.status).end(JSON.stringify(verdict.error.toProblem()));
@@ -147,7 +152,7 @@ export class Rooms {
 }
 
 /** Waits until `condition` holds; fails with `what` after `ms`. No other wait is used in these tests. */
-export async function until(condition: () => boolean, what: string | (() => string), ms = 8000): Promise<void> {
+export async function until(condition: () => boolean, what: string | (() => string), ms = 20_000): Promise<void> {
   const deadline = performance.now() + ms;
   while (!condition()) {
     if (performance.now() > deadline)

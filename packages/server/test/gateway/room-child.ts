@@ -2,7 +2,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { queryObjects } from 'node:v8';
 import { openDiskLog } from '../../src/log/index.ts';
+import { openDescriptors } from '../../src/observe/descriptors.ts';
 import { Rooms } from './harness.ts';
 import type { RoomState, RoomTask } from './room-process.ts';
 
@@ -39,6 +41,9 @@ async function publish({ count, bytes, topics }: Extract<RoomTask, { type: 'publ
   }
 }
 
+// timers that are not to keep the process alive are in no list of Node's, but they are on the heap
+const { constructor: Timer } = setTimeout(() => {}, 0);
+
 let peak = 0;
 let overloaded = 0;
 
@@ -48,7 +53,7 @@ async function state(): Promise<RoomState> {
     await new Promise(resolve => setTimeout(resolve, 20));
   }
   const { rss, heapUsed, external, arrayBuffers } = process.memoryUsage();
-  const { hub, gateway, door } = rooms;
+  const { clock, hub, gateway, door } = rooms;
   const resources: Record<string, number> = {};
   // a read of the kernel's figures that happens to be under way is no leak
   for (const name of process.getActiveResourcesInfo().filter(name => name !== 'FSReqCallback'))
@@ -57,12 +62,17 @@ async function state(): Promise<RoomState> {
     memory: { rss, heapUsed, external, arrayBuffers, peak },
     overloaded,
     resources,
+    descriptors: openDescriptors(),
+    timers: queryObjects(Timer as new () => unknown, { format: 'count' }),
     sizes: {
       sessions: hub.sessions.size,
       cohorts: hub.cohorts.size,
       filters: hub.index.filterCount,
       connections: gateway.connections.size,
       wheel: gateway.wheel.size,
+      clockTimers: clock.timers,
+      headDeadlines: door.deadlineCount,
+      publishDeadlines: hub.publisher.deadlineCount,
       sockets: door.sockets.size,
       inFlight: door.inFlight,
       lagging: hub.catchUp.lagging.size,

@@ -10,6 +10,10 @@ export interface RoomState {
   /** Publishes that the brake refused. */
   readonly overloaded: number;
   readonly resources: Readonly<Record<string, number>>;
+  /** Open file descriptors; undefined where the system does not tell. */
+  readonly descriptors: number | undefined;
+  /** Timers of the whole process, Node's own and those that do not keep it alive included. */
+  readonly timers: number;
   /** Everything that holds something for a connection. */
   readonly sizes: Readonly<Record<string, number>>;
   readonly head: number;
@@ -26,7 +30,9 @@ export class RoomProcess {
 
   private constructor() {
     // V8's young generation at its full size from the beginning: growing to it, at some time, looks like a leak of 50 MiB
-    const execArgv = ['--expose-gc', '--min-semi-space-size=16', '--max-semi-space-size=16'];
+    const youngGeneration = ['--min-semi-space-size=16', '--max-semi-space-size=16'];
+    // queryObjects, which counts timers, warns that it is experimental
+    const execArgv = ['--expose-gc', '--disable-warning=ExperimentalWarning', ...youngGeneration];
     this.#child = fork(new URL('./room-child.ts', import.meta.url), { execArgv });
     this.#child.on('message', (message: { port?: number; answer?: never; error?: string }) => {
       if (message.port !== undefined) this.port = message.port;

@@ -21,17 +21,22 @@ function setLowat(value: string): string | undefined {
   }
 }
 
-function tcpMemory(): number {
-  const line = readFileSync('/proc/net/sockstat', 'utf8')
-    .split('\n')
-    .find(text => text.startsWith('TCP:'));
-  return Number(/mem (\d+)/.exec(line ?? '')?.[1] ?? 0) * 4096;
+/** Bytes that all TCP sockets hold in the kernel; undefined where it does not tell. */
+function tcpMemory(): number | undefined {
+  try {
+    const pages = /^TCP: .* mem (\d+)/m.exec(readFileSync('/proc/net/sockstat', 'utf8'))?.[1];
+    return pages === undefined ? undefined : Number(pages) * 4096;
+  } catch {
+    return undefined;
+  }
 }
 
 /** An event stream that can stop reading, and checks offsets as they pass instead of keeping bytes. */
 class Reader {
   readonly socket: Socket;
   readonly step: number;
+  /** Leaves once it has got so many. */
+  leavesAfter: number = Number.POSITIVE_INFINITY;
   opened = false;
   closed = false;
   count = 0;
@@ -63,10 +68,15 @@ class Reader {
       this.count++;
       at = end;
     }
+    if (this.count >= this.leavesAfter) this.socket.destroy();
     // what is left may begin with half a name or number
     this.#carry = Buffer.from(bytes.subarray(Math.max(at, bytes.length - 40)));
   }
 }
+
+/** Of the thousand: those that follow all topics, and how many of these read everything once they read on. */
+const followEverything = 600;
+const readToTheEnd = 30;
 
 describe('a thousand readers that stall', () => {
   let before: string | undefined;
@@ -89,48 +99,53 @@ describe('a thousand readers that stall', () => {
     for (const room of rooms.splice(0)) await room.close();
   });
 
+  let tcpGrew: number | undefined;
+
   it('cost no memory while 100 MB flow by, and get everything once they read on', { timeout: 180_000 }, async () => {
     const topics = 32;
+    const messages = topics * 320; // of 10 kB: 102 MB
     const room = await open();
     const fast = new Reader(room.port, 't/#', 1);
     readers.push(fast);
-    await until(() => fast.opened, 'the fast reader open');
+    await until(() => fast.opened, 'the fast reader open', 60_000);
     // fills the hot tail and warms everything up; who will stall comes later, or the kernel would give it large buffers
-    await room.publish(topics * 320, 10_000, topics);
-    await until(() => fast.count === topics * 320, 'warm', 20_000);
-    const stalling: Reader[] = [];
-    for (let i = 0; i < 1000; i++)
-      stalling.push(new Reader(room.port, i < 30 ? 't/#' : `t/${i % topics}`, i < 30 ? 1 : topics));
+    await room.publish(messages, 10_000, topics);
+    await until(() => fast.count === messages, 'warm', 60_000);
+    // most follow everything, the others one topic
+    const stalling = Array.from({ length: 1000 }, (_, i) =>
+      i < followEverything ? new Reader(room.port, 't/#', 1) : new Reader(room.port, `t/${i % topics}`, topics),
+    );
+    // all of it to all of them would be 60 GB: that is for some, the others go on for a while
+    for (const reader of stalling.slice(readToTheEnd, followEverything)) reader.leavesAfter = 300;
     readers.push(...stalling);
-    await until(() => stalling.every(reader => reader.opened), 'all open', 20_000);
+    await until(() => stalling.every(reader => reader.opened), 'all open', 60_000);
     for (const { socket } of stalling) socket.pause();
     const start = await room.state();
     const tcpStart = tcpMemory();
     const began = performance.now();
-    const messages = topics * 320; // of 10 kB: 102 MB
     await room.publish(messages, 10_000, topics);
     const flowed = performance.now() - began;
-    await until(() => fast.count === topics * 320 + messages, 'the fast reader', 20_000);
+    await until(() => fast.count === 2 * messages, 'the fast reader', 60_000);
     const stalled = await room.state();
-    const tcp = tcpMemory() - tcpStart;
+    const tcp = tcpMemory();
+    if (tcp !== undefined && tcpStart !== undefined) tcpGrew = tcp - tcpStart;
     const grew = (stalled.memory.rss - start.memory.rss) / MiB;
     const peaked = (stalled.memory.peak - start.memory.rss) / MiB;
     const { lagging, pinnedBytes } = stalled.sizes;
     console.log(
       `1,000 stalled readers, 102 MB in ${Math.round(flowed)} ms: RSS +${grew.toFixed(1)} MiB (peak +${peaked.toFixed(1)}), ` +
-        `${lagging} lagging, ${Math.round(pinnedBytes! / 1024)} KiB pinned, TCP +${Math.round(tcp / MiB)} MiB, refused ${stalled.overloaded - start.overloaded}`,
+        `${lagging} lagging, ${Math.round(pinnedBytes! / 1024)} KiB pinned, TCP +${Math.round((tcpGrew ?? Number.NaN) / MiB)} MiB, refused ${stalled.overloaded - start.overloaded}`,
     );
     expect(lagging).toBe(1000);
     expect(stalled.cut).toEqual({});
     expect(grew).toBeLessThan(24);
-    if (before !== undefined) expect(tcp).toBeLessThan(300 * MiB);
     const readOn = performance.now();
     for (const { socket } of stalling) socket.resume();
-    const wanted = ({ step }: Reader): number => messages / step;
+    const wanted = ({ step, leavesAfter }: Reader): number => Math.min(messages / step, leavesAfter);
     await until(
       () => stalling.every(reader => reader.count >= wanted(reader) || reader.closed),
       () => `everything: ${stalling.filter(reader => reader.count < wanted(reader)).length} still read`,
-      100_000,
+      120_000,
     );
     const end = await room.state();
     const bytes = stalling.reduce((sum, reader) => sum + reader.count * 10_000, 0);
@@ -140,16 +155,30 @@ describe('a thousand readers that stall', () => {
     expect(end.cut).toEqual({});
     expect(stalling.map(reader => reader.wrong).filter(text => text !== '')).toEqual([]);
     expect(fast.wrong).toBe('');
-    expect(stalling.every(reader => !reader.closed && reader.count === wanted(reader))).toBe(true);
+    const staying = stalling.filter(({ leavesAfter }) => leavesAfter === Number.POSITIVE_INFINITY);
+    expect(staying).toHaveLength(1000 - followEverything + readToTheEnd);
+    expect(staying.filter(reader => reader.closed || reader.count !== wanted(reader))).toEqual([]);
+    expect(stalling.filter(reader => reader.count < wanted(reader))).toEqual([]);
     expect(end.faults).toEqual([]);
+  });
+
+  // a test of its own, so that the summary of the run names it where it cannot be judged
+  it('cost the kernel less than 300 MiB with net.ipv4.tcp_notsent_lowat at 65536', ctx => {
+    if (before === undefined) {
+      console.warn(
+        `NOT CHECKED: what stalled readers cost the kernel. It needs root on Linux, which may write ${lowat}`,
+      );
+      ctx.skip();
+    }
+    expect(tcpGrew).toBeLessThan(300 * MiB);
   });
 
   it('read on while messages go on', { timeout: 120_000 }, async () => {
     const room = await open();
     for (let i = 0; i < 150; i++) readers.push(new Reader(room.port, 't/#', 1));
-    await until(() => readers.every(reader => reader.opened), 'all open', 20_000);
+    await until(() => readers.every(reader => reader.opened), 'all open', 60_000);
     await room.publish(100, 10_000, 4);
-    await until(() => readers.every(reader => reader.count === 100), 'warm', 20_000);
+    await until(() => readers.every(reader => reader.count === 100), 'warm', 60_000);
     for (const { socket } of readers) socket.pause();
     const start = await room.state();
     await room.publish(1000, 10_000, 4);
@@ -160,7 +189,7 @@ describe('a thousand readers that stall', () => {
     await until(
       () => readers.every(reader => reader.count >= 2600 || reader.closed),
       () => `everything: ${readers.filter(reader => reader.count < 2600).length} still read`,
-      60_000,
+      90_000,
     );
     const end = await room.state();
     const peaked = (end.memory.peak - start.memory.rss) / MiB;

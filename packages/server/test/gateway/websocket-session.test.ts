@@ -1,4 +1,4 @@
-import { parseCursor } from '@tailrace/protocol';
+import { type Cursor, formatCursor, parseCursor } from '@tailrace/protocol';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ClientOptions } from 'ws';
 import { openMemoryLog } from '../../src/log/index.ts';
@@ -219,6 +219,123 @@ describe('a WebSocket session', () => {
     const next = await rooms.publish('a');
     await until(() => client.offsets().filter(offset => offset === next).length === 4, 'all four');
     for (const sub of ['good', 'gap', 'fresh']) expectChain(client.frames, sub);
+  });
+
+  it.each(['"y"', '{"polluted":"y"}'])('refuses the message header __proto__: %s', async value => {
+    const client = await open();
+    const before = rooms.log.head.offset;
+    client.send(
+      `{"type":"publish","ref":1,"messages":[{"topic":"a","data":1,"headers":{"__proto__":${value},"x":"y"}}]}`,
+    );
+    const answer = await client.answer(1);
+    expect(JSON.stringify(answer)).toContain('"code":"bad_request"');
+    expect(JSON.stringify(answer)).toContain('__proto__');
+    expect(rooms.log.head.offset).toBe(before);
+    expect({}).not.toHaveProperty('polluted');
+  });
+
+  it('grants a cursor with the time that the log knows, not the one that came', async () => {
+    for (let i = 0; i < 5; i++) await rooms.publish('a');
+    const client = await open();
+    for (const offset of [3, 5]) {
+      const good = rooms.hub.tokens.of(offset, rooms.log.hot.timeAt(offset)!);
+      const forged = rooms.hub.tokens.of(offset, 9e12);
+      expect(await subscribe(client, 'a', { sub: `s${offset}`, cursor: forged })).toMatchObject({
+        cursor: good,
+        recovered: true,
+      });
+    }
+  });
+
+  describe('a cursor that does not fit', () => {
+    const cursor = (offset: number, fields: Partial<Cursor> = {}): string =>
+      formatCursor({
+        log: rooms.log.id,
+        epoch: rooms.log.head.epoch,
+        offset,
+        time: rooms.log.hot.timeAt(offset) ?? 0,
+        ...fields,
+      });
+
+    it.each([
+      ['', 'bad_request'],
+      ['garbage', 'cursor_invalid'],
+      ['k', 'cursor_invalid'],
+      ['klog1.1.5', 'cursor_invalid'],
+      ['klog1.1.-5.1', 'cursor_invalid'],
+      ['klog1.1.5.1.1', 'cursor_invalid'],
+      ['klog1.1.0x5.1', 'cursor_invalid'],
+      [' klog1.1.5.1', 'cursor_invalid'],
+      ['klog1.1.5.1\n', 'cursor_invalid'],
+      ['Klog1.1.5.1', 'cursor_invalid'],
+      ['klog1.1.9999999999999999.1', 'cursor_invalid'],
+      [`klog1.${'z'.repeat(11)}.5.1`, 'cursor_invalid'],
+      ['k'.repeat(2000), 'bad_request'],
+      ['\0', 'cursor_invalid'],
+      ['\u{1f600}', 'cursor_invalid'],
+    ])('is refused alone when no server has made it: %.40j', async (token, code) => {
+      const client = await open();
+      await subscribe(client, 'a', { sub: 'good' });
+      const answer = await subscribe(client, 'a', { sub: 'bad', cursor: token });
+      expect(answer).toMatchObject({ type: 'error', sub: 'bad', code, status: 400, retry: 'never' });
+      expect(answer.at).toMatchObject({ index: 0 });
+      const offset = await rooms.publish('a');
+      expect(await client.received(1)).toEqual([offset]);
+      expect(client.offsets('good')).toEqual([offset]);
+      // the label is free: nothing is left of the one refused
+      expect(await subscribe(client, 'a', { sub: 'bad' })).toMatchObject({ type: 'subscribed' });
+    });
+
+    it.each<[string, () => string, string]>([
+      ['of another log', () => cursor(3, { log: 'otherlog' }), 'epoch'],
+      ['of an epoch that this log never had', () => cursor(3, { epoch: 5 }), 'epoch'],
+      ['beyond the head', () => cursor(999), 'ahead'],
+      ['one beyond the head', () => cursor(6), 'ahead'],
+      ['beyond the head with a forged time', () => cursor(999, { time: 1 }), 'ahead'],
+      ['of another log with a time that is yet to come', () => cursor(3, { log: 'otherlog', time: 9e12 }), 'epoch'],
+    ])('resets when it is %s', async (_, token, reason) => {
+      for (let i = 0; i < 5; i++) await rooms.publish('a');
+      const client = await open();
+      const subscribed = await subscribe(client, 'a', { sub: 'x', cursor: token() });
+      const reset = await client.first('reset');
+      expect(reset).toMatchObject({ sub: 'x', reason });
+      expect(subscribed).toMatchObject({ type: 'subscribed', recovered: false, cursor: reset.cursor });
+      await client.first('live');
+      const offset = await rooms.publish('a');
+      await until(() => client.offsets().includes(offset), 'what comes after the reset');
+      expect(new Set(client.offsets()).size).toBe(client.offsets().length);
+      // and the cursor that it gave is good from now on
+      const again = await open();
+      expect(await subscribe(again, 'a', { cursor: reset.cursor })).toMatchObject({ recovered: true });
+      expect(await again.received(client.offsets().length)).toEqual(client.offsets());
+    });
+
+    it('tells the gap when it lies before the first record that is kept', async () => {
+      for (let i = 0; i < 10; i++) await rooms.publish('a');
+      const tokens = [cursor(0), cursor(4, { time: rooms.log.hot.timeAt(4)! })];
+      const first = cursor(5);
+      await rooms.log.trim(5);
+      for (const [i, token] of tokens.entries()) {
+        const client = await open();
+        expect(await subscribe(client, 'a', { sub: 'x', cursor: token })).toMatchObject({ recovered: false });
+        const gap = await client.first('gap');
+        expect(gap).toMatchObject({ sub: 'x', after: token, reason: 'trimmed' });
+        expect(parseCursor(gap.cursor as string).offset).toBe(5);
+        expect(await client.received(5), `cursor ${i}`).toEqual(range(6, 10));
+        expectChain(client.frames, 'x');
+      }
+      const client = await open();
+      expect(await subscribe(client, 'a', { sub: 'x', cursor: first })).toMatchObject({ recovered: true });
+      expect(await client.received(5)).toEqual(range(6, 10));
+      expect(client.of('gap')).toEqual([]);
+    });
+
+    it('is read from the beginning when nothing has been removed', async () => {
+      for (let i = 0; i < 3; i++) await rooms.publish('a');
+      const client = await open();
+      expect(await subscribe(client, 'a', { cursor: cursor(0) })).toMatchObject({ recovered: true });
+      expect(await client.received(3)).toEqual([1, 2, 3]);
+    });
   });
 
   it('resumes after a cut with the last cursor: nothing lost, nothing twice', async () => {
@@ -465,7 +582,7 @@ describe('a WebSocket session', () => {
     for (const client of [dead, alive, talking]) await client.ask({ type: 'connect', ref: 1 });
     let ref = 0;
     await until(() => {
-      if (++ref % 20 === 0) talking.send({ type: 'ping', ref });
+      if (++ref % 5 === 0) talking.send({ type: 'ping', ref });
       return dead.closeCode !== undefined;
     }, 'the silent one cut');
     expect(dead.pings).toBeGreaterThanOrEqual(3);

@@ -12,7 +12,7 @@ describe('the house (design §5)', () => {
     expect(importFaults(files)).toEqual([]);
   });
 
-  test('time, randomness and disk reach log, hub and gateway through seams only', () => {
+  test('time, randomness, disk and sockets reach log, hub and gateway through seams only', () => {
     expect(seamFaults(files)).toEqual([]);
   });
 });
@@ -34,6 +34,11 @@ describe('import directions', () => {
     ['hub/hub.ts', `import { Log } from '../log/index.ts';\nimport { x } from './x.ts';`, undefined],
     ['server.ts', `import { loadConfig } from './config/index.ts';`, undefined],
     ['cli/serve.ts', `await import('../server.ts')`, undefined],
+    ['cli/serve.ts', `await import('../server.ts', { with: {} })`, undefined],
+    ['hub/hub.ts', 'await import(`../gateway/sse.ts`)', 'import() takes a quoted name'],
+    ['hub/hub.ts', `await import(\`../\${room}/sse.ts\`)`, 'import() takes a quoted name'],
+    ['hub/hub.ts', `await import('./a' + name)`, 'import() takes a quoted name'],
+    ['hub/hub.ts', 'await import(\n  name,\n)', 'import() takes a quoted name'],
   ])('%s: %s', (path, code, fault) => {
     const faults = judge(`packages/server/src/${path}`, code);
     if (fault === undefined) expect(faults).toEqual([]);
@@ -67,6 +72,45 @@ describe('seams', () => {
     `import { readFileSync } from 'node:fs';`,
     `import { open } from 'node:fs/promises';`,
     `import { randomUUID } from 'node:crypto';`,
+    'const now = new Date;',
+    'const [now] = [new Date, 1];',
+    'const text = Date();',
+    `const now = Date['now']();`,
+    'const Today = Date;',
+    'const now = Temporal.Now.instant();',
+    'const t = process.hrtime();',
+    'const t = process.hrtime.bigint();',
+    'const { hrtime } = process;',
+    'const t = process.uptime();',
+    'globalThis.setTimeout(go, 5);',
+    `globalThis['setTimeout'](go, 5);`,
+    'const signal = AbortSignal.timeout(5);',
+    'const later = setTimeout;',
+    'const id = crypto.randomUUID();',
+    'crypto.getRandomValues(bytes);',
+    `const x = Math['random']();`,
+    'const { random } = Math;',
+    `const fs = process.getBuiltinModule('fs');`,
+    `const answer = await fetch('http://x');`,
+    `const socket = new WebSocket('ws://x');`,
+    `import { connect } from 'node:net';`,
+    `import net from 'node:net';`,
+    `import {\n  connect,\n  type Socket,\n} from 'net';`,
+    `import { createSocket } from 'node:dgram';`,
+    `import * as tls from 'node:tls';`,
+    `import { request } from 'node:http';`,
+    `import { request } from 'node:https';`,
+    `import { lookup } from 'node:dns/promises';`,
+    `import * as crypto from 'node:crypto';`,
+    `import { performance } from 'node:perf_hooks';`,
+    `import { setTimeout as sleep } from 'node:timers/promises';`,
+    `import { createRequire } from 'node:module';`,
+    `import { spawn } from 'node:child_process';`,
+    `export { readFileSync } from 'node:fs';`,
+    `export * from 'node:fs';`,
+    `import 'node:fs';`,
+    `const { readFileSync } = await import('node:fs');`,
+    `import { WebSocket } from 'ws';`,
   ])('%s is refused', code => {
     expect(seamFaults([file('packages/server/src/hub/hub.ts', code)])).toHaveLength(1);
   });
@@ -78,7 +122,29 @@ describe('seams', () => {
     ['hub/hub.ts', '/* setTimeout */ const url = "http://x"; // Math.random()'],
     ['gateway/door.ts', 'socket.setTimeout(0);'],
     ['hub/hub.ts', 'const at = new Date(time);'],
+    ['hub/hub.ts', 'const at = new Date(\n  time,\n);'],
+    ['hub/hub.ts', 'const at = Date.UTC(2026, 0);'],
+    ['hub/hub.ts', 'const most = Math.max(1, Math.floor(x));'],
+    ['hub/hub.ts', 'process.nextTick(flush, this);'],
+    ['gateway/sse.ts', `import type { Socket } from 'node:net';`],
+    ['gateway/sse.ts', `import { type ServerResponse, STATUS_CODES } from 'node:http';`],
+    ['gateway/door.ts', `import { createServer, type Socket } from 'node:net';`],
+    ['log/disk/frame.ts', `import * as path from 'node:path';\nimport { crc32 } from 'node:zlib';`],
+    ['log/disk/identity.ts', `import { createHash } from 'node:crypto';`],
+    ['log/disk/node-disk.ts', `import * as fs from 'node:fs';`],
   ])('%s: %s is fine', (path, code) => {
     expect(seamFaults([file(`packages/server/src/${path}`, code)])).toEqual([]);
+  });
+
+  test.each([
+    ['log/clock.ts', 'const x = Math.random();'],
+    ['log/random.ts', 'setTimeout(go, 5);'],
+    ['log/disk/node-disk.ts', 'const now = Date.now();'],
+    ['log/disk/node-disk.ts', `import { connect } from 'node:net';`],
+    ['log/disk/ownership.ts', 'setTimeout(go, 5);'],
+    ['gateway/door.ts', 'setTimeout(go, 5);'],
+    ['gateway/door.ts', `import { readFileSync } from 'node:fs';`],
+  ])('%s is a seam for other things: %s is refused', (path, code) => {
+    expect(seamFaults([file(`packages/server/src/${path}`, code)])).toHaveLength(1);
   });
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { Deadlines } from '../../src/hub/index.ts';
+import { Deadlines, MixedDeadlines } from '../../src/hub/index.ts';
 import { SimulatedClock } from './simulation.ts';
 
 class Item {
@@ -73,5 +73,50 @@ describe('deadlines', () => {
     clock.ms += 200;
     deadlines.sweep();
     expect(late.expired).toBe(1);
+  });
+});
+
+describe('mixed deadlines', () => {
+  it('expire each in its own time, whatever came first', () => {
+    const clock = new SimulatedClock();
+    const deadlines = new MixedDeadlines(clock);
+    const [long, short, settled] = [new Item(), new Item(), new Item()];
+    deadlines.add(long, 1000);
+    deadlines.add(short, 100);
+    deadlines.add(settled, 100);
+    settled.settled = true;
+    clock.advance(60);
+    expect([long.expired, short.expired, deadlines.size]).toEqual([0, 0, 2]);
+    clock.advance(60);
+    expect([long.expired, short.expired, settled.expired]).toEqual([0, 1, 0]);
+    expect(deadlines.size).toBe(1);
+    clock.advance(900);
+    expect([long.expired, short.expired, deadlines.size]).toEqual([1, 1, 0]);
+  });
+
+  it('have one timer, and only while one of them waits', () => {
+    const clock = new SimulatedClock();
+    let timers = 0;
+    const every = clock.every.bind(clock);
+    clock.every = (ms, task) => {
+      const stop = every(ms, task);
+      timers++;
+      return () => {
+        timers--;
+        stop();
+      };
+    };
+    const deadlines = new MixedDeadlines(clock);
+    for (let round = 0; round < 3; round++) {
+      expect(timers).toBe(0);
+      const items = Array.from({ length: 100 }, () => new Item());
+      for (const [i, item] of items.entries()) deadlines.add(item, 100 + i);
+      expect(timers).toBe(1);
+      for (const item of items.slice(1)) item.settled = true;
+      clock.advance(50);
+      expect([timers, deadlines.size]).toEqual([1, 1]);
+      clock.advance(100);
+    }
+    expect(timers).toBe(0);
   });
 });

@@ -188,6 +188,31 @@ describe('the publisher', () => {
     brake.update(0);
   });
 
+  it('gives a publish the deadline it names, and others that of the server', async () => {
+    append = () => new Promise(() => {});
+    const verdicts: string[] = [];
+    const ask = (name: string, deadline?: number): void => {
+      publisher.publish([message('a')], deadline).catch((error: TailraceError) => {
+        verdicts.push(`${name}: ${error.code}`);
+      });
+    };
+    ask('usual');
+    ask('named', 500);
+    clock.advance(400);
+    publisher.sweep();
+    await settle(1);
+    expect([verdicts, publisher.deadlineCount]).toEqual([[], 2]);
+    clock.advance(200);
+    publisher.sweep();
+    await settle(1);
+    expect([verdicts, publisher.deadlineCount]).toEqual([['named: deadline_exceeded'], 1]);
+    clock.advance(3000);
+    publisher.sweep();
+    await settle(1);
+    expect([verdicts, publisher.deadlineCount]).toEqual([['named: deadline_exceeded', 'usual: deadline_exceeded'], 0]);
+    expect(publisher.inFlight).toBe(0);
+  });
+
   it('takes nothing new while it drains, and answers what it took', async () => {
     const before = publisher.publish([message('a')]);
     publisher.draining = true;

@@ -60,9 +60,9 @@ export async function readAllOf(
   return records;
 }
 
-/** Waits, turn by turn of the event loop, until `holds`; fails after about ten seconds. */
+/** Waits, turn by turn of the event loop, until `holds`; fails after about twenty seconds. */
 export async function until(what: string, holds: () => boolean): Promise<void> {
-  const deadline = performance.now() + 10_000;
+  const deadline = performance.now() + 20_000;
   while (!holds()) {
     if (performance.now() > deadline) throw new Error(`did not happen: ${what}`);
     await new Promise(resolve => setImmediate(resolve));

@@ -1,5 +1,10 @@
+import { once } from 'node:events';
+import { connect, type Socket } from 'node:net';
 import { expect, it } from 'vitest';
+import { systemClock } from '../../src/log/index.ts';
 import { startApi } from '../api/api-server.ts';
+
+const onLinux = process.platform === 'linux';
 
 async function metrics(url: string): Promise<Map<string, number>> {
   const response = await fetch(`${url}/metrics`);
@@ -56,11 +61,51 @@ it('tells what happened, and what is', async () => {
     'tailrace_log_floor_offset',
     'tailrace_log_segments',
     'tailrace_log_bytes',
+    'nodejs_memory_bytes{kind="heap_used"}',
+    'tailrace_timers{kind="deadline"}',
   ])
     expect([name, after.has(name)]).toEqual([name, true]);
-  const poll = fetch(`${server.url}/v1/poll?filter=a&wait=5000`);
+  const poll = fetch(`${server.url}/v1/poll?filter=a&wait=60000`);
   while ((await metrics(server.url)).get('tailrace_connections{transport="poll"}') !== 1);
   await post('/v1/topics/a', '1');
   await (await poll).text();
   expect((await metrics(server.url)).get('tailrace_connections{transport="poll"}')).toBe(0);
+});
+
+it('tells handles, descriptors and timers, as many as there are', async () => {
+  await using server = await startApi();
+  const clients: Socket[] = [];
+  const stop: (() => void)[] = [];
+  const sockets = 'nodejs_active_resources{type="TCPSocketWrap"}';
+  try {
+    const before = await metrics(server.url);
+    for (let i = 0; i < 40; i++) {
+      const client = connect(server.port, '127.0.0.1');
+      clients.push(client);
+      await once(client, 'connect');
+      client.write('GET /v1/sse?filter=a HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n');
+      stop.push(
+        systemClock.after(3_600_000, () => {}),
+        systemClock.every(3_600_000, () => {}),
+      );
+    }
+    let open = await metrics(server.url);
+    while (open.get('tailrace_connections{transport="sse"}') !== 40) open = await metrics(server.url);
+    const more = (name: string): number => open.get(name)! - before.get(name)!;
+    expect(more('tailrace_timers{kind="runtime"}')).toBe(80);
+    expect(more('tailrace_timers{kind="heartbeat"}')).toBe(40);
+    // both ends are of this process
+    expect(more(sockets)).toBeGreaterThanOrEqual(80);
+    if (onLinux) {
+      expect(more('process_open_fds')).toBeGreaterThanOrEqual(80);
+      expect(open.get('process_max_fds')!).toBeGreaterThan(open.get('process_open_fds')!);
+    } else expect(open.has('process_open_fds')).toBe(false);
+  } finally {
+    for (const client of clients) client.destroy();
+    for (const cancel of stop) cancel();
+  }
+  let after = await metrics(server.url);
+  while (after.get('tailrace_connections{transport="sse"}') !== 0) after = await metrics(server.url);
+  expect(after.get('tailrace_timers{kind="heartbeat"}')).toBe(0);
+  expect(after.get('tailrace_timers{kind="runtime"}')).toBeLessThan(32);
 });

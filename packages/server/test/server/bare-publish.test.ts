@@ -3,6 +3,7 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createConfig } from '../../src/config/index.ts';
 import { Server } from '../../src/server.ts';
+import { Bystander } from '../gateway/bystander.ts';
 
 let server: Server;
 let port: number;
@@ -19,6 +20,8 @@ beforeAll(async () => {
   port = (await server.listen()).port;
 });
 afterAll(() => server.close());
+
+const beside = <T>(act: () => Promise<T>): Promise<T> => Bystander.beside({ port, gateway: server.gateway }, act);
 
 interface Answer {
   readonly status: number;
@@ -81,6 +84,7 @@ const requestArbitrary = fc.oneof(
   fc.constant({ text: request('$sys/a', '1'), status: 403 }),
   fc.constant({ text: request('bare/a', '1', 'Tailrace-Durability: none\r\n'), status: 202 }),
   fc.constant({ text: request('bare/a?key=k', '1'), status: 200 }),
+  fc.constant({ text: request('bare/a', '1', 'Tailrace-Deadline: 3000\r\n'), status: 200 }),
   fc.constant({ text: request('bare/a', '1', 'Origin: http://evil.example\r\n'), status: 403 }),
   fc.constant({ text: request('bare/%C3%A9', '"é"'), status: 200 }),
   fc.constant({
@@ -152,21 +156,38 @@ describe('publishing on a bare socket', () => {
       `POST /v1/topics/a HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: +1\r\n\r\n1`,
     ],
   ])('leaves %s to node:http, which refuses it, and nothing is published', async (_, text) => {
+    await beside(async () => {
+      const before = server.log.head.offset;
+      const pipeline = new Pipeline();
+      pipeline.socket.write(request('bare/first', '1') + text);
+      await pipeline.until(() => pipeline.closed);
+      expect(pipeline.answers.map(({ status }) => status)).toEqual([200, 400]);
+      expect(server.log.head.offset).toBe(before + 1);
+    });
+  });
+
+  it.each([
+    ['in the query', request('bare/a?deadline=5', '1')],
+    ['in a header', request('bare/a', '1', 'Tailrace-Deadline: 5\r\n')],
+    ['beyond the setting', request('bare/a', '1', 'Tailrace-Deadline: 3001\r\n')],
+  ])('leaves a deadline %s to node:http, which looks at it', async (_, text) => {
     const before = server.log.head.offset;
     const pipeline = new Pipeline();
-    pipeline.socket.write(request('bare/first', '1') + text);
-    await pipeline.until(() => pipeline.closed);
-    expect(pipeline.answers[0]!.status).toBe(200);
-    expect(pipeline.answers.slice(1).every(({ status }) => status === 400)).toBe(true);
+    pipeline.socket.write(request('bare/a', '1') + text);
+    await pipeline.until(() => pipeline.answers.length === 2);
+    expect(pipeline.answers.map(({ status }) => status)).toEqual([200, 400]);
     expect(server.log.head.offset).toBe(before + 1);
+    pipeline.socket.destroy();
   });
 
   it('gives a body that stops half-way to node:http, which answers 408', async () => {
-    const pipeline = new Pipeline();
-    pipeline.socket.write(request('bare/slow', '"complete"').slice(0, -4));
-    await pipeline.until(() => pipeline.answers.length === 1);
-    expect(pipeline.answers[0]!.status).toBe(408);
-    pipeline.socket.destroy();
+    await beside(async () => {
+      const pipeline = new Pipeline();
+      pipeline.socket.write(request('bare/slow', '"complete"').slice(0, -4));
+      await pipeline.until(() => pipeline.answers.length === 1);
+      expect(pipeline.answers[0]!.status).toBe(408);
+      pipeline.socket.destroy();
+    });
   });
 
   it('answers what was asked before the client ended its side', async () => {

@@ -197,12 +197,18 @@ async function checkLog(url: string, acked: readonly Acked[], follower: Follower
   const log = new Map<number, string>();
   const ids = new Set<string>();
   for (const line of text.trimEnd().split('\n')) {
-    const record = JSON.parse(line) as { done?: boolean; offset: number; data: { id: string } };
+    const record = JSON.parse(line) as { done?: boolean; offset: number; data?: { id: string } };
     if (record.done === true) continue;
+    if (record.data === undefined) throw new Error(`the log cannot be read: ${line}`);
     if (ids.has(record.data.id)) throw new Error(`${record.data.id} is in the log twice`);
     ids.add(record.data.id);
     log.set(record.offset, record.data.id);
   }
+  checkOrder('acks', acked);
+  checkOrder(
+    'records',
+    [...log].map(([offset, id]) => ({ id, offset })),
+  );
   for (const { id, offset } of acked) {
     if (log.get(offset) !== id)
       throw new Error(`${id} was acked at ${offset}, where the log holds ${log.get(offset) ?? 'nothing'}`);
@@ -210,4 +216,18 @@ async function checkLog(url: string, acked: readonly Acked[], follower: Follower
   }
   for (const [offset, id] of follower.records)
     if (log.get(offset) !== id) throw new Error(`the subscriber saw ${id} at ${offset}, which the log does not hold`);
+}
+
+/** Each publisher's messages come one after the other, at growing offsets. */
+function checkOrder(what: string, told: readonly Acked[]): void {
+  const newest = new Map<string, { number: number; offset: number }>();
+  for (const { id, offset } of told) {
+    const dash = id.lastIndexOf('-');
+    const publisher = id.slice(0, dash);
+    const number = Number(id.slice(dash + 1));
+    const last = newest.get(publisher);
+    if (last !== undefined && (number <= last.number || offset <= last.offset))
+      throw new Error(`${what}: ${id} at ${offset} comes after number ${last.number} at ${last.offset}`);
+    newest.set(publisher, { number, offset });
+  }
 }

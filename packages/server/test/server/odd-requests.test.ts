@@ -1,26 +1,38 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createConfig } from '../../src/config/index.ts';
 import { Server } from '../../src/server.ts';
+import { Bystander } from '../gateway/bystander.ts';
 import { until } from '../gateway/harness.ts';
 import { getRequest, RawClient, upgradeRequest } from '../gateway/raw-client.ts';
 
 let server: Server;
 let port: number;
 let clients: RawClient[];
+let bystander: Bystander;
+/** Head of the log when a test begins: the bystander has published. */
+let before: number;
 beforeEach(async () => {
   server = await Server.open(
     createConfig({ engine: 'memory', port: 0, log: { level: 'silent' }, drain: { timeout: 0 } }),
   );
   port = (await server.listen()).port;
   clients = [];
+  bystander = await Bystander.open({ port, gateway: server.gateway });
+  await bystander.check();
+  before = server.log.head.offset;
 });
 afterEach(async () => {
+  await bystander.check();
+  bystander.close();
   // a FIN alone may come from one who waits for its answer
   for (const client of clients) client.socket.resetAndDestroy();
   await until(() => server.door.connectionCount === 0, 'nothing left');
   expect(server.door.inFlight).toBe(0);
   await server.close();
 });
+
+/** An event stream, a WebSocket and a publisher. */
+const bystanding = 3;
 
 async function open(bytes = ''): Promise<RawClient> {
   const client = await RawClient.open(port);
@@ -66,9 +78,10 @@ describe('a body that is broken', () => {
         expect(text).toMatch(/\r\nContent-Type: application\/problem\+json\r\n/);
         expect(text).toMatch(/\r\nConnection: close\r\n/);
         expect(problemOf(text)).toMatchObject({ code: 'bad_request', retry: 'never' });
+        expect(/published/.test(String(problemOf(text).detail))).toBe(/topics|publish/.test(target));
         await until(() => !client.send('x').socket.writable || client.closed, 'the server to let go');
       }
-      expect(server.log.head.offset).toBe(0);
+      expect(server.log.head.offset).toBe(before);
     });
 
   it('is refused after 100 Continue', async () => {
@@ -86,7 +99,7 @@ describe('a body that is broken', () => {
       const client = (await open(bytes)).end();
       expect(statuses(await client.over())).toEqual([400]);
     }
-    expect(server.log.head.offset).toBe(0);
+    expect(server.log.head.offset).toBe(before);
   });
 
   it('keeps the lines that came whole before', async () => {
@@ -94,7 +107,7 @@ describe('a body that is broken', () => {
     const text = await client.over();
     expect(statuses(text)).toEqual([400]);
     expect(problemOf(text).detail).toContain('came whole before are kept');
-    await until(() => server.log.head.offset === 2, 'both lines');
+    await until(() => server.log.head.offset === before + 2, 'both lines');
   });
 
   it('ends an answer that has begun, and puts no second one into it', async () => {
@@ -135,7 +148,8 @@ describe('a body that is broken', () => {
       const client = await open(`${i % 2 === 0 ? getRequest('/v1/poll?filter=x') : ''}${lines}zz\r\n`);
       if (i % 3 === 0) client.socket.resetAndDestroy();
     }
-    await until(() => server.log.head.offset > 0, 'some lines');
+    await bystander.publish();
+    await until(() => server.log.head.offset > before + 1, 'some lines');
     expect(statuses(await (await open(getRequest('/healthz', { Connection: 'close' }))).over())).toEqual([200]);
   });
 });
@@ -190,7 +204,7 @@ describe('an upgrade that node:http reads', () => {
       client.socket.write(odd({ 'Sec-WebSocket-Version': '8' }), () => client.socket.resetAndDestroy());
       await until(() => client.closed, 'gone');
     }
-    await until(() => server.door.connectionCount === 0, 'nothing left');
+    await until(() => server.door.connectionCount === bystanding, 'nothing left');
   });
 });
 
@@ -203,6 +217,11 @@ describe('requests that are odd and legal', () => {
       'an Expect of HTTP/1.0, which knows no 100',
       'POST /v1/topics/a HTTP/1.0\r\nHost: 127.0.0.1\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n1',
       [200],
+    ],
+    [
+      'chunks of HTTP/1.0, which knows none',
+      `POST /v1/topics/a HTTP/1.0\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n${chunk('1')}0\r\n\r\n`,
+      [400],
     ],
     [
       'an Expect whose body is there already',
@@ -234,6 +253,7 @@ describe('requests that are odd and legal', () => {
 });
 
 it('counts each open connection once, whoever has it', async () => {
+  const streaming = server.gateway.connections.size;
   const bare = await open(getRequest('/v1/sse?filter=a'));
   const byNode = await open(getRequest('/healthz'));
   await byNode.has('alive');
@@ -245,12 +265,12 @@ it('counts each open connection once, whoever has it', async () => {
   await socket.has('101 Switching Protocols');
   await idle.has('alive');
   await until(() => server.gateway.polls === 1, 'the poll waits');
-  expect(server.gateway.connections.size).toBe(4);
-  expect(server.door.connectionCount).toBe(5);
+  expect(server.gateway.connections.size).toBe(streaming + 4);
+  expect(server.door.connectionCount).toBe(bystanding + 5);
   poll.socket.resetAndDestroy();
-  await until(() => server.door.connectionCount === 4, 'the poll gone');
+  await until(() => server.door.connectionCount === bystanding + 4, 'the poll gone');
   byNode.destroy();
-  await until(() => server.door.connectionCount === 3, 'the stream gone');
+  await until(() => server.door.connectionCount === bystanding + 3, 'the stream gone');
   socket.destroy();
-  await until(() => server.door.connectionCount === 2, 'the WebSocket gone');
+  await until(() => server.door.connectionCount === bystanding + 2, 'the WebSocket gone');
 });

@@ -58,7 +58,7 @@ export function replayRoute(options: ReplayOptions): ApiRoute {
         schema: envelopeSchema,
       },
     },
-    errors: ['filter_invalid', 'too_many_filters', 'cursor_invalid'],
+    errors: ['filter_invalid', 'too_many_filters', 'cursor_invalid', 'log_damaged'],
     handle: call => replay(call, options),
   };
 }

@@ -39,7 +39,7 @@ export function topicsRoute(log: Log): ApiRoute {
         },
       },
     },
-    errors: [],
+    errors: ['log_damaged'],
     handle: async ({ query }) => {
       const limit = query.integer('limit')!;
       const found = await log.topics(query.text('prefix')!, query.text('after')!, limit + 1);

@@ -1,6 +1,7 @@
 import type { Socket } from 'node:net';
 import {
   type ClientFrame,
+  type ErrorCode,
   FrameError,
   isTailraceError,
   parseClientFrame,
@@ -153,7 +154,7 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
     this.#socket.destroy();
   }
 
-  onEnded(session: Session, subscription: Subscription, code: 'topic_ended' | 'internal'): void {
+  onEnded(session: Session, subscription: Subscription, code: ErrorCode): void {
     this.#gateway.hub.unsubscribe(subscription);
     session.notice({ type: 'unsubscribed', sub: subscription.sub, code });
     this.#lookWhetherIdle();
@@ -340,7 +341,7 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
     this.#publishing++;
     let published: readonly Published[] = [];
     try {
-      if (frame.messages.length > 0) published = await hub.publisher.publish(frame.messages);
+      if (frame.messages.length > 0) published = await hub.publisher.publish(frame.messages, frame.deadline);
     } catch (error) {
       if (!isTailraceError(error)) o.onFault(error);
       published = failures(toTailraceError(error), frame.messages.length);

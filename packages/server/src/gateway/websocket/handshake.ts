@@ -32,8 +32,8 @@ export interface HandshakeRefused {
 
 const GUID = '258EAFA5-E914-47DA-95CA-C5AB0DC85B11';
 
-// 22 digits carry 132 bits; like other servers this one lets the four spare bits be anything
-const SIXTEEN_BYTES = /^[A-Za-z0-9+/]{22}==$/;
+// 22 digits carry 132 bits: the four to spare are zero in what an encoder writes, so that each key has one text
+const SIXTEEN_BYTES = /^[A-Za-z0-9+/]{21}[AQgw]==$/;
 const UPGRADE_TOKEN = /(?:^|,)[ \t]*upgrade[ \t]*(?:,|$)/i;
 const WEBSOCKET_TOKEN = /(?:^|,)[ \t]*websocket[ \t]*(?:,|$)/i;
 // one expression from end to end: trimming first would take quadratic time on a run of blanks

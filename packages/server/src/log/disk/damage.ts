@@ -11,8 +11,11 @@ export interface Damage extends FilePlace {
 export class LogDamaged extends Error {
   readonly damages: readonly Damage[];
 
-  constructor(directory: string, damages: readonly Damage[], hint: string) {
-    super(`the log in ${directory} is damaged: ${damages.map(describeDamage).join('; ')}. ${hint}`);
+  constructor(directory: string, damages: readonly Damage[], hint: string, cause?: unknown) {
+    super(
+      `the log in ${directory} is damaged: ${damages.map(describeDamage).join('; ')}. ${hint}`,
+      cause === undefined ? undefined : { cause },
+    );
     this.name = 'LogDamaged';
     this.damages = damages;
   }

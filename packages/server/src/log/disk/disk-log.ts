@@ -22,6 +22,7 @@ import { ActiveIndex } from './active-index.ts';
 import type { Batch } from './batch.ts';
 import { CommitQueue } from './commit-queue.ts';
 import { Committer } from './committer.ts';
+import { DamagedReads } from './damaged-reads.ts';
 import type { Disk, Ownership } from './disk.ts';
 import type { Identity } from './identity.ts';
 import { LogReads } from './log-reads.ts';
@@ -86,6 +87,7 @@ export class DiskLog implements Log {
   readonly #files: OpenFiles;
   readonly #reading: IndexReading;
   readonly #reads: LogReads;
+  readonly #damaged: DamagedReads;
   readonly #preparer: Preparer;
   readonly #queue: CommitQueue;
   readonly #writer: LogWriter;
@@ -124,6 +126,7 @@ export class DiskLog implements Log {
       disk,
       clock,
       directory,
+      epochs.current!.epoch,
       segmentBytes,
       () => this.#tellSpace(),
       error => this.#committer.fence(error),
@@ -173,6 +176,7 @@ export class DiskLog implements Log {
       report: report => this.#report(report),
     });
     this.#reads = new LogReads(this, { segments, reader, sealer: this.#sealer });
+    this.#damaged = new DamagedReads({ segments, gate: reader.gate, report: report => this.#report(report) });
     this.#retention = new Retention({
       disk,
       clock,
@@ -217,6 +221,7 @@ export class DiskLog implements Log {
       pendingRecords,
       pendingBytes,
       commits,
+      damagedReads: this.#damaged.count,
     };
   }
 
@@ -274,23 +279,23 @@ export class DiskLog implements Log {
   }
 
   read(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice> {
-    return this.#reads.read(after, to, filters, maxBytes);
+    return this.#reads.read(after, to, filters, maxBytes).catch(this.#damaged.refuse);
   }
 
   newest(filters: FilterSet, count: number, to: number): Promise<Float64Array> {
-    return this.#reads.newest(filters, count, to);
+    return this.#reads.newest(filters, count, to).catch(this.#damaged.refuse);
   }
 
   recordsAt(offsets: Float64Array, maxBytes: number): Promise<readonly LogRecord[]> {
-    return this.#reads.recordsAt(offsets, maxBytes);
+    return this.#reads.recordsAt(offsets, maxBytes).catch(this.#damaged.refuse);
   }
 
   positionAt(time: number): Promise<Position> {
-    return this.#reads.positionAt(time);
+    return this.#reads.positionAt(time).catch(this.#damaged.refuse);
   }
 
   positionOf(offset: number): Promise<Position> {
-    return this.#reads.positionOf(offset);
+    return this.#reads.positionOf(offset).catch(this.#damaged.refuse);
   }
 
   endOf(epoch: number): number | undefined {
@@ -306,7 +311,7 @@ export class DiskLog implements Log {
   }
 
   topics(prefix: string, after: string, limit: number): Promise<readonly TopicInfo[]> {
-    return this.#reads.topics(prefix, after, limit);
+    return this.#reads.topics(prefix, after, limit).catch(this.#damaged.refuse);
   }
 
   trim(offset: number): Promise<void> {

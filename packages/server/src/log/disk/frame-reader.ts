@@ -1,5 +1,8 @@
+import * as path from 'node:path';
 import type { LogRecord } from '../record.ts';
+import type { OffsetRange } from '../report.ts';
 import { type Damage, LogDamaged } from './damage.ts';
+import { errorCode } from './disk.ts';
 import { FrameHeader, frameHeaderBytes } from './frame.ts';
 import type { Gate } from './gate.ts';
 import { decodeRecord, recordHeaderBytes, recordIsWhole, recordLength } from './record-codec.ts';
@@ -38,8 +41,11 @@ export class FrameReader {
     return this.#base + this.at;
   }
 
-  /** Moves to the next frame; false at the end. Throws LogDamaged when what is there is no whole frame. */
-  async next(): Promise<boolean> {
+  /**
+   * Moves to the next frame; false at the end. Throws LogDamaged when what is there is no whole frame. Of a frame that ends
+   * before the offset `from` the header alone is checked: damage in it must not keep back those who have passed it.
+   */
+  async next(from = 0): Promise<boolean> {
     const position = this.buffer.length === 0 ? this.#base : this.position + this.header.length;
     if (position >= this.#end) return false;
     await this.#need(position, frameHeaderBytes);
@@ -47,8 +53,12 @@ export class FrameReader {
     if (!this.header.read(this.buffer, this.at, seed)) throw this.#damage('no valid frame header');
     if (position + this.header.length > this.#end)
       throw this.#damage('the frame reaches beyond the end of the segment');
+    if (this.header.count > 0 && this.header.last < from) return true;
     await this.#need(position, this.header.length);
-    if (!this.header.bodyIsWhole(this.buffer, this.at, seed)) throw this.#damage('the frame fails its checksum');
+    if (!this.header.bodyIsWhole(this.buffer, this.at, seed)) {
+      const { first, last } = this.header;
+      throw this.#damage('the frame fails its checksum', first, { from: first, to: last });
+    }
     return true;
   }
 
@@ -59,21 +69,34 @@ export class FrameReader {
     const size = Math.min(Math.max(length, this.#chunkBytes), this.#end - position);
     // a new buffer each time: records given out are views into the old one
     const buffer = Buffer.allocUnsafeSlow(size);
-    const got = await this.#gate.run(() => this.#segment.use(file => file.read(buffer, 0, size, position)));
+    const got = await readInto(buffer, this.#segment, this.#gate, position);
     this.buffer = got < size ? buffer.subarray(0, got) : buffer;
     this.#base = position;
     this.at = 0;
     if (got < length) throw this.#damage('the file ends in the middle of a frame');
   }
 
-  #damage(what: string): LogDamaged {
-    return readDamage(this.#segment, { segment: this.#segment.name, position: this.position, what });
+  #damage(what: string, offset?: number, lost?: OffsetRange): LogDamaged {
+    return readDamage(this.#segment, {
+      segment: this.#segment.name,
+      position: this.position,
+      ...(offset === undefined ? {} : { offset }),
+      what,
+      ...(lost === undefined ? {} : { lost }),
+    });
   }
 }
 
-/** Reads single records by their positions, each checked by its own crc. */
-export async function readRecordsAt(segment: Segment, gate: Gate, positions: readonly number[]): Promise<LogRecord[]> {
-  const records: LogRecord[] = [];
+/**
+ * Reads single records by their positions into `records`, each checked by its own crc: those before one that is damaged
+ * are there when it rejects.
+ */
+export async function readRecordsAt(
+  segment: Segment,
+  gate: Gate,
+  positions: readonly number[],
+  records: LogRecord[] = [],
+): Promise<LogRecord[]> {
   let buffer = Buffer.alloc(0);
   let base = 0;
   for (const position of positions) {
@@ -111,14 +134,26 @@ function nearBytes(positions: readonly number[], from: number): number {
 async function readAt(segment: Segment, gate: Gate, position: number, length: number): Promise<Buffer<ArrayBuffer>> {
   const size = Math.max(0, Math.min(length, segment.end - position));
   const buffer = Buffer.allocUnsafeSlow(size);
-  const got = await gate.run(() => segment.use(file => file.read(buffer, 0, size, position)));
-  return buffer.subarray(0, got);
+  return buffer.subarray(0, await readInto(buffer, segment, gate, position));
 }
 
-function readDamage(segment: Segment, damage: Damage): LogDamaged {
+/** Fills the buffer as far as the file goes. A sector that cannot be read is damage, and so is a file that is gone. */
+async function readInto(buffer: Buffer, segment: Segment, gate: Gate, position: number): Promise<number> {
+  try {
+    return await gate.run(() => segment.use(file => file.read(buffer, 0, buffer.length, position)));
+  } catch (cause) {
+    const code = errorCode(cause);
+    if (code !== 'EIO' && code !== 'ENOENT') throw cause;
+    const what = code === 'EIO' ? 'the disk cannot read it (EIO)' : 'the file is missing';
+    throw readDamage(segment, { segment: segment.name, position, what }, cause);
+  }
+}
+
+function readDamage(segment: Segment, damage: Damage, cause?: unknown): LogDamaged {
   return new LogDamaged(
-    segment.path,
+    path.dirname(segment.path),
     [damage],
     'Run `tailrace log verify` on the data directory to see all of it, and `tailrace log repair` to save the rest.',
+    cause,
   );
 }

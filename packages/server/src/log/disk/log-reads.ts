@@ -2,6 +2,7 @@ import type { FilterSet } from '@tailrace/protocol';
 import { recordsHeld } from '../hot-tail.ts';
 import type { Log, Position, Slice, TopicInfo } from '../log.ts';
 import type { LogRecord } from '../record.ts';
+import { LogDamaged } from './damage.ts';
 import type { Reader } from './reader.ts';
 import { IndexDamaged } from './sealed-index.ts';
 import type { Sealer } from './sealer.ts';
@@ -34,8 +35,8 @@ export class LogReads {
     for (const record of slice.records) budget -= record.weight;
     if (slice.after > from || slice.next >= end || (budget <= 0 && slice.records.length > 0)) return slice;
     // the hot tail goes on where the disk has been read up to
-    const rest = await this.read(slice.next, to, filters, budget);
-    if (rest.after > slice.next) return slice;
+    const rest = await this.read(slice.next, to, filters, budget).catch(endBefore(slice.next > from));
+    if (rest === undefined || rest.after > slice.next) return slice;
     return { after: from, records: [...slice.records, ...rest.records], next: rest.next, time: rest.time };
   }
 
@@ -131,4 +132,11 @@ export class LogReads {
       }
     }
   }
+}
+
+/** What has been read is given out; the damage behind it is met by the read that begins there. */
+function endBefore(hasRead: boolean): (error: unknown) => undefined {
+  return error => {
+    if (!hasRead || !(error instanceof LogDamaged)) throw error;
+  };
 }

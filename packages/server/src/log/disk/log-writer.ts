@@ -69,6 +69,7 @@ export class LogWriter {
       if (batch.segment !== this.active?.segment && !(await this.open(batch.segment, end))) return false;
       const { segment, filling } = this.active!;
       if (filling.filled < end && !(await preparer.fill(filling, end))) return false;
+      this.#checkOwnership();
       segment.lastCrc = batch.finish(this.durable, segment.lastCrc);
       this.#marked = this.durable;
       await filling.file.write(batch.buffer, 0, batch.length, batch.position);
@@ -86,7 +87,7 @@ export class LogWriter {
     const written = this.#written;
     await this.active.filling.file.sync();
     // what was synced by an owner that is one no more may be missing in what the new owner read
-    if (this.#parts.ownership.lost()) throw new OwnershipLost();
+    this.#checkOwnership();
     this.durable = written;
     this.#dirty = false;
   }
@@ -96,7 +97,7 @@ export class LogWriter {
    * whose header is there proves that the one before it was complete.
    */
   async open(segment: Segment, bytes: number): Promise<boolean> {
-    const { disk, directory, ownership, preparer, recordStart, onSegment, onFull } = this.#parts;
+    const { disk, directory, preparer, recordStart, onSegment, onFull } = this.#parts;
     await this.sync();
     const prepared = await preparer.take(bytes);
     if (prepared === undefined) return false;
@@ -109,6 +110,7 @@ export class LogWriter {
     segment.lastCrc = header.previousCrc;
     await prepared.file.write(encodeSegmentHeader(header), 0, segmentHeaderBytes, 0);
     await prepared.file.sync();
+    this.#checkOwnership();
     try {
       await disk.link(prepared.path, path.join(directory, segment.name));
     } catch (error) {
@@ -118,7 +120,7 @@ export class LogWriter {
     }
     await disk.unlink(prepared.path);
     await disk.syncDirectory(directory);
-    if (ownership.lost()) throw new OwnershipLost();
+    this.#checkOwnership();
     this.active = { segment, filling: prepared };
     onSegment(segment);
     if (before !== undefined) {
@@ -132,6 +134,7 @@ export class LogWriter {
   async mark(): Promise<void> {
     const { segment, filling } = this.active!;
     const position = segment.end;
+    this.#checkOwnership();
     const frame = Buffer.alloc(frameHeaderBytes);
     writeFrame(frame, 0, frameHeaderBytes, 0, this.durable + 1, this.durable, segment.lastTime, segment.seed);
     segment.lastCrc = finishFrame(frame, 0, this.durable, segment.lastCrc, segment.seed);
@@ -140,6 +143,11 @@ export class LogWriter {
     segment.end = position + frameHeaderBytes;
     this.#marked = this.durable;
     await filling.file.sync();
+    this.#checkOwnership();
+  }
+
+  /** Before a write, since the files are the new owner's by then; after a sync, since only then an ack is safe. */
+  #checkOwnership(): void {
     if (this.#parts.ownership.lost()) throw new OwnershipLost();
   }
 }

@@ -1,6 +1,6 @@
 import * as path from 'node:path';
 import type { Clock } from '../clock.ts';
-import { type Disk, type DiskFile, isNoSpace } from './disk.ts';
+import { type Disk, type DiskFile, errorCode, isNoSpace } from './disk.ts';
 
 /** A file that is being filled with zeros. */
 export interface Filling {
@@ -29,6 +29,7 @@ export class Preparer {
   readonly #disk: Disk;
   readonly #clock: Clock;
   readonly #directory: string;
+  readonly #run: number;
   readonly #segmentBytes: number;
   readonly #onSpace: (full: string | undefined) => void;
   readonly #onError: (error: unknown) => void;
@@ -45,10 +46,12 @@ export class Preparer {
   #failed = false;
   #closed = false;
 
+  /** `run` is in the names of the files: an owner that was replaced must not take those of the new one for its own. */
   constructor(
     disk: Disk,
     clock: Clock,
     directory: string,
+    run: number,
     segmentBytes: number,
     onSpace: (full: string | undefined) => void,
     onError: (error: unknown) => void,
@@ -56,6 +59,7 @@ export class Preparer {
     this.#disk = disk;
     this.#clock = clock;
     this.#directory = directory;
+    this.#run = run;
     this.#segmentBytes = segmentBytes;
     this.#onSpace = onSpace;
     this.#onError = onError;
@@ -109,7 +113,8 @@ export class Preparer {
     this.#answer();
     if (this.#next === undefined) return;
     await this.#next.file.close();
-    await this.#disk.unlink(this.#next.path);
+    // a new owner has removed it already
+    await this.#disk.unlink(this.#next.path).catch(ignoreMissing);
   }
 
   #wait(filling: Filling | undefined, bytes: number): Promise<boolean> {
@@ -183,7 +188,7 @@ export class Preparer {
   }
 
   async #create(): Promise<Prepared> {
-    const file = path.join(this.#directory, `prepared.${this.#number++}.tmp`);
+    const file = path.join(this.#directory, `prepared.${this.#run}.${this.#number++}.tmp`);
     this.#next = { path: file, file: await this.#disk.open(file, 'create'), filled: 0 };
     return this.#next;
   }
@@ -210,4 +215,8 @@ export class Preparer {
       done(at !== undefined && at.filled >= bytes);
     }
   }
+}
+
+function ignoreMissing(error: unknown): void {
+  if (errorCode(error) !== 'ENOENT') throw error;
 }

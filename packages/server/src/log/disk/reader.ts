@@ -1,6 +1,7 @@
 import type { FilterSet } from '@tailrace/protocol';
 import type { Slice } from '../log.ts';
 import { LogRecord } from '../record.ts';
+import { LogDamaged } from './damage.ts';
 import { frameHeaderBytes } from './frame.ts';
 import { FrameReader, readRecordsAt } from './frame-reader.ts';
 import { Gate } from './gate.ts';
@@ -40,7 +41,8 @@ export class Reader {
 
   /**
    * The slice from `after` to at most `to`, not across a stretch that is missing. Empty only when nothing in (after, to]
-   * matches, or when what comes next begins later: then `after` says where.
+   * matches, or when what comes next begins later: then `after` says where. It ends before damage; one that would begin
+   * there rejects.
    */
   async read(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice> {
     let cursor = after;
@@ -57,7 +59,13 @@ export class Reader {
       }
       const end = Math.min(to, segment.lastOffset);
       const had = records.length;
-      cursor = await this.#readSegment(segment, cursor, end, filters, budget, records);
+      try {
+        cursor = await this.#readSegment(segment, cursor, end, filters, budget, records);
+      } catch (error) {
+        if (!(error instanceof LogDamaged) || records.length === 0) throw error;
+        cursor = records[records.length - 1]!.offset;
+        break;
+      }
       for (let i = had; i < records.length; i++) budget -= records[i]!.weight;
     }
     const newest = records[records.length - 1];
@@ -67,6 +75,15 @@ export class Reader {
   /** The records at these offsets, which ascend: see `Log.recordsAt`. */
   async recordsAt(offsets: Float64Array, maxBytes: number): Promise<LogRecord[]> {
     const records: LogRecord[] = [];
+    try {
+      await this.#collect(offsets, maxBytes, records);
+    } catch (error) {
+      if (!(error instanceof LogDamaged) || records.length === 0) throw error;
+    }
+    return records;
+  }
+
+  async #collect(offsets: Float64Array, maxBytes: number, records: LogRecord[]): Promise<void> {
     let bytes = 0;
     let frames: FrameReader | undefined;
     let segment: Segment | undefined;
@@ -78,11 +95,14 @@ export class Reader {
         if (frames === undefined || holding !== segment || from > frames.position) {
           segment = holding;
           frames = new FrameReader(holding, this.gate, from, scatteredBytes);
-          await frames.next();
+          await frames.next(offsets[i]);
         }
-        while (frames.header.count === 0 || frames.header.last < offsets[i]!) if (!(await frames.next())) break;
+        while (frames.header.count === 0 || frames.header.last < offsets[i]!)
+          if (!(await frames.next(offsets[i]))) break;
         const { buffer } = frames;
-        this.#walk(frames, holding, at => {
+        // of a frame that ends before it only the header was looked at
+        const held = frames.header.last >= offsets[i]!;
+        const visit = (at: number): boolean => {
           const offset = recordOffset(buffer, at, holding.firstOffset);
           if (offset !== offsets[i]!) return offset < offsets[i]!;
           // a copy: few of a frame may be wanted, and they would keep all of it
@@ -91,13 +111,13 @@ export class Reader {
           records.push(record);
           bytes += record.weight;
           return ++i < offsets.length && bytes < maxBytes;
-        });
+        };
+        if (held) this.#walk(frames, holding, visit);
       }
       if (i > before) continue;
       if (records.length > 0) break;
       i++;
     }
-    return records;
   }
 
   /** Time of the newest record at or below `offset`; 0 when there is none. */
@@ -107,18 +127,24 @@ export class Reader {
     if (offset >= segment.lastOffset) return segment.lastTime;
     const frames = new FrameReader(segment, this.gate, await segment.index.frameAt(offset));
     let time = 0;
-    while (await frames.next()) {
-      if (frames.header.first > offset) break;
-      if (frames.header.last <= offset) {
-        time = frames.header.time;
-        continue;
+    try {
+      while (await frames.next(offset + 1)) {
+        if (frames.header.first > offset) break;
+        if (frames.header.last <= offset) {
+          time = frames.header.time;
+          continue;
+        }
+        this.#walk(frames, segment, at => {
+          if (recordOffset(frames.buffer, at, segment.firstOffset) > offset) return false;
+          time = recordTime(frames.buffer, at);
+          return true;
+        });
+        break;
       }
-      this.#walk(frames, segment, at => {
-        if (recordOffset(frames.buffer, at, segment.firstOffset) > offset) return false;
-        time = recordTime(frames.buffer, at);
-        return true;
-      });
-      break;
+    } catch (error) {
+      // no record is given out here, and a cursor with an earlier time only repeats more, should its time ever be needed
+      if (!(error instanceof LogDamaged)) throw error;
+      time = Math.max(time, segment.firstTime);
     }
     return time;
   }
@@ -178,13 +204,16 @@ export class Reader {
       // about as many positions as the budget asks for, merged from all lists
       const positions = mergeNext(lists, starts, 64);
       if (positions.length === 0) return to;
-      for (const record of await readRecordsAt(segment, this.gate, positions)) {
+      const found: LogRecord[] = [];
+      const damage = await readRecordsAt(segment, this.gate, positions, found).then(nothing, whatWasDamaged);
+      for (const record of found) {
         if (record.offset <= after) continue;
         if (record.offset > to) return to;
         into.push(record);
         bytes += record.weight;
         if (bytes >= maxBytes) return record.offset;
       }
+      if (damage !== undefined) throw damage;
     }
   }
 
@@ -203,7 +232,7 @@ export class Reader {
     let last = 0;
     let chunk = frames.buffer;
     let chunkStart = into.length;
-    while (await frames.next()) {
+    while (await frames.next(after + 1)) {
       const { header, buffer } = frames;
       if (buffer !== chunk) {
         letGo(chunk, into, chunkStart);
@@ -253,6 +282,13 @@ export class Reader {
       return;
     }
   }
+}
+
+function nothing(): undefined {}
+
+function whatWasDamaged(error: unknown): LogDamaged {
+  if (error instanceof LogDamaged) return error;
+  throw error;
 }
 
 function bookmark(segment: Segment, offset: number): string {

@@ -159,7 +159,8 @@ class Recovery {
       await this.#keep(segment, buffer, scan.frames.slice(0, scan.frames.indexOf(overlap)));
       return;
     }
-    let needed = Math.max(scan.durable, sealedTo);
+    // an owner that did not know yet that it was replaced may have written here behind what the next segment holds
+    let needed = Math.min(Math.max(scan.durable, sealedTo), (next?.firstOffset ?? Number.POSITIVE_INFINITY) - 1);
     // the next segment was begun when this one was complete; only accepted loss lies between
     if (next !== undefined && !lossWasAccepted(this.#parts.epochs, scan.last + 1, next.firstOffset - 1))
       needed = Math.max(needed, next.firstOffset - 1);

@@ -76,6 +76,7 @@ export class MemoryLog implements Log {
       pendingRecords: this.#records.length,
       pendingBytes: this.#pendingBytes,
       commits: this.#commits,
+      damagedReads: 0,
     };
   }
 

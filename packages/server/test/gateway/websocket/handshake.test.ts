@@ -76,6 +76,8 @@ describe('refused with 400', () => {
     ['sec-websocket-key', 'dGhlIHNhbXBsZSBub25jZSE='],
     ['sec-websocket-key', 'dGhlIHNhbXBsZSBub25jZQA=='],
     ['sec-websocket-key', 'dGhlIHNhbXBsZSBub25jZ-=='],
+    ['sec-websocket-key', 'dGhlIHNhbXBsZSBub25jZR=='],
+    ['sec-websocket-key', 'dGhlIHNhbXBsZSBub25jZf=='],
     ['sec-websocket-key', ' dGhlIHNhbXBsZSBub25jZQ=='],
     ['sec-websocket-key', 'dGhlIHNhbXBsZSBub25jZQ==\n'],
     ['sec-websocket-key', 'dGhlIHNhbXBsZSBub25jZQ==, dGhlIHNhbXBsZSBub25jZQ=='],

@@ -1,21 +1,23 @@
 import { expect, test } from 'vitest';
 import { emptyReport, type SimulationReport, simulate } from './simulation.ts';
 
-test('histories of power cuts, kills, closes and full disks keep every ack, by seed', { timeout: 60_000 }, async () => {
+/** A simulation in which nothing is torn proves nothing: on a busy machine it takes longer than the time given. */
+const least = { tailsCut: 6, tailsCopied: 6, tailsRewritten: 1, fullStarts: 1, sealed: 101 } as const;
+
+test('histories of power cuts, kills, closes and full disks keep every ack, by seed', {
+  timeout: 180_000,
+}, async () => {
   const sum = emptyReport();
   const first = Math.floor(Math.random() * 1e9);
   const deadline = performance.now() + 12_000;
+  const proven = (): boolean =>
+    Object.entries(least).every(([of, count]) => sum[of as keyof SimulationReport] >= count);
   let seeds = 0;
-  for (; seeds < 2000 && performance.now() < deadline; seeds++) {
+  for (; seeds < 2000 && (performance.now() < deadline || seeds < 21 || !proven()); seeds++) {
     const report = await simulate(first + seeds);
     for (const key of Object.keys(sum) as (keyof SimulationReport)[]) sum[key] += report[key];
   }
   console.log(`${seeds} seeds from ${first}:`, JSON.stringify(sum));
-  expect(seeds).toBeGreaterThan(20);
-  // a simulation in which nothing is torn proves nothing
-  expect(sum.tailsCut).toBeGreaterThan(5);
-  expect(sum.tailsCopied).toBeGreaterThan(5);
-  expect(sum.tailsRewritten).toBeGreaterThan(0);
-  expect(sum.fullStarts).toBeGreaterThan(0);
-  expect(sum.sealed).toBeGreaterThan(100);
+  for (const [of, count] of Object.entries(least))
+    expect.soft(sum[of as keyof SimulationReport], of).toBeGreaterThanOrEqual(count);
 });

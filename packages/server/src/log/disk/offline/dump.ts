@@ -49,7 +49,7 @@ export async function* dump(directory: string, options: DumpOptions = {}): Async
         if (record.offset >= from && record.offset <= limit && (filters?.matches(record.topic) ?? true)) yield record;
       }
     }
-    const needed = Math.max(scan.durable, newest[i + 1] === undefined ? 0 : limit);
+    const needed = newest[i + 1] === undefined ? scan.durable : limit;
     if (scan.last < Math.min(needed, to) && !lossWasAccepted(epochs, scan.last + 1, needed)) {
       throw new LogDamaged(directory, [{ segment: name, offset: scan.last + 1, ...endOfScan(scan) }], hint);
     }

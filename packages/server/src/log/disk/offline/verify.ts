@@ -61,6 +61,7 @@ class Verification {
     this.#identity = await this.#small('log.json', () => readIdentity(this.#disk, this.#directory));
     this.#epochs = await this.#small('epochs', () => readEpochs(this.#disk, this.#directory));
     const files = await this.#disk.list(this.#directory);
+    await this.#term(files);
     const newest = newestSegments(files);
     for (let i = 0; i < newest.length; i++)
       await this.#segment(newest[i]!, newest[i + 1], files.includes(indexName(newest[i]!.name)));
@@ -88,6 +89,23 @@ class Verification {
       this.#damages.push({ segment: name, what: error instanceof Error ? error.message : String(error) });
       return undefined;
     }
+  }
+
+  /** No record depends on it: the next start writes its own. */
+  async #term(files: readonly string[]): Promise<void> {
+    const what = files.includes('term') ? await this.#termProblem() : 'the file is missing';
+    if (what !== undefined) this.#notes.push(`term: ${what}; the next start writes it anew`);
+  }
+
+  async #termProblem(): Promise<string | undefined> {
+    const text = (await readAll(this.#disk, path.join(this.#directory, 'term'))).toString();
+    try {
+      const term: unknown = JSON.parse(text);
+      if (typeof term === 'object' && term !== null && 'pid' in term && 'token' in term) return undefined;
+    } catch {
+      // what it holds is said below
+    }
+    return `${JSON.stringify(text.slice(0, 100))} does not name the process that owned the directory`;
   }
 
   async #segment(name: SegmentName, next: SegmentName | undefined, indexed: boolean): Promise<void> {
@@ -146,7 +164,7 @@ class Verification {
   ): boolean {
     const { name } = segment;
     const sealed = index?.footer.lastOffset ?? 0;
-    let needed = Math.max(scan.durable, sealed);
+    let needed = Math.min(Math.max(scan.durable, sealed), (next?.firstOffset ?? Number.POSITIVE_INFINITY) - 1);
     if (next !== undefined && !lossWasAccepted(this.#epochs, scan.last + 1, next.firstOffset - 1))
       needed = Math.max(needed, next.firstOffset - 1);
     if (scan.bad === undefined && scan.last >= needed) return true;
