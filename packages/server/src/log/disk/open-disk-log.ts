@@ -9,6 +9,7 @@ import { newIdentity, readIdentity } from './identity.ts';
 import { IndexCache } from './index-cache.ts';
 import { nodeDisk } from './node-disk.ts';
 import { OpenFiles } from './open-files.ts';
+import { ownedDisk } from './owned-disk.ts';
 import { Reader } from './reader.ts';
 import { recover } from './recovery.ts';
 import { SegmentList } from './segment-list.ts';
@@ -21,12 +22,13 @@ import { StartRecord } from './start-record.ts';
  * in the state `full`.
  */
 export async function openDiskLog(options: DiskLogOptions): Promise<DiskLog> {
-  const disk = options.disk ?? nodeDisk;
+  const machine = options.disk ?? nodeDisk;
   const clock = options.clock ?? systemClock;
   const report = options.onReport ?? (() => undefined);
   const { directory } = options;
-  await disk.makeDirectory(directory);
-  const ownership = await disk.own(directory);
+  await machine.makeDirectory(directory);
+  const ownership = await machine.own(directory);
+  const disk = ownedDisk(machine, ownership);
   try {
     if (ownership.tookOver)
       report({ level: 'info', kind: 'owner_replaced', message: `the last owner of ${directory} did not close it` });

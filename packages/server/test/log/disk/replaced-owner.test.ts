@@ -53,4 +53,45 @@ describe('an owner that was replaced and does not know it yet', () => {
     await third.close();
     expect((await verify(directory)).damages).toEqual([]);
   });
+
+  test('removes nothing by retention', async () => {
+    const directory = temporaryDirectory();
+    const first = await openDiskLog({ directory, ...options });
+    const text = Array.from({ length: 60 }, (_, i) => `${i}`.padEnd(1000));
+    for (const data of text) await first.append([message('a', data)], 'fsync');
+    fs.rmSync(path.join(directory, 'owner.sock'));
+    const second = await openDiskLog({ directory, ...options });
+    await expect(first.trim(first.head.offset)).rejects.toThrow('another process has taken over');
+    await first.close();
+    expect((await readAllOf(second, ['a'])).map(textOf)).toEqual(text);
+    await second.close();
+    expect((await verify(directory)).damages).toEqual([]);
+  });
+
+  test('cuts nothing by a recovery that it had begun', async () => {
+    const directory = temporaryDirectory();
+    const before = await openDiskLog({ directory, ...options });
+    for (const data of ['1', '2', '3']) await before.append([message('a', data)], 'fsync');
+    const copy = temporaryDirectory();
+    fs.cpSync(directory, copy, { recursive: true, filter: file => !file.endsWith('.sock') });
+    await before.close();
+    // what a crash leaves: bytes behind the last frame, to be cut at the next start
+    const segment = path.join(
+      copy,
+      fs
+        .readdirSync(copy)
+        .filter(name => name.endsWith('.log'))
+        .sort()
+        .at(-1)!,
+    );
+    const bytes = fs.readFileSync(segment);
+    const replaced: Disk = {
+      ...nodeDisk,
+      own: async directory => ({ ...(await nodeDisk.own(directory)), lost: () => true }),
+    };
+    await expect(openDiskLog({ directory: copy, disk: replaced, ...options })).rejects.toThrow(
+      'another process has taken over',
+    );
+    expect(fs.readFileSync(segment)).toEqual(bytes);
+  });
 });
