@@ -15,6 +15,8 @@ function writeForEver(socket: Socket): void {
 
 const server = createServer({ noDelay: true }, socket => {
   sockets.add(socket);
+  // a client may be connected before it is taken in here
+  if (clients === undefined && asked > 0) socket.write(bytes);
   socket.on('error', () => socket.destroy());
   socket.on('close', () => {
     sockets.delete(socket);

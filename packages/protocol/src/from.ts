@@ -11,7 +11,7 @@ export type From =
   | { readonly at: 'offset'; readonly offset: number };
 
 const units: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-const rfc3339 = /^\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
+const rfc3339 = /^(\d{4}-\d\d-\d\d)[Tt](?!24)\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)$/;
 
 /** Most records of one topic that `last:N` may ask for. */
 export const lastMaxCount = 1000;
@@ -38,11 +38,19 @@ export function parseFrom(text: string, now: number, parameter = 'from'): From {
   }
   const ago = /^-(\d{1,12})(ms|s|m|h|d)$/.exec(text);
   if (ago !== null) return { at: 'time', time: Math.max(0, now - Number(ago[1]) * units[ago[2]!]!) };
-  if (rfc3339.test(text)) {
+  const date = rfc3339.exec(text)?.[1];
+  if (date !== undefined) {
+    if (!isDate(date)) throw invalid(parameter, text, `there is no ${date} in the calendar`);
     const time = Date.parse(text);
     if (!Number.isNaN(time)) return { at: 'time', time: Math.max(0, time) };
   }
   throw invalid(parameter, text, 'it takes now, earliest, last, last:N, an RFC 3339 time, -5m or @<offset>');
+}
+
+/** Date.parse alone takes February 30 for March 2. */
+function isDate(date: string): boolean {
+  const midnight = new Date(`${date}T00:00:00Z`);
+  return !Number.isNaN(midnight.getTime()) && midnight.toISOString().startsWith(date);
 }
 
 function invalid(parameter: string, text: string, why: string): TailraceError {

@@ -69,16 +69,16 @@ const noData = new Uint8Array(0);
 
 /**
  * Checks everything about one message and returns it as the log takes it. `data` are the payload's bytes, checked
- * against the content type here. Throws a TailraceError whose `at.field` names the fault.
+ * against the content type here; undefined when it was left out. Throws a TailraceError whose `at.field` names the fault.
  */
 export function checkMessage(
   topic: unknown,
-  data: Uint8Array,
+  data: Uint8Array | undefined,
   fields: MessageFields,
   limits: InputLimits = defaultInputLimits,
 ): Message {
   const contentType = storedContentType(optionalText('contentType', fields.contentType, 128, printable));
-  if (data.length > limits.message) throw tooLarge(data.length, limits);
+  if (data !== undefined && data.length > limits.message) throw tooLarge(data.length, limits);
   const message = checkFields(topic, contentType, data, fields, limits);
   checkPayload(message);
   return message;
@@ -107,7 +107,7 @@ export function parseMessage(
       ? undefined
       : storedContentType(optionalText('contentType', input.contentType, 128, printable));
   const data = jsonPayload(input.data, input.encoding, contentType, text, start);
-  if (data.length > limits.message) throw tooLarge(data.length, limits);
+  if (data !== undefined && data.length > limits.message) throw tooLarge(data.length, limits);
   const message = checkFields(input.topic, contentType, data, input, limits);
   // JSON taken from text that parsed is valid already; only decoded bytes can be something else
   if (input.encoding !== undefined) checkPayload(message);
@@ -157,10 +157,10 @@ function jsonPayload(
   contentType: string | undefined,
   text: string,
   start: number,
-): Uint8Array {
+): Uint8Array | undefined {
   if (encoding !== undefined && encoding !== 'base64')
     throw fieldError('bad_request', 'encoding', 'is "base64" or left out');
-  if (data === undefined) return noData;
+  if (data === undefined) return undefined;
   if (encoding !== undefined) {
     if (typeof data !== 'string')
       throw fieldError('payload_invalid', 'data', 'must be a string when encoding is "base64"');
@@ -182,7 +182,7 @@ function jsonPayload(
 function checkFields(
   topic: unknown,
   contentType: string | undefined,
-  data: Uint8Array,
+  data: Uint8Array | undefined,
   fields: MessageFields,
   limits: InputLimits,
 ): Message {
@@ -206,7 +206,9 @@ function checkFields(
   const key = optionalText('key', fields.key, 512, undefined);
   if (key !== undefined && utf8Length(key) > 512) throw fieldError('bad_request', 'key', 'is longer than 512 bytes');
   const end = optionalBoolean('end', fields.end);
-  if (data.length === 0 && key === undefined && !end && payloadKind(contentType) === 'json') {
+  // text and bytes may be empty; no bytes are no JSON
+  const missing = data === undefined || (data.length === 0 && payloadKind(contentType) === 'json');
+  if (missing && key === undefined && !end) {
     throw fieldError(
       'payload_invalid',
       'data',
@@ -215,7 +217,7 @@ function checkFields(
   }
   return {
     topic: checkedTopic,
-    data,
+    data: data ?? noData,
     contentType,
     event,
     id: optionalText('id', fields.id, 128, printable),

@@ -134,6 +134,13 @@ describe('from', () => {
     '2026-13-21T10:00:00Z',
     '2026-11-21T10:00:00',
     '2026-11-21T25:00:00Z',
+    '2026-11-21T24:00:00Z',
+    '2026-02-30T00:00:00Z',
+    '2026-02-29T00:00:00+01:00',
+    '2100-02-29T00:00:00Z',
+    '2026-04-31T23:59:59.5z',
+    '2026-00-10T00:00:00Z',
+    '2026-01-00T00:00:00Z',
     '0',
     'kabcd.1.2.3',
   ])('refuses %j', text => expect(refused(() => parseFrom(text, now))).toBe(true));
@@ -141,6 +148,33 @@ describe('from', () => {
   it('is refused by the name of the parameter that held it', () => {
     expect(() => parseFrom('later', now)).toThrow(/^from="later": /);
     expect(() => parseFrom('later', now, 'to')).toThrow(/^to="later": /);
+  });
+
+  it('takes exactly the dates that are in the calendar, and reads them as the same date', () => {
+    const part = (max: number): fc.Arbitrary<number> => fc.integer({ min: 0, max });
+    fc.assert(
+      fc.property(
+        fc.integer({ min: 1971, max: 9998 }),
+        part(13),
+        fc.oneof(part(32), fc.integer({ min: 28, max: 32 })),
+        fc.tuple(part(23), part(59), part(59)),
+        fc.option(fc.stringMatching(/^[0-9]{1,9}$/), { nil: undefined }),
+        fc.record({ sign: fc.constantFrom(1, -1), hours: part(23), minutes: part(59) }),
+        (year, month, day, clock, fraction, { sign, hours, minutes }) => {
+          const two = (value: number): string => String(value).padStart(2, '0');
+          const date = `${year}-${two(month)}-${two(day)}`;
+          const text = `${date}T${clock.map(two).join(':')}${fraction === undefined ? '' : `.${fraction}`}${sign === 1 ? '+' : '-'}${two(hours)}:${two(minutes)}`;
+          const leap = year % 4 === 0 && (year % 100 !== 0 || year % 400 === 0);
+          const days = [31, leap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31][month - 1] ?? 0;
+          expect([text, refused(() => parseFrom(text, now))]).toEqual([text, day < 1 || day > days]);
+          if (day < 1 || day > days) return;
+          const from = parseFrom(text, now) as { readonly time: number };
+          const there = new Date(from.time + sign * (hours * 60 + minutes) * 60_000);
+          expect(there.toISOString().slice(0, 19)).toBe(text.slice(0, 19));
+        },
+      ),
+      { numRuns: 2000 },
+    );
   });
 
   it('never gives a time that is no time', () => {

@@ -127,6 +127,10 @@ describe('a message from JSON', () => {
     ['{"topic":"a","data":1,"__proto__":{}}', 'unknown_field'],
     ['{"topic":"a","data":1,"toString":1}', 'unknown_field'],
     ['{"topic":"a"}', 'payload_invalid'],
+    ['{"topic":"a","contentType":"text/plain"}', 'payload_invalid'],
+    ['{"topic":"a","contentType":"image/png"}', 'payload_invalid'],
+    ['{"topic":"a","contentType":"image/png","encoding":"base64"}', 'payload_invalid'],
+    ['{"topic":"a","data":"","encoding":"base64"}', 'payload_invalid'],
     ['{"topic":"a","encoding":"gzip"}', 'bad_request'],
     ['{"topic":"a","data":"x","encoding":"base64","contentType":"image/png"}', 'payload_invalid'],
     ['{"topic":"a","data":{},"contentType":"image/png"}', 'payload_invalid'],
@@ -140,6 +144,13 @@ describe('a message from JSON', () => {
     ['null', 'bad_request'],
     ['"x"', 'bad_request'],
   ])('refuses %s', (json, expected) => expect(code(() => parse(json))).toBe(expected));
+
+  it.each([
+    '{"topic":"a","data":"","contentType":"text/plain"}',
+    '{"topic":"a","data":"","encoding":"base64","contentType":"image/png"}',
+    '{"topic":"a","key":"k","contentType":"text/plain"}',
+    '{"topic":"a","end":true,"contentType":"image/png"}',
+  ])('takes no bytes of %s', json => expect(parse(json).data).toHaveLength(0));
 
   it('holds to the limits it was given, also for a topic it knows', () => {
     const limits = { ...defaultInputLimits, topicBytes: 3, message: 4 };

@@ -11,6 +11,7 @@ import {
 } from '@tailrace/protocol';
 import { type ConfigInput, createConfig } from './config/index.ts';
 import { envelopeText } from './hub/index.ts';
+import type { LogRecord } from './log/index.ts';
 import { Server } from './server.ts';
 
 /** Fields of a message beside topic and data (docs/protocol.md §1). */
@@ -50,7 +51,10 @@ export type SubscribeNotice =
   | { readonly type: 'gap'; readonly cursor: string; readonly reason: 'trimmed' }
   | { readonly type: 'reset'; readonly cursor: string; readonly reason: 'epoch' | 'ahead' };
 
-/** A message as an embedded subscriber gets it; `cursor` resumes after it, here or over any transport. */
+/**
+ * A message as an embedded subscriber gets it; `cursor` resumes after it, here or over any transport. One of class
+ * `none` has no `offset`; its `cursor` is that of the records before it.
+ */
 export type ReceivedMessage = Envelope & { readonly cursor: string };
 
 const readBytes = 64 * 1024;
@@ -89,8 +93,9 @@ export class Tailrace implements AsyncDisposable {
 
   /**
    * Iterates over the messages of one or more filters: history from `from` or `cursor`, then live. It reads as fast as
-   * the loop takes them and holds nothing for a slow one. Throws `cursor_invalid` for a malformed cursor; what is
-   * missing is told to `onNotice`.
+   * the loop takes them and holds nothing for a slow one. Messages of class `none` come while it keeps up. Ends when
+   * `signal` aborts, when every topic it names has ended (filters with a wildcard never do), and by `close`. Throws
+   * `cursor_invalid` for a malformed cursor; what is missing is told to `onNotice`.
    */
   async *subscribe(
     filter: string | readonly string[],
@@ -109,27 +114,39 @@ export class Tailrace implements AsyncDisposable {
           : { type: 'reset', cursor, reason: jump.reason },
       );
     }
-    const reader = hub.reader(filters, jump?.to ?? start.at, snapshot);
+    const reader = hub.liveReader(filters, jump?.to ?? start.at, snapshot);
+    const stopping = AbortSignal.any([signal, hub.closed]);
     while (!signal.aborted) {
+      // a log that is closed has only what is in memory
+      if (hub.closed.aborted && !reader.isHot) return;
       const { records, gap, atHead } = await reader.read(readBytes);
       if (gap !== undefined)
         options.onNotice?.({ type: 'gap', cursor: hub.tokens.of(gap.offset, gap.time), reason: 'trimmed' });
       for (const record of records) {
         if (signal.aborted) return;
-        yield this.#received(record);
+        yield received(record, hub.tokens.of(record.offset, record.time));
+        if (record.end && hub.haveEnded(filters, record.offset)) return;
       }
-      if (records.length === 0 && atHead) await reader.wait(signal);
+      if (!atHead) {
+        reader.lag();
+        continue;
+      }
+      const live = reader.passedOn(readBytes);
+      const cursor = hub.tokens.of(reader.offset, reader.time);
+      for (const record of live) {
+        if (signal.aborted) return;
+        yield received(record, cursor, false);
+      }
+      if (records.length > 0 || live.length > 0) continue;
+      if (hub.closed.aborted) return;
+      await reader.wait(stopping);
     }
   }
 
-  #received(record: Parameters<typeof envelopeText>[0]): ReceivedMessage {
-    return {
-      ...(JSON.parse(envelopeText(record)) as Envelope),
-      cursor: this.#server.hub.tokens.of(record.offset, record.time),
-    };
-  }
-
-  /** Drains and closes the log. */
+  /**
+   * Drains and closes the log. Subscriptions end once they have given out what was dispatched before, as far as that is
+   * in memory; a loop that is further behind ends early, and goes on by its cursor after the next start.
+   */
   close(): Promise<void> {
     return this.#server.close();
   }
@@ -144,12 +161,17 @@ export async function createTailrace(settings: ConfigInput = {}): Promise<Tailra
   return new Tailrace(await Server.open(createConfig(settings)));
 }
 
-function toBytes(data: unknown, contentType: string | undefined): Uint8Array {
-  if (data === undefined) return new Uint8Array(0);
+function received(record: LogRecord, cursor: string, stored = true): ReceivedMessage {
+  return { ...(JSON.parse(envelopeText(record, stored)) as Envelope), cursor };
+}
+
+function toBytes(data: unknown, contentType: string | undefined): Uint8Array | undefined {
+  if (data === undefined) return undefined;
   if (contentType !== undefined && typeof data === 'string') return Buffer.from(data);
   if (data instanceof Uint8Array) return data;
   try {
-    return Buffer.from(JSON.stringify(data) ?? '');
+    const json: string | undefined = JSON.stringify(data);
+    return json === undefined ? undefined : Buffer.from(json);
   } catch (cause) {
     throw new TailraceError('payload_invalid', `data is not a JSON value: ${(cause as Error).message}`, {
       at: { field: 'data' },

@@ -97,6 +97,8 @@ export class Door {
     const handle = (req: IncomingMessage, res: ServerResponse): void => {
       this.#pipelines.add(req, res, () => {
         const refusal = judgeMessage(req);
+        // what follows an upgrade that is not taken up may be lost in node:http
+        if (req.headers.upgrade !== undefined) res.setHeader('Connection', 'close');
         if (refusal === undefined) options.handle(req, res);
         else {
           res.setHeader('Connection', 'close');

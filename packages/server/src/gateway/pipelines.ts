@@ -3,13 +3,17 @@ import type { Socket } from 'node:net';
 import { holdReading } from '../api/index.ts';
 import { pathOf } from './request-head.ts';
 
-/** Requests of one connection that are begun before the first of them is answered. */
-const begunMax = 64;
+/**
+ * A connection with so many requests that wait for their turn is not read on. With fewer it is, since only who reads
+ * learns that the client is gone.
+ */
+const waitingMax = 64;
 
 /** The requests of one connection of node:http's that have no whole answer yet. */
 interface Pipeline {
-  begun: number;
-  /** Not begun, in order. They come from one read, since the connection is not read on meanwhile. */
+  /** The first of them is being answered. */
+  busy: boolean;
+  /** Not begun, in order: up to `waitingMax` and what came in the same read. */
   readonly waiting: (() => void)[];
   /** Called when none waits any more. */
   readOn: () => void;
@@ -21,9 +25,9 @@ interface Pipeline {
 }
 
 /**
- * What is being answered on the connections of node:http. It would begin every request as soon as it is parsed, and
- * keep the answers of all that came behind a slow one; here a connection has so many under way, and is not read on
- * before they are answered.
+ * The requests of each connection of node:http's, one after another. By itself it would begin each as soon as it is
+ * parsed: those behind one that is answered with `Connection: close`, which nobody may process (RFC 9112 §9.6), those
+ * that are not safe to run beside others (§9.3.2), and any number behind one that waits.
  */
 export class Pipelines {
   /** Requests without a whole answer. */
@@ -35,27 +39,22 @@ export class Pipelines {
     const { socket } = req;
     let pipeline = this.#of.get(socket);
     if (pipeline === undefined) {
-      pipeline = { begun: 0, waiting: [], readOn: ignore, newest: res, behindStream: false, next: undefined };
+      pipeline = { busy: false, waiting: [], readOn: ignore, newest: res, behindStream: false, next: undefined };
       this.#of.set(socket, pipeline);
     } else {
       pipeline.behindStream ||= isStream(pipeline.newest);
       pipeline.newest = res;
     }
     this.inFlight++;
-    let begun = false;
     const taken = pipeline;
-    const start = (): void => {
-      begun = true;
-      taken.begun++;
-      begin();
-    };
     res.once('close', () => {
       this.inFlight--;
-      if (begun) taken.begun--;
       this.#answered(socket, taken);
     });
-    if (pipeline.begun < begunMax && pipeline.waiting.length === 0) start();
-    else if (pipeline.waiting.push(start) === 1) pipeline.readOn = holdReading(socket);
+    if (!pipeline.busy) {
+      pipeline.busy = true;
+      begin();
+    } else if (pipeline.waiting.push(begin) === waitingMax) pipeline.readOn = holdReading(socket);
   }
 
   /** The newest answer of a connection, unless all are given. */
@@ -79,12 +78,18 @@ export class Pipelines {
 
   #answered(socket: Socket, pipeline: Pipeline): void {
     const { waiting } = pipeline;
-    if (socket.destroyed) waiting.length = 0;
-    else if (waiting.length > 0) {
-      while (waiting.length > 0 && pipeline.begun < begunMax) waiting.shift()!();
-      if (waiting.length === 0) pipeline.readOn();
+    // it may have ended with that answer
+    const begin = socket.writable ? waiting.shift() : undefined;
+    if (begin !== undefined) {
+      begin();
+      if (waiting.length === 0) {
+        pipeline.readOn();
+        pipeline.readOn = ignore;
+      }
+    } else {
+      pipeline.busy = false;
+      this.#of.delete(socket);
     }
-    if (pipeline.begun + waiting.length === 0) this.#of.delete(socket);
     const { next } = pipeline;
     if (next === undefined || answerable(pipeline) > 0) return;
     pipeline.next = undefined;
@@ -93,8 +98,8 @@ export class Pipelines {
 }
 
 /** How many can still be answered: the newest cannot before its body has come. */
-function answerable({ begun, waiting, newest }: Pipeline): number {
-  const count = begun + waiting.length;
+function answerable({ busy, waiting, newest }: Pipeline): number {
+  const count = (busy ? 1 : 0) + waiting.length;
   return newest.req.complete ? count : count - 1;
 }
 

@@ -376,5 +376,7 @@ export class CatchUp {
 /** Whether every topic that `filter` matches is matched by `rule` too. */
 export function covers(rule: string, filter: string): boolean {
   if (filter.endsWith('#') && !rule.endsWith('#')) return false;
+  // `a/#` reads `a` too
+  if (filter.endsWith('/#') && !matchFilter(rule, filter.slice(0, -2))) return false;
   return matchFilter(rule, filter);
 }

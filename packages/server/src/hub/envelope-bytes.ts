@@ -75,9 +75,9 @@ function writeFull(target: Buffer, at: number, record: LogRecord, stored: boolea
   const head = envelopeHead(stored ? record : { ...record, offset: 0 });
   let end = at + target.write(head, at);
   const { data } = record;
-  // an empty payload is a deletion or an end; as JSON it would not even be a value
-  if (data.length === 0) return close(target, end);
   const kind = payloadKind(record.contentType);
+  // a deletion and an end may have no payload; as JSON no bytes would not even be a value
+  if (data.length === 0 && (record.key !== undefined || record.end || kind === 'json')) return close(target, end);
   if (kind === 'json') return close(target, copyJson(target, end + target.write(',"data":', end, 'latin1'), data));
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.length);
   if (kind === 'text') {

@@ -6,6 +6,7 @@ import { CatchUp, type LagRule } from './catch-up.ts';
 import { Cohort, type CohortHost } from './cohort.ts';
 import type { Encoding } from './encoding.ts';
 import { haveEnded } from './ended.ts';
+import { LiveReader } from './live-reader.ts';
 import { Newest, type NewestList } from './newest.ts';
 import type { Outlet } from './outlet.ts';
 import { type DurabilityRule, Publisher } from './publisher.ts';
@@ -68,6 +69,7 @@ export class Hub implements CohortHost {
   readonly cohorts: Map<string, Cohort> = new Map();
   roundHead: number;
   readonly #o: HubOptions;
+  readonly #closing = new AbortController();
   readonly #untail: () => void;
   readonly #unbeat: () => void;
   #beats = 0;
@@ -223,9 +225,14 @@ export class Hub implements CohortHost {
     return haveEnded(this.log, filters, offset);
   }
 
-  /** A cursor that is pulled (poll, replay, embedded use); reads a snapshot first when it begins with one. */
+  /** A cursor that is pulled (poll, replay); reads a snapshot first when it begins with one. */
   reader(filters: FilterSet, at: Place, snapshot?: NewestList): Reader {
     return new Reader(this.log, this.index, filters, at, snapshot);
+  }
+
+  /** The same for who listens in this process: class `none` too. */
+  liveReader(filters: FilterSet, at: Place, snapshot?: NewestList): LiveReader {
+    return new LiveReader(this.log, this.index, this.volatile, filters, at, snapshot);
   }
 
   /** Who listens to `topic` (C2): sessions with the subscriptions that match. */
@@ -241,9 +248,15 @@ export class Hub implements CohortHost {
 
   /** Stops delivery and the beat. The log stays open. */
   close(): void {
+    this.#closing.abort();
     this.#untail();
     this.#unbeat();
     this.brake.update(0);
+  }
+
+  /** Aborted by `close`: nothing is dispatched any more. */
+  get closed(): AbortSignal {
+    return this.#closing.signal;
   }
 
   // CohortHost
@@ -287,7 +300,8 @@ export class Hub implements CohortHost {
 
   #passOn(message: Message): void {
     this.volatile.push(message);
-    for (const target of this.index.match(message.topic)) if (target instanceof Cohort) target.markVolatile();
+    for (const target of this.index.match(message.topic))
+      if (target instanceof Cohort || target instanceof LiveReader) target.markVolatile();
   }
 
   /** Age of the oldest commit that a live cohort still has to deliver; the job queue is nearly sorted by it. */

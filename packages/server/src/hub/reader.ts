@@ -44,6 +44,11 @@ export class Reader implements IndexTarget {
     this.#snapshot = snapshot;
   }
 
+  /** The next read needs nothing but memory. */
+  get isHot(): boolean {
+    return this.#snapshot === undefined && this.#scanned >= this.#log.hot.base;
+  }
+
   /** Reads on to at most `to`, about `maxBytes`; moves the cursor. */
   async read(maxBytes: number, to: number = this.#log.head.offset): Promise<Read> {
     const { hot } = this.#log;
@@ -81,7 +86,7 @@ export class Reader implements IndexTarget {
         signal.removeEventListener('abort', aborted);
         resolve();
       };
-      const aborted = (): void => done(this.#log.head.offset);
+      const aborted = (): void => this.stopWaiting();
       this.#wake = done;
       this.#index.add(this.filters, this);
       signal.addEventListener('abort', aborted);
@@ -91,6 +96,11 @@ export class Reader implements IndexTarget {
   // nothing matched while it waited, until this
   mark(offset: number): void {
     this.#wake?.(offset - 1);
+  }
+
+  /** Ends the wait although nothing matched up to the head. */
+  protected stopWaiting(): void {
+    this.#wake?.(this.#log.head.offset);
   }
 
   #moveTo(offset: number, time: number): void {

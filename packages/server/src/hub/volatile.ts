@@ -28,6 +28,17 @@ export class VolatileTail {
     return record;
   }
 
+  /** What matches after `seen`, about `maxBytes`, and up to where that is; what was evicted before is skipped. */
+  read(
+    filters: FilterSet,
+    seen: number,
+    maxBytes: number,
+  ): { readonly records: readonly LogRecord[]; readonly next: number } {
+    const records: LogRecord[] = [];
+    const next = this.#tail.read(Math.max(seen, this.#tail.base), this.head, filters, maxBytes, records);
+    return { records, next };
+  }
+
   /** The next block after `seen` for a cohort; what was evicted before is skipped. */
   block(encoding: Encoding, sub: string, filters: FilterSet, seen: number): Block {
     const from = Math.max(seen, this.#tail.base);
@@ -36,8 +47,7 @@ export class VolatileTail {
     const key = `${labelKey(encoding, sub)} ${from} ${topics.join('\n')}`;
     let block = this.#blocks.get(key);
     if (block === undefined) {
-      const records: LogRecord[] = [];
-      const next = this.#tail.read(from, this.head, filters, blockBytes, records);
+      const { records, next } = this.read(filters, from, blockBytes);
       const body = encoding.body(records, false);
       const bytes = encoding.wrap === null ? body : encoding.wrap(body, sub, undefined, undefined);
       block = new Block(bytes, records.length, next, 0, undefined);

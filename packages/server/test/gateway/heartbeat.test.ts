@@ -1,10 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { ClientOptions } from 'ws';
 import type { Session } from '../../src/hub/index.ts';
-import { type Log, openMemoryLog } from '../../src/log/index.ts';
 import { createMetrics } from '../../src/observe/index.ts';
 import { SimulatedClock } from '../hub/simulation.ts';
 import { type RoomOptions, Rooms, until } from './harness.ts';
+import { heldLog } from './held-log.ts';
 import { RawClient } from './raw-client.ts';
 import { SseClient } from './sse-client.ts';
 import { WsClient } from './ws-client.ts';
@@ -248,24 +248,6 @@ it('a WebSocket whose publishes wait is not cut for answers that the server does
   stage.pass(26_000);
   await until(() => peer.pings.length > seen && stage.roundTrips.length > 0, 'pinged again, and heard');
 });
-
-/** A log that commits nothing before it is let. */
-function heldLog(): { readonly log: Log; release(): void } {
-  const log = openMemoryLog();
-  let release = (): void => {};
-  const held = new Promise<void>(resolve => (release = resolve));
-  const append: Log['append'] = (...of) => held.then(() => log.append(...of));
-  return {
-    release,
-    log: new Proxy(log, {
-      get(target, name) {
-        if (name === 'append') return append;
-        const value: unknown = Reflect.get(target, name, target);
-        return typeof value === 'function' ? value.bind(target) : value;
-      },
-    }),
-  };
-}
 
 describe('the interval', () => {
   it('is that of the class: the transport, or what the client asked for', async () => {

@@ -4,6 +4,7 @@ import type { ClientOptions } from 'ws';
 import { openMemoryLog } from '../../src/log/index.ts';
 import { Bystander } from './bystander.ts';
 import { type RoomOptions, Rooms, until } from './harness.ts';
+import { heldLog } from './held-log.ts';
 import { RawClient, upgradeRequest } from './raw-client.ts';
 import { clientFrame } from './websocket/client-frames.ts';
 import { type Frame, WsClient } from './ws-client.ts';
@@ -589,6 +590,32 @@ describe('a WebSocket session', () => {
     expect(rooms.gateway.cut.get('silent')).toBe(1);
     expect([alive.closeCode, talking.closeCode]).toEqual([undefined, undefined]);
     expect(rooms.gateway.connections.size).toBe(before + 2);
+  });
+
+  it('answers what it publishes before it drains', async () => {
+    const { log, release } = heldLog();
+    await begin({ log, hub: { publishDeadline: 60_000 } });
+    const client = await open();
+    await client.ask({ type: 'connect', ref: 'c' });
+    for (let ref = 1; ref <= 100; ref++) client.send({ type: 'publish', ref, messages: [{ topic: 'x', data: ref }] });
+    await until(() => rooms.hub.publisher.inFlight === 64, 'as many as may be in flight');
+    rooms.hub.publisher.draining = true;
+    rooms.gateway.drain();
+    await until(() => client.of('drain').length === 1, 'told');
+    release();
+    expect(await client.closed()).toBe(1001);
+    const answers = client.of('published') as unknown as {
+      ref: number;
+      results: { offset?: number; error?: { code: string } }[];
+    }[];
+    const appended = answers.filter(({ results }) => results[0]?.offset !== undefined);
+    expect(appended.map(({ ref }) => ref)).toEqual(range(1, 64));
+    expect(log.head.offset).toBe(64);
+    for (const { ref, results } of answers) if (ref > 64) expect(results[0]?.error?.code).toBe('draining');
+    rooms.hub.publisher.draining = false;
+    rooms.gateway.draining = false;
+    bystander.close();
+    bystander = await Bystander.open(rooms);
   });
 
   it('drains with a notice and 1001', async () => {

@@ -257,6 +257,10 @@ describe('lag rules', () => {
       ['a/b', 'a/+', false],
       ['+/b', 'a/b', true],
       ['#', 'a/+/#', true],
+      ['a/+/#', 'a/#', false],
+      ['a/+/#', 'a/+/b/#', true],
+      ['a/#', 'a/#', true],
+      ['+/#', '#', true],
       ['#', '$presence/a', false],
     ];
     for (const [rule, filter, expected] of cases) expect(covers(rule, filter), `${rule} ${filter}`).toBe(expected);

@@ -80,7 +80,7 @@ describe('the envelope of a record', () => {
     });
   });
 
-  it('has no data when there are no bytes', () => {
+  it('has no data in a deletion, and in an end without any', () => {
     expect(JSON.parse(write(record({ key: 'k' })))).not.toHaveProperty('data');
     expect(JSON.parse(write(record({ end: true })))).toEqual({
       topic: 'a/b',
@@ -88,7 +88,20 @@ describe('the envelope of a record', () => {
       time: 1_732_187_589_123,
       end: true,
     });
-    expect(JSON.parse(write(record({ contentType: 'text/plain' })))).not.toHaveProperty('data');
+    for (const contentType of ['text/plain', 'image/png']) {
+      expect(JSON.parse(write(record({ key: 'k', contentType })))).not.toHaveProperty('data');
+      expect(JSON.parse(write(record({ end: true, contentType })))).not.toHaveProperty('data');
+    }
+  });
+
+  it.each([true, false])('shows an empty payload of text and of bytes, stored: %s', stored => {
+    const text = JSON.parse(write(record({ contentType: 'text/plain' }), stored));
+    expect(text).toMatchObject({ contentType: 'text/plain', data: '' });
+    expect(text).not.toHaveProperty('encoding');
+    expect(JSON.parse(write(record({ contentType: 'image/png' }), stored))).toMatchObject({
+      encoding: 'base64',
+      data: '',
+    });
   });
 
   it('has no offset for class none', () => {
@@ -155,7 +168,8 @@ describe('the envelope of a record', () => {
           for (const name of ['id', 'key', 'by', 'event', 'contentType'] as const)
             expect(envelope[name]).toBe(fields[name]);
           expect(envelope.headers).toEqual(fields.headers === undefined ? undefined : { ...fields.headers });
-          if (data.length === 0) expect(envelope).not.toHaveProperty('data');
+          if (data.length === 0 && (fields.key !== undefined || fields.end))
+            expect(envelope).not.toHaveProperty('data');
           else if (kind === 'json') expect(envelope.data).toEqual(JSON.parse(new TextDecoder().decode(data)));
           else if (kind === 'text') expect(envelope.data).toBe(Buffer.from(data).toString());
           else expect(Buffer.from(envelope.data, 'base64')).toEqual(Buffer.from(data));

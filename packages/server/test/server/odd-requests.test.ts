@@ -274,3 +274,39 @@ it('counts each open connection once, whoever has it', async () => {
   socket.destroy();
   await until(() => server.door.connectionCount === bystanding + 2, 'the WebSocket gone');
 });
+
+describe('what comes behind a refusal that closes the connection', () => {
+  const host = 'Host: 127.0.0.1\r\n';
+  const one = 'Content-Length: 1\r\n\r\n1';
+  const refused: [string, string][] = [
+    ['multipart', `POST /v1/topics/a HTTP/1.1\r\n${host}Content-Type: multipart/form-data\r\n${one}`],
+    ['gzip', `POST /v1/topics/a HTTP/1.1\r\n${host}Content-Encoding: gzip\r\n${one}`],
+    ['a broken escape', `POST /v1/topics/%ff HTTP/1.1\r\n${host}${one}`],
+    ['no topic', `POST /v1/topics/ HTTP/1.1\r\n${host}${one}`],
+    ['a foreign origin', `POST /v1/topics/a HTTP/1.1\r\n${host}Origin: https://evil.example\r\n${one}`],
+    ['a foreign host', `POST /v1/topics/a HTTP/1.1\r\nHost: evil.example\r\n${one}`],
+    ['no host', 'GET /v1 HTTP/1.1\r\n\r\n'],
+    ['two hosts', `GET /v1 HTTP/1.1\r\n${host}Host: a\r\n\r\n`],
+    ['a body on GET', `GET /v1 HTTP/1.1\r\n${host}${one}`],
+    ['a chunked body on GET', `GET /v1/log?filter=a HTTP/1.1\r\n${host}Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n`],
+    ['a body on a stream', `GET /v1/sse?filter=a HTTP/1.1\r\n${host}${one}`],
+    [
+      'gzip, chunked',
+      `POST /v1/topics/a HTTP/1.1\r\n${host}Transfer-Encoding: gzip, chunked\r\n\r\n1\r\n1\r\n0\r\n\r\n`,
+    ],
+    ['a wrong Expect', `POST /v1/topics/a HTTP/1.1\r\n${host}Expect: 200-ok\r\n${one}`],
+    ['a stream by POST to the WebSocket', `POST /v1/ws HTTP/1.1\r\n${host}${one}`],
+    ['h2c', `GET /v1 HTTP/1.1\r\n${host}Upgrade: h2c\r\nConnection: Upgrade\r\n\r\n`],
+  ];
+  it.each(refused)('is never done: %s', async (_, first) => {
+    const client = await open(`${first}POST /v1/topics/behind HTTP/1.1\r\n${host}${one}`);
+    await until(() => client.ended || client.closed || statuses(client.text).length === 2, 'closed, or answered both');
+    const answered = statuses(client.text);
+    expect(answered[0]).toBeGreaterThanOrEqual(200);
+    // whoever is told that the connection closes may repeat what was behind: it must not have been done
+    if (/^connection: close/im.test(client.text.split('\r\n\r\n')[0]!)) {
+      expect(answered).toHaveLength(1);
+      expect(server.log.head.offset).toBe(before);
+    } else expect([answered.length, server.log.head.offset]).toEqual([2, before + 1]);
+  });
+});

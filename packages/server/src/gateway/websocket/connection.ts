@@ -228,7 +228,12 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
 
   drain(within: number): void {
     this.#send({ type: 'drain', within });
-    this.#close(encodeClose(1001, 'draining'));
+    this.#closeIfDrained();
+  }
+
+  /** What was handed to the log is answered first. */
+  #closeIfDrained(): void {
+    if (this.#gateway.draining && this.#publishing === 0) this.#close(encodeClose(1001, 'draining'));
   }
 
   get #blocked(): boolean {
@@ -354,6 +359,7 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
     if (this.session.closed) return;
     this.#send({ type: 'published', ...withRef(frame.ref), results });
     if (this.#waiting !== null) this.#goOn();
+    this.#closeIfDrained();
   }
 
   #send(frame: ServerFrame): void {
