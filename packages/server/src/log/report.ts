@@ -28,6 +28,7 @@ export interface LogReport {
     | 'retention'
     | 'retention_waits'
     | 'dedupe_cut_short'
+    | 'dedupe_checkpoint'
     | 'ended_topics_cut_short'
     | 'index_rebuilt'
     | 'seal_failed';

@@ -23,6 +23,7 @@ import type { Batch } from './batch.ts';
 import { CommitQueue } from './commit-queue.ts';
 import { Committer } from './committer.ts';
 import { DamagedReads } from './damaged-reads.ts';
+import { DedupeCheckpoints } from './dedupe-checkpoints.ts';
 import type { Disk, Ownership } from './disk.ts';
 import type { Identity } from './identity.ts';
 import { LogReads } from './log-reads.ts';
@@ -93,6 +94,7 @@ export class DiskLog implements Log {
   readonly #writer: LogWriter;
   readonly #committer: Committer;
   readonly #sealer: Sealer;
+  readonly #checkpoints: DedupeCheckpoints;
   readonly #retention: Retention;
   readonly #listeners = new Set<TailListener>();
   readonly #pendingBytesMax: number;
@@ -153,7 +155,11 @@ export class DiskLog implements Log {
         preparer: this.#preparer,
         recordStart: () => this.#recordStart(),
         onSegment: segment => this.#onSegment(segment),
-        onFull: (segment, filling) => this.#sealer.seal(segment, filling),
+        onFull: (segment, filling) => {
+          this.#sealer.seal(segment, filling);
+          this.#checkpoints.behind(segment);
+          this.#checkpoints.take(segment);
+        },
       },
       recovered.head,
     );
@@ -175,6 +181,15 @@ export class DiskLog implements Log {
       preparer: this.#preparer,
       report: report => this.#report(report),
     });
+    this.#checkpoints = new DedupeCheckpoints({
+      disk,
+      directory,
+      ownership,
+      logId: identity.id,
+      dedupe: this.#intake.dedupe,
+      lossAccepted: recovered.lost.length > 0,
+      report: report => this.#report(report),
+    });
     this.#reads = new LogReads(this, { segments, reader, sealer: this.#sealer });
     this.#damaged = new DamagedReads({ segments, gate: reader.gate, report: report => this.#report(report) });
     this.#retention = new Retention({
@@ -193,9 +208,13 @@ export class DiskLog implements Log {
 
   /** What the constructor cannot wait for. */
   async start(): Promise<void> {
-    await remember(this.#segments.all, this.#reading.gate, this.#intake, this.#options, report => this.#report(report));
+    await remember(this.#segments.all, this.#reading.gate, this.#intake, this.#checkpoints, this.#options, report =>
+      this.#report(report),
+    );
     for (const segment of this.#segments.all)
       if (segment.index instanceof ActiveIndex) this.#sealer.seal(segment, undefined);
+    const newest = this.#segments.all.at(-1);
+    if (newest !== undefined) this.#checkpoints.take(newest);
     this.#refusedFull = this.#start.full !== undefined;
     this.#tellSpace();
     this.#preparer.start();
@@ -332,13 +351,16 @@ export class DiskLog implements Log {
     await this.#start.settled();
     await this.#retention.stop();
     const active = await this.#committer.close();
-    if (active !== undefined && this.#committer.fenced === undefined) this.#sealer.seal(active.segment, active.filling);
-    else if (active !== undefined) {
+    if (active !== undefined && this.#committer.fenced === undefined) {
+      this.#sealer.seal(active.segment, active.filling);
+      this.#checkpoints.behind(active.segment);
+    } else if (active !== undefined) {
       // an index would vouch for what a failed sync may have lost: the next start has to look (I9)
       await this.#preparer.leave(active.filling);
       await active.filling.file.close();
     }
     await this.#sealer.settled();
+    await this.#checkpoints.close(this.#committer.fenced === undefined ? this.#segments.all.at(-1) : undefined);
     await this.#preparer.close();
     await this.#files.close();
     await this.#ownership.release();
@@ -365,6 +387,7 @@ export class DiskLog implements Log {
     if (batch.count === 0) return;
     const records = batch.toRecords();
     this.hot.push(records);
+    this.#intake.dedupe.commit(batch.lastOffset);
     this.head = { epoch: this.#epochs.current!.epoch, offset: batch.lastOffset, time: batch.lastTime };
     this.#refusedFull = false;
     const { onCommitStats, clock } = this.#options;

@@ -122,6 +122,7 @@ export class MemoryLog implements Log {
       const batch = new PlainBatch(records);
       this.hot.push(batch);
       this.head = { epoch: this.#epochs.current!.epoch, offset: last.offset, time: last.time };
+      this.#intake.dedupe.commit(last.offset);
       this.#intake.ended.trim(this.floor);
       this.#commits++;
       this.#options.onCommitStats?.(this.#clock.monotonic() - this.#batchSince, records.length, bytes);
