@@ -16,6 +16,7 @@ export {
   logDefaults,
   type PendingOptions,
   type RetentionOptions,
+  type ScrubOptions,
 } from './options.ts';
 export * from './random.ts';
 export * from './record.ts';

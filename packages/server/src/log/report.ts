@@ -25,6 +25,7 @@ export interface LogReport {
     | 'space_back'
     | 'fenced'
     | 'damaged'
+    | 'scrub'
     | 'retention'
     | 'retention_waits'
     | 'dedupe_cut_short'

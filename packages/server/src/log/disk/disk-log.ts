@@ -14,7 +14,7 @@ import type {
   TailListener,
   TopicInfo,
 } from '../log.ts';
-import { type CommonLogOptions, logDefaults } from '../options.ts';
+import { type CommonLogOptions, logDefaults, type ScrubOptions } from '../options.ts';
 import type { Random } from '../random.ts';
 import type { LogRecord, StoredDurability } from '../record.ts';
 import type { LogReport, OffsetRange } from '../report.ts';
@@ -34,6 +34,7 @@ import type { Reader } from './reader.ts';
 import type { Recovered } from './recovery.ts';
 import { remember } from './remember.ts';
 import { Retention } from './retention.ts';
+import { Scrub } from './scrub.ts';
 import type { IndexReading } from './sealed-index.ts';
 import { Sealer } from './sealer.ts';
 import { Segment } from './segment.ts';
@@ -51,6 +52,7 @@ export interface DiskLogOptions extends CommonLogOptions {
   readonly segmentBytes?: number | undefined;
   /** Goes on after corruption, without what is lost; the lost offsets are reported. */
   readonly acceptLoss?: boolean | undefined;
+  readonly scrub?: ScrubOptions | undefined;
 }
 
 /** How often what was only `written` is synced and an idle log marks what is durable, in ms. */
@@ -96,6 +98,7 @@ export class DiskLog implements Log {
   readonly #sealer: Sealer;
   readonly #checkpoints: DedupeCheckpoints;
   readonly #retention: Retention;
+  readonly #scrub: Scrub;
   readonly #listeners = new Set<TailListener>();
   readonly #pendingBytesMax: number;
   readonly #pendingRecordsMax: number;
@@ -204,6 +207,14 @@ export class DiskLog implements Log {
       floor: (recovered.segments[0]?.firstOffset ?? recovered.head + 1) - 1,
       onFloor: floor => this.#intake.ended.trim(floor),
     });
+    this.#scrub = new Scrub({
+      clock,
+      gate: reader.gate,
+      segments,
+      options: options.scrub ?? { intervalMs: 0, bytesPerSecond: 0 },
+      busy: () => this.#queue.pendingRecords > 0,
+      report: report => this.#report(report),
+    });
   }
 
   /** What the constructor cannot wait for. */
@@ -219,6 +230,7 @@ export class DiskLog implements Log {
     this.#tellSpace();
     this.#preparer.start();
     this.#retention.start();
+    this.#scrub.start();
     this.#stopBeat = this.#options.clock.every(beatMs, () => this.#beat());
   }
 
@@ -241,6 +253,7 @@ export class DiskLog implements Log {
       pendingBytes,
       commits,
       damagedReads: this.#damaged.count,
+      scrub: this.#scrub,
     };
   }
 
@@ -350,6 +363,7 @@ export class DiskLog implements Log {
     this.#stopBeat();
     await this.#start.settled();
     await this.#retention.stop();
+    await this.#scrub.stop();
     const active = await this.#committer.close();
     if (active !== undefined && this.#committer.fenced === undefined) {
       this.#sealer.seal(active.segment, active.filling);

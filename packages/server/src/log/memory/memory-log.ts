@@ -77,6 +77,7 @@ export class MemoryLog implements Log {
       pendingBytes: this.#pendingBytes,
       commits: this.#commits,
       damagedReads: 0,
+      scrub: { bytes: 0, damages: 0, progress: 0 },
     };
   }
 
