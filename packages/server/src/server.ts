@@ -238,5 +238,12 @@ function openLog(
     onCommitStats: metrics.onCommit,
   };
   if (config.engine === 'memory') return Promise.resolve(openMemoryLog(common));
-  return openDiskLog({ ...common, directory: config.data, segmentBytes: config.segment.bytes, acceptLoss, disk });
+  return openDiskLog({
+    ...common,
+    directory: config.data,
+    segmentBytes: config.segment.bytes,
+    scrub: { intervalMs: config.scrub.interval, bytesPerSecond: config.scrub.rate },
+    acceptLoss,
+    disk,
+  });
 }

@@ -49,4 +49,19 @@ export const catalogue: readonly CatalogueEntry[] = [
     summary: 'Set damaged parts of a data directory aside, so that the server starts again.',
     load: async () => (await import('./log-repair.ts')).logRepair,
   },
+  {
+    name: 'log stats',
+    summary: 'Say what a data directory holds: segments, topics, epochs, times.',
+    load: async () => (await import('./log-stats.ts')).logStats,
+  },
+  {
+    name: 'log backup',
+    summary: 'Copy the log of a data directory, in use or not, or what is new in it.',
+    load: async () => (await import('./log-backup.ts')).logBackup,
+  },
+  {
+    name: 'log restore',
+    summary: 'Make a data directory from a backup.',
+    load: async () => (await import('./log-restore.ts')).logRestore,
+  },
 ];

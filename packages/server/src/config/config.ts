@@ -23,6 +23,7 @@ export interface Config {
   readonly segment: { readonly bytes: number };
   readonly hot: { readonly bytes: number };
   readonly retention: { readonly age: number | null; readonly bytes: number | null; readonly grace: number };
+  readonly scrub: { readonly interval: number; readonly rate: number };
   readonly dedupe: { readonly ids: number; readonly age: number };
   readonly pending: { readonly bytes: number };
   readonly lag: { readonly target: number; readonly limit: number };

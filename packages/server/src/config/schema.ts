@@ -131,6 +131,18 @@ const settings = {
       'How long a sweep by age that would remove more than a tenth of the log, at start or after the clock stepped, waits for the clock to be right; 0 does not wait.',
     ),
   }),
+  scrub: group({
+    interval: duration(
+      '1d',
+      { min: '0s', max: '365d' },
+      'Complete segments are re-read in the background, the whole log once in this time, so that a disk which changes bytes is found out; 0 re-reads nothing.',
+    ),
+    rate: size(
+      '8MiB',
+      { min: '64KiB', max: '1GiB' },
+      'Most bytes a second that re-reading takes; a log too large for it takes longer than `scrub.interval`.',
+    ),
+  }),
   dedupe: group({
     ids: count(
       100_000,

@@ -3,8 +3,12 @@ export { type Damage, describeDamage, LogDamaged } from './disk/damage.ts';
 export type { Disk, DiskFile } from './disk/disk.ts';
 export type { DiskLog, DiskLogOptions } from './disk/disk-log.ts';
 export { Gate } from './disk/gate.ts';
+export { type BackupOptions, BackupRefused, type BackupReport, backup } from './disk/offline/backup.ts';
+export type { BackupList } from './disk/offline/backup-list.ts';
 export { type DumpOptions, dump } from './disk/offline/dump.ts';
 export { type RepairReport, repair } from './disk/offline/repair.ts';
+export { type RestoreOptions, restore } from './disk/offline/restore.ts';
+export { type LogStats, type StatsOptions, stats, type TopicStats } from './disk/offline/stats.ts';
 export { type VerifyReport, verify } from './disk/offline/verify.ts';
 export { openDiskLog } from './disk/open-disk-log.ts';
 export * from './hot-tail.ts';
@@ -16,6 +20,7 @@ export {
   logDefaults,
   type PendingOptions,
   type RetentionOptions,
+  type ScrubOptions,
 } from './options.ts';
 export * from './random.ts';
 export * from './record.ts';

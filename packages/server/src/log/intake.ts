@@ -1,9 +1,10 @@
 import { type Message, TailraceError } from '@tailrace/protocol';
 import type { Clock } from './clock.ts';
-import { Dedupe, tooOld, unseen } from './dedupe.ts';
+import { Dedupe } from './dedupe.ts';
 import { EndedTopics } from './ended-topics.ts';
 import { type CommonLogOptions, logDefaults } from './options.ts';
 import { PendingAppend } from './pending-append.ts';
+import { tooOld, unseen } from './producer.ts';
 
 /**
  * The gate in front of every log: decides whether a message is new, repeated or too late, and gives new ones their

@@ -149,4 +149,15 @@ export interface LogStatus {
   readonly commits: number;
   /** Reads so far that were refused as `log_damaged`. */
   readonly damagedReads: number;
+  readonly scrub: ScrubStatus;
+}
+
+/** How far complete stretches of the log are re-read in the background. */
+export interface ScrubStatus {
+  /** Bytes re-read so far. */
+  readonly bytes: number;
+  /** Damaged places met by it so far. */
+  readonly damages: number;
+  /** Part of the log behind the place where it reads, 0 to 1. */
+  readonly progress: number;
 }

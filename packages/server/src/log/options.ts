@@ -22,6 +22,14 @@ export interface DedupeOptions {
   readonly producers?: number | undefined;
 }
 
+/** How complete segments are re-read in the background. */
+export interface ScrubOptions {
+  /** Time for the whole log once, ms; 0: never. */
+  readonly intervalMs: number;
+  /** Most bytes read a second, however large the log is. */
+  readonly bytesPerSecond: number;
+}
+
 /** What may wait for its commit; beyond it appends are refused as `overloaded`. */
 export interface PendingOptions {
   readonly bytes?: number | undefined;

@@ -25,9 +25,11 @@ export interface LogReport {
     | 'space_back'
     | 'fenced'
     | 'damaged'
+    | 'scrub'
     | 'retention'
     | 'retention_waits'
     | 'dedupe_cut_short'
+    | 'dedupe_checkpoint'
     | 'ended_topics_cut_short'
     | 'index_rebuilt'
     | 'seal_failed';

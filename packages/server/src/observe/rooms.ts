@@ -15,6 +15,7 @@ export interface WatchedRooms {
       readonly pendingBytes: number;
       readonly commits: number;
       readonly damagedReads: number;
+      readonly scrub: { readonly bytes: number; readonly damages: number; readonly progress: number };
     };
   };
   readonly hub: {
@@ -141,6 +142,17 @@ export function roomReadings({ clock, log, hub, gateway }: WatchedRooms): Read[]
       'log_damage_total',
       'Reads refused because they met damaged data; any is a reason to look.',
       () => log.status.damagedReads,
+    ),
+    counter('scrub_bytes_total', 'Bytes of complete segments re-read in the background.', () => log.status.scrub.bytes),
+    gauge(
+      'scrub_progress',
+      'Part of the log behind the place where it re-reads, 0 to 1.',
+      () => log.status.scrub.progress,
+    ),
+    counter(
+      'scrub_damage_total',
+      'Damaged places met while re-reading; any is a reason to look.',
+      () => log.status.scrub.damages,
     ),
     gauge('hot_bytes', 'Weight of the newest records kept in memory.', () => log.hot.bytes),
     gauge('hot_batches', 'Committed batches kept in memory.', () => log.hot.batchCount),

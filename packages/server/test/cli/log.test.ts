@@ -159,6 +159,8 @@ describe('log dump', () => {
 
 test('log repair saves the rest, and the server starts again', async () => {
   const { path } = damagedCopy('repair');
+  // a start that knows what was published does not read complete segments
+  for (const name of readdirSync(path)) if (name.endsWith('.dedupe')) rmSync(join(path, name));
   const refused = await runCli(['serve', '--port', '0', '--data', path]);
   expect(refused).toMatchObject({ code: 1, stderr: expect.stringMatching(/is damaged: segment /) });
 

@@ -14,7 +14,7 @@ import type {
   TailListener,
   TopicInfo,
 } from '../log.ts';
-import { type CommonLogOptions, logDefaults } from '../options.ts';
+import { type CommonLogOptions, logDefaults, type ScrubOptions } from '../options.ts';
 import type { Random } from '../random.ts';
 import type { LogRecord, StoredDurability } from '../record.ts';
 import type { LogReport, OffsetRange } from '../report.ts';
@@ -23,6 +23,7 @@ import type { Batch } from './batch.ts';
 import { CommitQueue } from './commit-queue.ts';
 import { Committer } from './committer.ts';
 import { DamagedReads } from './damaged-reads.ts';
+import { DedupeCheckpoints } from './dedupe-checkpoints.ts';
 import type { Disk, Ownership } from './disk.ts';
 import type { Identity } from './identity.ts';
 import { LogReads } from './log-reads.ts';
@@ -33,6 +34,7 @@ import type { Reader } from './reader.ts';
 import type { Recovered } from './recovery.ts';
 import { remember } from './remember.ts';
 import { Retention } from './retention.ts';
+import { Scrub } from './scrub.ts';
 import type { IndexReading } from './sealed-index.ts';
 import { Sealer } from './sealer.ts';
 import { Segment } from './segment.ts';
@@ -50,6 +52,7 @@ export interface DiskLogOptions extends CommonLogOptions {
   readonly segmentBytes?: number | undefined;
   /** Goes on after corruption, without what is lost; the lost offsets are reported. */
   readonly acceptLoss?: boolean | undefined;
+  readonly scrub?: ScrubOptions | undefined;
 }
 
 /** How often what was only `written` is synced and an idle log marks what is durable, in ms. */
@@ -93,7 +96,9 @@ export class DiskLog implements Log {
   readonly #writer: LogWriter;
   readonly #committer: Committer;
   readonly #sealer: Sealer;
+  readonly #checkpoints: DedupeCheckpoints;
   readonly #retention: Retention;
+  readonly #scrub: Scrub;
   readonly #listeners = new Set<TailListener>();
   readonly #pendingBytesMax: number;
   readonly #pendingRecordsMax: number;
@@ -153,7 +158,11 @@ export class DiskLog implements Log {
         preparer: this.#preparer,
         recordStart: () => this.#recordStart(),
         onSegment: segment => this.#onSegment(segment),
-        onFull: (segment, filling) => this.#sealer.seal(segment, filling),
+        onFull: (segment, filling) => {
+          this.#sealer.seal(segment, filling);
+          this.#checkpoints.behind(segment);
+          this.#checkpoints.take(segment);
+        },
       },
       recovered.head,
     );
@@ -175,6 +184,15 @@ export class DiskLog implements Log {
       preparer: this.#preparer,
       report: report => this.#report(report),
     });
+    this.#checkpoints = new DedupeCheckpoints({
+      disk,
+      directory,
+      ownership,
+      logId: identity.id,
+      dedupe: this.#intake.dedupe,
+      lossAccepted: recovered.lost.length > 0,
+      report: report => this.#report(report),
+    });
     this.#reads = new LogReads(this, { segments, reader, sealer: this.#sealer });
     this.#damaged = new DamagedReads({ segments, gate: reader.gate, report: report => this.#report(report) });
     this.#retention = new Retention({
@@ -189,17 +207,30 @@ export class DiskLog implements Log {
       floor: (recovered.segments[0]?.firstOffset ?? recovered.head + 1) - 1,
       onFloor: floor => this.#intake.ended.trim(floor),
     });
+    this.#scrub = new Scrub({
+      clock,
+      gate: reader.gate,
+      segments,
+      options: options.scrub ?? { intervalMs: 0, bytesPerSecond: 0 },
+      busy: () => this.#queue.pendingRecords > 0,
+      report: report => this.#report(report),
+    });
   }
 
   /** What the constructor cannot wait for. */
   async start(): Promise<void> {
-    await remember(this.#segments.all, this.#reading.gate, this.#intake, this.#options, report => this.#report(report));
+    await remember(this.#segments.all, this.#reading.gate, this.#intake, this.#checkpoints, this.#options, report =>
+      this.#report(report),
+    );
     for (const segment of this.#segments.all)
       if (segment.index instanceof ActiveIndex) this.#sealer.seal(segment, undefined);
+    const newest = this.#segments.all.at(-1);
+    if (newest !== undefined) this.#checkpoints.take(newest);
     this.#refusedFull = this.#start.full !== undefined;
     this.#tellSpace();
     this.#preparer.start();
     this.#retention.start();
+    this.#scrub.start();
     this.#stopBeat = this.#options.clock.every(beatMs, () => this.#beat());
   }
 
@@ -222,6 +253,7 @@ export class DiskLog implements Log {
       pendingBytes,
       commits,
       damagedReads: this.#damaged.count,
+      scrub: this.#scrub,
     };
   }
 
@@ -331,14 +363,18 @@ export class DiskLog implements Log {
     this.#stopBeat();
     await this.#start.settled();
     await this.#retention.stop();
+    await this.#scrub.stop();
     const active = await this.#committer.close();
-    if (active !== undefined && this.#committer.fenced === undefined) this.#sealer.seal(active.segment, active.filling);
-    else if (active !== undefined) {
+    if (active !== undefined && this.#committer.fenced === undefined) {
+      this.#sealer.seal(active.segment, active.filling);
+      this.#checkpoints.behind(active.segment);
+    } else if (active !== undefined) {
       // an index would vouch for what a failed sync may have lost: the next start has to look (I9)
       await this.#preparer.leave(active.filling);
       await active.filling.file.close();
     }
     await this.#sealer.settled();
+    await this.#checkpoints.close(this.#committer.fenced === undefined ? this.#segments.all.at(-1) : undefined);
     await this.#preparer.close();
     await this.#files.close();
     await this.#ownership.release();
@@ -365,6 +401,7 @@ export class DiskLog implements Log {
     if (batch.count === 0) return;
     const records = batch.toRecords();
     this.hot.push(records);
+    this.#intake.dedupe.commit(batch.lastOffset);
     this.head = { epoch: this.#epochs.current!.epoch, offset: batch.lastOffset, time: batch.lastTime };
     this.#refusedFull = false;
     const { onCommitStats, clock } = this.#options;

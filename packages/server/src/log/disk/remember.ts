@@ -1,6 +1,7 @@
 import type { Intake } from '../intake.ts';
 import { logDefaults } from '../options.ts';
 import type { LogReport } from '../report.ts';
+import type { DedupeCheckpoints } from './dedupe-checkpoints.ts';
 import type { DiskLogOptions } from './disk-log.ts';
 import { frameHeaderBytes } from './frame.ts';
 import { FrameReader } from './frame-reader.ts';
@@ -11,11 +12,15 @@ import type { Segment } from './segment.ts';
 /** Bytes of log that a start reads at most to find ids and producers again. */
 const scanBytes = 256 * 1024 * 1024;
 
-/** Fills the windows of de-duplication from the newest segments of the log, and the ended topics from all indexes. */
+/**
+ * Fills the windows of de-duplication from the newest checkpoint and the segments behind it, without one from the newest
+ * segments; and the ended topics from all indexes.
+ */
 export async function remember(
   segments: readonly Segment[],
   gate: Gate,
   intake: Intake,
+  checkpoints: DedupeCheckpoints,
   options: DiskLogOptions,
   report: (report: LogReport) => void,
 ): Promise<void> {
@@ -29,12 +34,14 @@ export async function remember(
   const wantedIds = options.dedupe?.ids ?? logDefaults.dedupe.ids;
   const ageMs = options.dedupe?.ageMs ?? logDefaults.dedupe.ageMs;
   const newest = segments[segments.length - 1]?.lastTime ?? 0;
+  const known = await checkpoints.restore(segments);
   let found = 0;
   let bytes = 0;
   let first = segments.length;
   while (first > 0) {
     const segment = segments[first - 1]!;
-    if (found >= wantedIds && newest - segment.lastTime >= ageMs) break;
+    if (segment.lastOffset <= known) break;
+    if (known === 0 && found >= wantedIds && newest - segment.lastTime >= ageMs) break;
     if (segment.remembered > 0) {
       if (bytes > 0 && bytes + segment.end > scanBytes) {
         report({
@@ -49,8 +56,16 @@ export async function remember(
     }
     first--;
   }
-  for (const segment of segments.slice(first)) {
-    if (segment.remembered === 0) continue;
+  const read = segments.slice(first).filter(({ remembered }) => remembered > 0);
+  if (known === 0 && read.length > 1)
+    report({
+      level: 'info',
+      kind: 'dedupe_checkpoint',
+      message: `there is no checkpoint of what was published: ${bytes} bytes of log from offset ${read[0]!.firstOffset} on are read instead`,
+      bytes,
+    });
+  for (const segment of read) {
+    checkpoints.behind(segment);
     const frames = new FrameReader(segment, gate, segment.header.framesAt);
     while (await frames.next()) {
       let at = frames.at + frameHeaderBytes;
@@ -61,6 +76,7 @@ export async function remember(
         }
         at += recordLength(frames.buffer, at);
       }
+      intake.dedupe.commit(frames.header.last);
     }
   }
 }

@@ -32,3 +32,13 @@ export function parseSegmentName(name: string): SegmentName | undefined {
     ? { name, firstOffset, generation: Number(match[2]) }
     : undefined;
 }
+
+/** The file with what de-duplication remembers at the end of a segment. */
+export function checkpointName(segment: string): string {
+  return segment.replace(/\.log$/, '.dedupe');
+}
+
+/** The segment that a checkpoint belongs to; undefined for any other file. */
+export function parseCheckpointName(name: string): SegmentName | undefined {
+  return name.endsWith('.dedupe') ? parseSegmentName(name.replace(/\.dedupe$/, '.log')) : undefined;
+}

@@ -77,6 +77,7 @@ export class MemoryLog implements Log {
       pendingBytes: this.#pendingBytes,
       commits: this.#commits,
       damagedReads: 0,
+      scrub: { bytes: 0, damages: 0, progress: 0 },
     };
   }
 
@@ -122,6 +123,7 @@ export class MemoryLog implements Log {
       const batch = new PlainBatch(records);
       this.hot.push(batch);
       this.head = { epoch: this.#epochs.current!.epoch, offset: last.offset, time: last.time };
+      this.#intake.dedupe.commit(last.offset);
       this.#intake.ended.trim(this.floor);
       this.#commits++;
       this.#options.onCommitStats?.(this.#clock.monotonic() - this.#batchSince, records.length, bytes);

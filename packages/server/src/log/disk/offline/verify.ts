@@ -1,5 +1,6 @@
 import * as path from 'node:path';
 import type { ActiveIndex } from '../active-index.ts';
+import { checkCheckpoint } from '../checkpoint-format.ts';
 import { type Damage, notFollowing } from '../damage.ts';
 import type { Disk } from '../disk.ts';
 import { breakWasAccepted, type EpochsFile, lossWasAccepted, readEpochs } from '../epochs-file.ts';
@@ -15,7 +16,7 @@ import { endOfScan, type ScannedFrame, type SegmentScan, scanSegment } from '../
 import { IndexDamaged, SealedIndex } from '../sealed-index.ts';
 import { Segment } from '../segment.ts';
 import type { SegmentHeader } from '../segment-header.ts';
-import { indexName, newestSegments, type SegmentName } from '../segment-name.ts';
+import { indexName, newestSegments, parseCheckpointName, type SegmentName } from '../segment-name.ts';
 
 export interface VerifyReport {
   readonly id: string | undefined;
@@ -31,14 +32,22 @@ export interface VerifyReport {
   readonly notes: readonly string[];
 }
 
-/** Reads every byte of a log and names each damage by segment, frame, position and offset. Changes nothing. */
-export function verify(directory: string, disk: Disk = nodeDisk): Promise<VerifyReport> {
-  return new Verification(directory, disk).run();
+/**
+ * Reads every byte of a log and names each damage by segment, frame, position and offset. Changes nothing. Files for which
+ * `belongs` says no are passed over.
+ */
+export function verify(
+  directory: string,
+  disk: Disk = nodeDisk,
+  belongs: (name: string) => boolean = () => true,
+): Promise<VerifyReport> {
+  return new Verification(directory, disk, belongs).run();
 }
 
 class Verification {
   readonly #directory: string;
   readonly #disk: Disk;
+  readonly #belongs: (name: string) => boolean;
   readonly #files: OpenFiles;
   readonly #damages: Damage[] = [];
   readonly #notes: string[] = [];
@@ -51,17 +60,19 @@ class Verification {
   #first = 0;
   #last = 0;
 
-  constructor(directory: string, disk: Disk) {
+  constructor(directory: string, disk: Disk, belongs: (name: string) => boolean) {
     this.#directory = directory;
     this.#disk = disk;
+    this.#belongs = belongs;
     this.#files = new OpenFiles(disk);
   }
 
   async run(): Promise<VerifyReport> {
     this.#identity = await this.#small('log.json', () => readIdentity(this.#disk, this.#directory));
     this.#epochs = await this.#small('epochs', () => readEpochs(this.#disk, this.#directory));
-    const files = await this.#disk.list(this.#directory);
+    const files = (await this.#disk.list(this.#directory)).filter(this.#belongs);
     await this.#term(files);
+    await this.#checkpoints(files);
     const newest = newestSegments(files);
     for (let i = 0; i < newest.length; i++)
       await this.#segment(newest[i]!, newest[i + 1], files.includes(indexName(newest[i]!.name)));
@@ -106,6 +117,16 @@ class Verification {
       // what it holds is said below
     }
     return `${JSON.stringify(text.slice(0, 100))} does not name the process that owned the directory`;
+  }
+
+  /** No record depends on them either, but publishes that are repeated may. */
+  async #checkpoints(files: readonly string[]): Promise<void> {
+    for (const name of files) {
+      if (parseCheckpointName(name) === undefined) continue;
+      const header = checkCheckpoint(await readAll(this.#disk, path.join(this.#directory, name)));
+      if (typeof header === 'string')
+        this.#damages.push({ segment: name, what: `${header}; the next start reads the newest of the log instead` });
+    }
   }
 
   async #segment(name: SegmentName, next: SegmentName | undefined, indexed: boolean): Promise<void> {

@@ -1,0 +1,42 @@
+import { resolve } from 'node:path';
+import { BackupRefused, backup, LogDamaged } from '../log/index.ts';
+import { type Command, CommandError, type Input } from './command.ts';
+import { dataDirectory } from './data-directory.ts';
+
+export const logBackup: Command = {
+  name: 'log backup',
+  arguments: '<directory> <destination>',
+  summary: 'Copy the log of a data directory, in use or not, or what is new in it.',
+  details: [
+    'The server may run. Everything that was acknowledged before the command began is in the backup. Complete segments are hard links where both directories are on one file system, else copies; the newest records are copied and synced. A backup counts once all of it is there: one that was cut short leaves the one before it, and the next run goes on.',
+    'Backups into one destination run one after another. What retention removed from the log goes from the backup as well.',
+  ],
+  options: {
+    verify: { type: 'switch', help: 'Read every byte of the backup before it counts; the default. --no-verify: not.' },
+    json: { type: 'switch', help: 'Print the report as JSON.' },
+  },
+  examples: [
+    { command: 'tailrace log backup ./data /backup/tailrace', does: 'beside the running server' },
+    { command: 'tailrace log backup ./data /backup/tailrace --no-verify', does: 'every hour, verified at night' },
+  ],
+  exitCodes: { 1: 'the backup is not finished; the one before it in the same place still counts' },
+  positionals: { least: 2, most: 2 },
+  run,
+};
+
+async function run(input: Input): Promise<number> {
+  const directory = dataDirectory(input);
+  const destination = resolve(input.positionals[1]!);
+  const verify = input.all.verify !== false;
+  const report = await backup(directory, destination, { now: Date.now(), verify }).catch((cause: unknown) => {
+    throw cause instanceof BackupRefused || cause instanceof LogDamaged
+      ? new CommandError(cause.message, { cause })
+      : cause;
+  });
+  const { head, segments, bytes, linked, copied, kept, removed } = report;
+  const text = input.on('json')
+    ? JSON.stringify(report)
+    : `${segments} segments, ${bytes} bytes, up to offset ${head}; files: ${linked} linked, ${copied} copied, ${kept} kept, ${removed} removed: the backup is ${verify ? 'whole' : 'there, not verified'}`;
+  process.stdout.write(`${text}\n`);
+  return 0;
+}

@@ -1,0 +1,316 @@
+import * as path from 'node:path';
+import { checkCheckpoint } from '../checkpoint-format.ts';
+import { describeDamage, LogDamaged } from '../damage.ts';
+import { type Disk, errorCode } from '../disk.ts';
+import { type EpochsFile, readEpochs, writeEpochs } from '../epochs-file.ts';
+import { Gate } from '../gate.ts';
+import { type Identity, readIdentity, writeIdentity } from '../identity.ts';
+import { IndexCache } from '../index-cache.ts';
+import { nodeDisk } from '../node-disk.ts';
+import { OpenFiles } from '../open-files.ts';
+import { readAll, readHeader } from '../read-segment.ts';
+import { endOfScan, type SegmentScan, scanSegment } from '../scan.ts';
+import { openSealed } from '../sealed-index.ts';
+import { Segment } from '../segment.ts';
+import type { SegmentHeader } from '../segment-header.ts';
+import { indexName, newestSegments, parseCheckpointName, type SegmentName } from '../segment-name.ts';
+import { type BackupList, listName, readBackupList, writeBackupList } from './backup-list.ts';
+import { copyFile, writeFile } from './copy-file.ts';
+import { verify } from './verify.ts';
+
+export interface BackupOptions {
+  readonly disk?: Disk | undefined;
+  /** Time that the backup says it was made, ms since 1970 UTC. */
+  readonly now: number;
+  /** Reads every byte of the backup before it counts. */
+  readonly verify: boolean;
+}
+
+export interface BackupReport {
+  readonly id: string;
+  /** The newest offset that is in the backup. */
+  readonly head: number;
+  readonly segments: number;
+  readonly bytes: number;
+  /** Files taken this time by a hard link, and by a copy; files that were there, and files that went. */
+  readonly linked: number;
+  readonly copied: number;
+  readonly kept: number;
+  readonly removed: number;
+  readonly verified: boolean;
+}
+
+/** A directory that cannot be backed up, or not to there: for people. */
+export class BackupRefused extends Error {
+  override readonly name = 'BackupRefused';
+}
+
+/**
+ * Copies the log of a directory, in use or not, into another one: complete segments by hard link where the file system can,
+ * of the last one what is whole, synced. All that was acknowledged before it began is in it.
+ */
+export function backup(directory: string, to: string, options: BackupOptions): Promise<BackupReport> {
+  return new Backup(directory, to, options).run();
+}
+
+/** How often the log may change under a backup (a start, retention, a rewrite) before it gives up. */
+const attempts = 20;
+
+class Backup {
+  readonly #directory: string;
+  readonly #to: string;
+  readonly #disk: Disk;
+  readonly #options: BackupOptions;
+  #files: { name: string; bytes: number }[] = [];
+  #there = new Set<string>();
+  #head = 0;
+  #linked = 0;
+  #copied = 0;
+  #kept = 0;
+  #linksWork = true;
+
+  constructor(directory: string, to: string, options: BackupOptions) {
+    this.#directory = directory;
+    this.#to = to;
+    this.#disk = options.disk ?? nodeDisk;
+    this.#options = options;
+  }
+
+  async run(): Promise<BackupReport> {
+    const disk = this.#disk;
+    const identity = await readIdentity(disk, this.#directory);
+    if (identity === undefined) throw new BackupRefused(`there is no log.json in ${this.#directory}`);
+    await disk.makeDirectory(this.#to);
+    const epochs = await this.#takeAll(identity, await this.#before(identity));
+    await writeIdentity(disk, this.#to, identity);
+    await writeEpochs(disk, this.#to, epochs);
+    if (this.#options.verify) await this.#verify();
+    await disk.syncDirectory(this.#to);
+    await writeBackupList(disk, this.#to, {
+      id: identity.id,
+      secret: Buffer.from(identity.secret).toString('hex'),
+      head: this.#head,
+      made: this.#options.now,
+      epochs,
+      files: this.#files,
+    });
+    const removed = await this.#removeOthers();
+    const segments = this.#files.filter(({ name }) => name.endsWith('.log'));
+    return {
+      id: identity.id,
+      head: this.#head,
+      segments: segments.length,
+      bytes: segments.reduce((sum, { bytes }) => sum + bytes, 0),
+      linked: this.#linked,
+      copied: this.#copied,
+      kept: this.#kept,
+      removed,
+      verified: this.#options.verify,
+    };
+  }
+
+  /** The backup that is there already. */
+  async #before({ id }: Identity): Promise<BackupList | undefined> {
+    if ((await this.#disk.list(this.#to)).includes('term'))
+      throw new BackupRefused(`a server has run on ${this.#to}, so it is no backup: choose another directory`);
+    const list = await readBackupList(this.#disk, this.#to);
+    const other = list?.id ?? (await readIdentity(this.#disk, this.#to).catch(() => undefined))?.id ?? id;
+    if (other !== id)
+      throw new BackupRefused(`${this.#to} holds a backup of another log, ${other}: choose another directory`);
+    return list;
+  }
+
+  async #takeAll(identity: Identity, before: BackupList | undefined): Promise<EpochsFile> {
+    for (let attempt = 1; ; attempt++) {
+      const epochs = await readEpochs(this.#disk, this.#directory);
+      if (epochs === undefined) throw new BackupRefused(`there is no file epochs in ${this.#directory}`);
+      if (before !== undefined) this.#checkHistory(before, epochs);
+      try {
+        await this.#takeSegments(identity);
+        const after = await readEpochs(this.#disk, this.#directory);
+        // a start in between: its epoch belongs to what was taken last
+        if (JSON.stringify(after) === JSON.stringify(epochs)) return epochs;
+      } catch (error) {
+        // retention or a rewrite took a file away that was listed
+        if (errorCode(error) !== 'ENOENT' || attempt === attempts) throw error;
+      }
+      if (attempt === attempts)
+        throw new BackupRefused(`the log in ${this.#directory} changed ${attempts} times while it was read: try again`);
+    }
+  }
+
+  /** A log that was restored and went on has other records at the same offsets. */
+  #checkHistory(before: BackupList, epochs: EpochsFile): void {
+    const newest = before.epochs.starts.at(-1)?.epoch ?? 0;
+    const goesOn =
+      epochs.starts.some(({ epoch }) => epoch === newest) &&
+      epochs.starts.every(({ epoch, first }) => epoch <= newest || first > before.head);
+    if (goesOn) return;
+    throw new BackupRefused(
+      `${this.#to} holds a backup up to offset ${before.head} from which this log does not go on: it was itself restored from an older one. Choose another directory`,
+    );
+  }
+
+  async #takeSegments({ id }: Identity): Promise<void> {
+    this.#files = [];
+    this.#head = 0;
+    this.#there = new Set(await this.#disk.list(this.#to));
+    const names = await this.#disk.list(this.#directory);
+    const segments = newestSegments(names);
+    for (const [i, name] of segments.entries()) await this.#takeSegment(name, segments[i + 1], id);
+    const taken = new Set(this.#files.map(({ name }) => name));
+    const checkpoint = names
+      .filter(name => taken.has(name.replace(/\.dedupe$/, '.log')) && parseCheckpointName(name) !== undefined)
+      .sort()
+      .at(-1);
+    if (checkpoint !== undefined) await this.#takeCheckpoint(checkpoint).catch(ignoreMissing);
+  }
+
+  async #takeSegment({ name }: SegmentName, next: SegmentName | undefined, logId: string): Promise<void> {
+    const header = await readHeader(this.#disk, path.join(this.#directory, name));
+    if (typeof header === 'string') throw this.#damaged(name, 0, header);
+    if (header.logId !== logId) throw this.#damaged(name, 0, 'the segment belongs to another log');
+    const sealed = await this.#sealed(this.#directory, header);
+    if (sealed === undefined) {
+      await this.#takeTail(name, header, next);
+      return;
+    }
+    this.#head = Math.max(this.#head, sealed.lastOffset);
+    if (this.#there.has(name) && this.#there.has(indexName(name))) {
+      const kept = await this.#sealed(this.#to, header).catch(() => undefined);
+      // the crc of the last frame stands for all before it
+      if (kept?.end === sealed.end && kept.lastCrc === sealed.lastCrc) {
+        await this.#keep(name);
+        await this.#keep(indexName(name));
+        return;
+      }
+    }
+    await this.#takeWhole(name);
+    await this.#takeWhole(indexName(name));
+  }
+
+  /** The segment when it is complete, with an index that says so. */
+  async #sealed(directory: string, header: SegmentHeader): Promise<Segment | undefined> {
+    const files = new OpenFiles(this.#disk);
+    try {
+      const segment = new Segment(files, directory, header);
+      await openSealed(segment, { cache: new IndexCache(), gate: new Gate(1) });
+      return segment.sealed ? segment : undefined;
+    } finally {
+      await files.close();
+    }
+  }
+
+  /** Of a segment that is written to, or was until just now, every whole frame. */
+  async #takeTail(name: string, header: SegmentHeader, next: SegmentName | undefined): Promise<void> {
+    const from = path.join(this.#directory, name);
+    const { buffer, scan } = await this.#readTail(name, header);
+    const frames = scan.frames.filter(({ first }) => next === undefined || first < next.firstOffset);
+    const last = frames[frames.length - 1];
+    const newest = frames.findLast(({ count }) => count > 0);
+    if (newest === undefined) return;
+    // an ack came after a sync or before it: after this one all that was read is on the disk of the log as well
+    const source = await this.#disk.open(from, 'read');
+    try {
+      await source.sync();
+    } finally {
+      await source.close();
+    }
+    const bytes = last!.position + last!.length;
+    await writeFile(this.#disk, path.join(this.#to, name), file => file.write(buffer, 0, bytes, 0));
+    this.#copied++;
+    this.#files.push({ name, bytes });
+    this.#head = Math.max(this.#head, newest.last);
+  }
+
+  /** A server replaces it when it likes, and a start does without: one that is gone or damaged is left out. */
+  async #takeCheckpoint(name: string): Promise<void> {
+    const header = checkCheckpoint(await readAll(this.#disk, path.join(this.#directory, name)));
+    if (typeof header !== 'string') await this.#takeWhole(name);
+  }
+
+  /** A frame that is being written while it is read looks damaged once, but not in the same place again. */
+  async #readTail(name: string, header: SegmentHeader): Promise<{ buffer: Buffer; scan: SegmentScan }> {
+    for (let before = -1; ; ) {
+      const buffer = await readAll(this.#disk, path.join(this.#directory, name));
+      const scan = scanSegment(buffer, header);
+      if (scan.bad === undefined || scan.last >= scan.durable) return { buffer, scan };
+      if (scan.bad.position === before) throw this.#damaged(name, before, endOfScan(scan).what);
+      before = scan.bad.position;
+    }
+  }
+
+  async #takeWhole(name: string): Promise<void> {
+    const from = path.join(this.#directory, name);
+    const to = path.join(this.#to, name);
+    if (this.#linksWork && (await this.#link(from, to))) this.#linked++;
+    else {
+      await copyFile(this.#disk, from, to, await this.#sizeOf(from));
+      this.#copied++;
+    }
+    this.#files.push({ name, bytes: await this.#sizeOf(to) });
+  }
+
+  /** False where the two directories cannot share a file. */
+  async #link(from: string, to: string): Promise<boolean> {
+    const temporary = `${to}.tmp`;
+    await this.#disk.unlink(temporary).catch(ignoreMissing);
+    try {
+      await this.#disk.link(from, temporary);
+    } catch (error) {
+      if (!['EXDEV', 'EPERM', 'EMLINK', 'ENOTSUP', 'ENOSYS'].includes(errorCode(error) ?? '')) throw error;
+      this.#linksWork = false;
+      return false;
+    }
+    await this.#disk.rename(temporary, to);
+    // two names of one file: the rename leaves both
+    await this.#disk.unlink(temporary).catch(ignoreMissing);
+    return true;
+  }
+
+  async #keep(name: string): Promise<void> {
+    this.#kept++;
+    this.#files.push({ name, bytes: await this.#sizeOf(path.join(this.#to, name)) });
+  }
+
+  async #sizeOf(file: string): Promise<number> {
+    const handle = await this.#disk.open(file, 'read');
+    try {
+      return await handle.size();
+    } finally {
+      await handle.close();
+    }
+  }
+
+  /** Of the files that make up this backup, whatever else is there still. */
+  async #verify(): Promise<void> {
+    const mine = new Set(['log.json', 'epochs', ...this.#files.map(({ name }) => name)]);
+    const { damages } = await verify(this.#to, this.#disk, name => mine.has(name));
+    if (damages.length === 0) return;
+    throw new BackupRefused(
+      `what was copied from ${this.#directory} is damaged: ${damages.map(describeDamage).join('; ')}. The backup that was in ${this.#to} before can still be restored. Run \`tailrace log verify\` on both directories`,
+    );
+  }
+
+  /** What retention, a rewrite or a backup cut short left over. */
+  async #removeOthers(): Promise<number> {
+    const mine = new Set(['log.json', 'epochs', listName, ...this.#files.map(({ name }) => name)]);
+    let removed = 0;
+    for (const name of await this.#disk.list(this.#to)) {
+      if (mine.has(name) || !/\.(log|idx|dedupe|tmp)$/.test(name)) continue;
+      await this.#disk.unlink(path.join(this.#to, name));
+      removed++;
+    }
+    return removed;
+  }
+
+  #damaged(segment: string, position: number, what: string): LogDamaged {
+    const hint =
+      'Nothing was backed up, and the backup before can still be restored. Run `tailrace log verify` to see all of it.';
+    return new LogDamaged(this.#directory, [{ segment, position, what }], hint);
+  }
+}
+
+function ignoreMissing(error: unknown): void {
+  if (errorCode(error) !== 'ENOENT') throw error;
+}

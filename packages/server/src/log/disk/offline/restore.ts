@@ -1,0 +1,49 @@
+import * as path from 'node:path';
+import { describeDamage } from '../damage.ts';
+import { type Disk, errorCode } from '../disk.ts';
+import { writeEpochs } from '../epochs-file.ts';
+import { writeIdentity } from '../identity.ts';
+import { nodeDisk } from '../node-disk.ts';
+import { BackupRefused } from './backup.ts';
+import { type BackupList, readBackupList } from './backup-list.ts';
+import { copyFile } from './copy-file.ts';
+import { verify } from './verify.ts';
+
+export interface RestoreOptions {
+  readonly disk?: Disk | undefined;
+  /** Reads every byte of what was restored. */
+  readonly verify: boolean;
+}
+
+/**
+ * Makes a data directory from a backup, by copies: what a server changes in it does not reach the backup. The identity of
+ * the log comes last, and without it no server starts on what is there of a restore that was cut short.
+ */
+export async function restore(backup: string, directory: string, options: RestoreOptions): Promise<BackupList> {
+  const { disk = nodeDisk } = options;
+  const list = await readBackupList(disk, backup);
+  if (list === undefined)
+    throw new BackupRefused(
+      `there is no finished backup in ${backup}: run \`tailrace log backup\` to there again, it goes on where it stopped`,
+    );
+  const there = await disk.list(directory).catch((error: unknown) => {
+    if (errorCode(error) !== 'ENOENT') throw error;
+    return [];
+  });
+  if (there.length > 0)
+    throw new BackupRefused(`${directory} is not empty: it has ${there[0]}. Restore to a directory of its own`);
+  await disk.makeDirectory(directory);
+  for (const { name, bytes } of list.files)
+    await copyFile(disk, path.join(backup, name), path.join(directory, name), bytes);
+  await disk.syncDirectory(directory);
+  await writeEpochs(disk, directory, list.epochs);
+  await writeIdentity(disk, directory, { id: list.id, secret: new Uint8Array(Buffer.from(list.secret, 'hex')) });
+  if (options.verify) {
+    const { damages } = await verify(directory, disk);
+    if (damages.length > 0)
+      throw new BackupRefused(
+        `what was restored to ${directory} is damaged: ${damages.map(describeDamage).join('; ')}. Run \`tailrace log repair\` on it to go on without what is lost, or restore another backup`,
+      );
+  }
+  return list;
+}
