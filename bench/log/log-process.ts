@@ -1,0 +1,14 @@
+import { fileURLToPath } from 'node:url';
+import { serverCore } from '../pin.ts';
+import { Remote } from '../remote.ts';
+import type { LogOperations } from './process.ts';
+
+const script = fileURLToPath(new URL('process.ts', import.meta.url));
+
+/** The log process, on the server's core. `profile`: a directory for `--cpu-prof`. */
+export class LogProcess extends Remote<LogOperations> {
+  constructor(profile?: string) {
+    const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
+    super('log', serverCore, ['--expose-gc', ...profiling, script]);
+  }
+}
