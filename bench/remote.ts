@@ -20,9 +20,9 @@ export class Remote<Operations extends OperationsOf<Operations>> implements Asyn
   readonly #name: string;
   readonly #child: Child;
 
-  constructor(name: string, core: number, args: readonly string[]) {
+  constructor(name: string, core: number, args: readonly string[], env: NodeJS.ProcessEnv = {}) {
     this.#name = name;
-    this.#child = new Child(name, core, process.execPath, args);
+    this.#child = new Child(name, core, process.execPath, args, env);
   }
 
   async call<Name extends keyof Operations & string>(

@@ -30,7 +30,7 @@ const besidesPayload = 62;
 const stride = 6_700_417;
 /** Every so many records one has an id. */
 const idEvery = 100;
-const recordsOfAppend = 1_000;
+const bytesOfAppend = 1_000_000;
 const appendsInFlight = 4;
 
 export async function build({ directory, topics, bytes }: BuildJob): Promise<BuildResult> {
@@ -43,7 +43,7 @@ export async function build({ directory, topics, bytes }: BuildJob): Promise<Bui
   for (let i = 0; i < topics; i++) {
     if (i % followedEvery === 0 && i < followedEvery * followedRecords) messages.push(message(followedTopic, data));
     messages.push(message(topicOf((i * stride) % topics), data, i % idEvery === 0 ? `id-${i}` : undefined));
-    if (messages.length < recordsOfAppend && i < topics - 1) continue;
+    if (messages.length * data.length < bytesOfAppend && i < topics - 1) continue;
     inFlight.push(log.append(messages, 'written'));
     messages = [];
     if (inFlight.length === appendsInFlight) await inFlight.shift();

@@ -9,6 +9,7 @@ const script = fileURLToPath(new URL('process.ts', import.meta.url));
 export class LogProcess extends Remote<LogOperations> {
   constructor(profile?: string) {
     const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
-    super('log', serverCore, ['--expose-gc', ...profiling, script]);
+    // as many threads as `tailrace serve` has
+    super('log', serverCore, ['--expose-gc', ...profiling, script], { UV_THREADPOOL_SIZE: '16' });
   }
 }

@@ -39,13 +39,13 @@ function storeEntry(store: StoreName, writers: number): Entry {
 }
 
 function flatScenario(): Scenario {
-  const base = flatEntry('1 MB, 1 topic', 0, 1);
+  const base = flatEntry('1 topic on 1 MB', 1, 0);
   const others = [
-    flatEntry('1 MB, 1k topics', 0, 1_000),
-    flatEntry('1 MB, 1M topics', 0, million),
-    flatEntry('1 GB, 1 topic', 1e9, 1),
-    flatEntry('10 GB, 1 topic', Number.POSITIVE_INFINITY, 1),
-    flatEntry('10 GB, 1M topics', Number.POSITIVE_INFINITY, million),
+    flatEntry('1k topics on 1 MB', 1_000, 0),
+    flatEntry('1M topics on 1 MB', million, 0),
+    flatEntry('1 topic on 1 GB', 1, 1e9),
+    flatEntry('1 topic on 10 GB', 1, Number.POSITIVE_INFINITY),
+    flatEntry('1M topics on 10 GB', million, Number.POSITIVE_INFINITY),
   ];
   return {
     name: 'log-flat',
@@ -56,7 +56,7 @@ function flatScenario(): Scenario {
 }
 
 /** The megabyte is what the warm-up appends. */
-function flatEntry(name: string, bytes: number, topics: number): Entry {
+function flatEntry(name: string, topics: number, bytes: number): Entry {
   return {
     name,
     measure: async options => {

@@ -16,6 +16,8 @@ const companions = 100;
 /** All ten gigabytes, at a sixth of the goal. */
 const scanWithin = 200_000;
 const appendsPerSecond = 1_000;
+/** By then a log that was opened has filled its next segments with zeros. */
+const fillingMs = 3_000;
 
 export function logHistoryScenarios(): Scenario[] {
   return [startScenario(), resumeScenario(), wildcardScenario(), besideScenario()];
@@ -142,8 +144,8 @@ function besideScenario(): Scenario {
       name,
       measure: async options => {
         const filters = Array.from({ length: companions }, (_, number) => deviceFilter(number));
-        const { warmUpMs, windowMs } = options;
-        const job = { readers, filters, spread: 0.9, appendsPerSecond, warmUpMs, windowMs };
+        const { windowMs } = options;
+        const job = { readers, filters, spread: 0.9, appendsPerSecond, warmUpMs: fillingMs, windowMs };
         const result = await measureCatchUp(options, job);
         return {
           figures: {

@@ -46,6 +46,7 @@ test('a history has as many topics and bytes as were asked for, one of them even
   expect(followed).toHaveLength(followedRecords);
   expect(new Set(gaps).size).toBe(1);
   expect(await offsetsOf(whole, 'iot/+/device-07/#')).toHaveLength(topics / 100);
+  expect(await offsetsOf(whole, 'iot/site-00003/#')).toHaveLength(800);
 
   // of the oldest segments only, while the other is open
   const part = await openDiskLog({ directory: history.copy(70e6).path });
