@@ -10,8 +10,10 @@ export const usage = `npm run bench -- [scenario …] [options]
   --only A,B       measure only these entries, such as tailrace
   --json FILE      all samples as JSON; "-": to stdout, and the tables to stderr
   --quick          one repeat, windows of 1 s, 2,000 idle connections, 1,000,000 deliveries instead of 100,000,000,
-                   5 MB beside stalled readers instead of 100: does it run at all
+                   5 MB beside stalled readers instead of 100, a log of 200 MB instead of 10 GB: does it run at all
   --profile DIR    tailrace runs with --cpu-prof and leaves its profiles there
+  --data DIR       keeps the 10 GB that the log-… scenarios read there for the next run (else it makes them anew
+                   under $TMPDIR, which must be on a disk)
   --list           names of the scenarios`;
 
 export interface Arguments {
@@ -36,11 +38,12 @@ export function readArguments(args: string[]): Arguments {
       json: { type: 'string' },
       quick: { type: 'boolean', default: false },
       profile: { type: 'string' },
+      data: { type: 'string' },
       list: { type: 'boolean', default: false },
       help: { type: 'boolean', default: false },
     },
   });
-  const { quick, peers, profile } = values;
+  const { quick, peers, profile, data } = values;
   const repeats = Number(values.repeats ?? (quick ? 1 : 5));
   if (!Number.isInteger(repeats) || repeats < 1) throw new Error('--repeats wants a whole number from 1');
   return {
@@ -55,6 +58,9 @@ export function readArguments(args: string[]): Arguments {
       idleConnections: quick ? 2_000 : 15_000,
       manyDeliveries: quick ? 1_000_000 : 100_000_000,
       flowBytes: quick ? 5_000_000 : 100_000_000,
+      historyTopics: quick ? 100_000 : 10_000_000,
+      historyBytes: quick ? 200e6 : 10e9,
+      data,
       peers,
       profile,
     },

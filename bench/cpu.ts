@@ -42,6 +42,12 @@ export class CpuMeter {
       serverCore: (now.serverCore - before.serverCore) / seconds,
     };
   }
+
+  /** The same where nothing is a load: what this process used counts as the server. */
+  readAlone(): CpuShares {
+    const shares = this.read();
+    return { ...shares, server: shares.load, load: 0 };
+  }
 }
 
 /** Seconds that were used so far. */

@@ -12,6 +12,11 @@ export interface Options {
   manyDeliveries: number;
   /** Bytes that are published beside stalled readers. */
   flowBytes: number;
+  /** Topics and bytes of the log that the log-… scenarios read. */
+  historyTopics: number;
+  historyBytes: number;
+  /** Directory in which that log is kept for the next run; undefined: it goes with this one. */
+  data: string | undefined;
   /** Measure nchan too. */
   peers: boolean;
   /** Directory for CPU profiles of the server. */

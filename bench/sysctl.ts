@@ -34,3 +34,12 @@ export class KernelSetting implements Disposable {
     return readFileSync(this.#file, 'latin1').trim();
   }
 }
+
+/** So that files are read from the disk again. Nothing happens where this process may not do it. */
+export function dropPageCache(): void {
+  try {
+    writeFileSync('/proc/sys/vm/drop_caches', '1');
+  } catch {
+    // not root
+  }
+}

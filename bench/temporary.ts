@@ -7,11 +7,12 @@ process.on('exit', () => {
   for (const path of present) rmSync(path, { recursive: true, force: true });
 });
 
-/** A directory under the temporary directory that goes with its scope, also when the run is interrupted. */
+/** A directory that goes with its scope, also when the run is interrupted. */
 export class TemporaryDirectory implements Disposable {
-  readonly path: string = mkdtempSync(join(tmpdir(), 'tailrace-bench-'));
+  readonly path: string;
 
-  constructor() {
+  constructor(parent: string = tmpdir()) {
+    this.path = mkdtempSync(join(parent, 'tailrace-bench-'));
     present.add(this.path);
   }
 

@@ -26,7 +26,6 @@ type Figures = Record<string, number>;
 
 export interface LookupResult {
   figures: Figures;
-  /** Nothing is a load here: what is measured counts as the server. */
   cpu: CpuShares;
 }
 
@@ -56,8 +55,7 @@ export async function lookups(job: LookupJob): Promise<LookupResult> {
     const wildcard = matchFigures(job, mixed, 'wildcard');
     const sets = job.way === 'index' && setFigures(job.windowMs);
     const figures = { ...exact, ...wildcard, ...graphFigures(job, room, crowd), ...sets };
-    const shares = meter.read();
-    return { figures, cpu: { ...shares, server: shares.load, load: 0 } };
+    return { figures, cpu: meter.readAlone() };
   } finally {
     await room.close();
     await crowd.close();

@@ -1,5 +1,6 @@
 // The load process: does one operation after another for the benchmark that started it, pinned to its own core.
 import { CpuMeter, type CpuShares } from '../cpu.ts';
+import { serve } from '../remote.ts';
 import { sleep } from '../wait.ts';
 import { type AcceptsJob, type AcceptsResult, accepts } from './accepts.ts';
 import { expectPayloads } from './counting.ts';
@@ -53,13 +54,6 @@ export interface Operations {
   lookups(job: LookupJob): Promise<LookupResult>;
 }
 
-export interface Request {
-  operation: keyof Operations;
-  job: unknown;
-}
-
-export type Reply = { result: unknown } | { error: string };
-
 const subscribers = new Subscribers();
 const stalled = new Subscribers();
 
@@ -97,12 +91,4 @@ async function receive(job: ReceiveJob): Promise<ReceiveResult> {
   };
 }
 
-process.on('message', async ({ operation, job }: Request) => {
-  let reply: Reply;
-  try {
-    reply = { result: await (operations[operation] as (job: unknown) => Promise<unknown>)(job) };
-  } catch (error) {
-    reply = { error: error instanceof Error ? error.message : String(error) };
-  }
-  process.send?.(reply);
-});
+serve(operations);

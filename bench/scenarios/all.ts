@@ -6,6 +6,8 @@ import { fanoutScenarios } from './fanout.ts';
 import { filterScenarios } from './filters.ts';
 import { hundredMillionScenarios } from './hundred-million.ts';
 import { ingestScenarios } from './ingest.ts';
+import { logAppendScenarios } from './log-appends.ts';
+import { logHistoryScenarios } from './log-history.ts';
 import { lookupScenarios } from './lookups.ts';
 import { memoryScenarios } from './memory.ts';
 import { pacedScenarios } from './paced.ts';
@@ -24,6 +26,8 @@ export function allScenarios(): Scenario[] {
     ...ingestScenarios(),
     ...resumeScenarios(),
     ...lookupScenarios(),
+    ...logAppendScenarios(),
+    ...logHistoryScenarios(),
     ...ceilingScenarios(),
     ...hundredMillionScenarios(),
   ];

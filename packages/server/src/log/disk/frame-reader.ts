@@ -17,7 +17,7 @@ const chunkBytes = 128 * 1024;
  */
 export class FrameReader {
   readonly header: FrameHeader = new FrameHeader();
-  buffer: Buffer = Buffer.alloc(0);
+  buffer: Buffer<ArrayBuffer> = Buffer.alloc(0);
   at = 0;
   readonly #segment: Segment;
   readonly #gate: Gate;
@@ -25,6 +25,8 @@ export class FrameReader {
   readonly #chunkBytes: number;
   /** Position in the file of the first byte of `buffer`. */
   #base: number;
+  /** Memory of an earlier buffer of which nothing is used any more. */
+  #free: ArrayBuffer | undefined;
 
   /** Reads `bytes` at once, more where a frame is larger. */
   constructor(segment: Segment, gate: Gate, position: number, bytes: number = chunkBytes) {
@@ -62,14 +64,26 @@ export class FrameReader {
     return true;
   }
 
+  /** Nobody needs an earlier `buffer` any more: a new one for each chunk keeps the garbage collector busy. */
+  reuse({ buffer }: Buffer<ArrayBuffer>): void {
+    if (buffer !== this.buffer.buffer) this.#free = buffer;
+  }
+
   /** Makes `at` stand at `position` with `length` bytes behind it in the buffer. */
   async #need(position: number, length: number): Promise<void> {
     this.at = position - this.#base;
     if (this.at + length <= this.buffer.length) return;
-    const size = Math.min(Math.max(length, this.#chunkBytes), this.#end - position);
-    // a new buffer each time: records given out are views into the old one
-    const buffer = Buffer.allocUnsafeSlow(size);
-    const got = await readInto(buffer, this.#segment, this.#gate, position);
+    // a frame that lies across the end of a chunk is read on, not again: frames are half as long as a chunk
+    const held = Math.max(0, this.buffer.length - this.at);
+    const size = Math.min(Math.max(length, held + this.#chunkBytes), this.#end - position);
+    // not the buffer there is: records given out may be views into it
+    const buffer =
+      this.#free !== undefined && this.#free.byteLength >= size
+        ? Buffer.from(this.#free, 0, size)
+        : Buffer.allocUnsafeSlow(size);
+    this.#free = undefined;
+    if (held > 0) this.buffer.copy(buffer, 0, this.at);
+    const got = held + (await readInto(buffer.subarray(held), this.#segment, this.#gate, position + held));
     this.buffer = got < size ? buffer.subarray(0, got) : buffer;
     this.#base = position;
     this.at = 0;
@@ -99,12 +113,14 @@ export async function readRecordsAt(
 ): Promise<LogRecord[]> {
   let buffer = Buffer.alloc(0);
   let base = 0;
+  // the few that are longer are read twice
+  const guess = Math.min(nearBytes, Math.max(recordHeaderBytes, Math.ceil(segment.recordBytes * 1.5)));
   for (const position of positions) {
     let at = position - base;
     const held = at >= 0 && at + recordHeaderBytes <= buffer.length && at + recordLength(buffer, at) <= buffer.length;
     if (!held) {
       // neighbours often lie close together: read on as far as the next positions are near
-      buffer = await readAt(segment, gate, position, nearBytes(positions, position));
+      buffer = await readAt(segment, gate, position, lastNear(positions, position) - position + guess);
       base = position;
       at = 0;
       const length = buffer.length < recordHeaderBytes ? 0 : recordLength(buffer, 0);
@@ -118,17 +134,18 @@ export async function readRecordsAt(
   return records;
 }
 
-/** Bytes to read at a record whose length is not known yet. */
-const recordGuess = 4096;
+/** Most bytes to read at a record whose length is not known yet; records closer than this are read together. */
+const nearBytes = 4096;
 
-function nearBytes(positions: readonly number[], from: number): number {
-  let end = from + recordGuess;
+/** The last of the positions that are read together with the one at `from`. */
+function lastNear(positions: readonly number[], from: number): number {
+  let last = from;
   for (const position of positions) {
-    if (position <= from) continue;
-    if (position > end || position - from > chunkBytes) break;
-    end = position + recordGuess;
+    if (position <= last) continue;
+    if (position - last > nearBytes || position - from > chunkBytes) break;
+    last = position;
   }
-  return end - from;
+  return last;
 }
 
 async function readAt(segment: Segment, gate: Gate, position: number, length: number): Promise<Buffer<ArrayBuffer>> {

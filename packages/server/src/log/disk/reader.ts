@@ -26,6 +26,9 @@ const scatteredBytes = 2 * sparseBytes;
 /** Exact filters up to this many are read by posting lists; with more a scan is cheaper. */
 const exactTopics = 64;
 
+/** Most records read by posting lists before one looks at the budget again. */
+const positionsAtOnce = 64;
+
 /** Ends of slices whose position is remembered: who reads on begins exactly there. */
 const keptBookmarks = 1024;
 
@@ -197,12 +200,13 @@ export class Reader {
     maxBytes: number,
     into: LogRecord[],
   ): Promise<number> {
-    const from = this.#bookmarks.get(bookmark(segment, after)) ?? (await segment.index.frameAt(after + 1));
+    const from = await this.#placeBehind(segment, after);
     const starts = lists.map(list => firstAtLeast(list, from));
     let bytes = 0;
     for (;;) {
       // about as many positions as the budget asks for, merged from all lists
-      const positions = mergeNext(lists, starts, 64);
+      const count = Math.ceil((maxBytes - bytes) / segment.recordBytes);
+      const positions = mergeNext(lists, starts, Math.min(Math.max(count, 1), positionsAtOnce));
       if (positions.length === 0) return to;
       const found: LogRecord[] = [];
       const damage = await readRecordsAt(segment, this.gate, positions, found).then(nothing, whatWasDamaged);
@@ -226,7 +230,7 @@ export class Reader {
     maxBytes: number,
     into: LogRecord[],
   ): Promise<number> {
-    const from = this.#bookmarks.get(bookmark(segment, after)) ?? (await segment.index.frameAt(after + 1));
+    const from = await this.#placeBehind(segment, after);
     const frames = new FrameReader(segment, this.gate, from);
     let bytes = 0;
     let last = 0;
@@ -235,7 +239,7 @@ export class Reader {
     while (await frames.next(after + 1)) {
       const { header, buffer } = frames;
       if (buffer !== chunk) {
-        letGo(chunk, into, chunkStart);
+        if (letGo(chunk, into, chunkStart)) frames.reuse(chunk);
         chunk = buffer;
         chunkStart = into.length;
       }
@@ -259,6 +263,13 @@ export class Reader {
     }
     letGo(chunk, into, chunkStart);
     return to;
+  }
+
+  /** Position of a frame at or before the first record with an offset above `after`, close to it. */
+  async #placeBehind(segment: Segment, after: number): Promise<number> {
+    // who comes from the segment before needs no index: those of a deep log do not all stay in memory
+    if (after < segment.firstOffset) return segment.header.framesAt;
+    return this.#bookmarks.get(bookmark(segment, after)) ?? (await segment.index.frameAt(after + 1));
   }
 
   /** Calls `visit` with the place of each record of the frame until it returns false. The frame has been checked. */
@@ -296,15 +307,19 @@ function bookmark(segment: Segment, offset: number): string {
   return `${segment.header.number}.${offset}`;
 }
 
-/** Where few records of a chunk are wanted, from `start` on, they are copied: as views they would keep all of it. */
-function letGo(chunk: Buffer, records: LogRecord[], start: number): void {
+/**
+ * Where few records of a chunk are wanted, from `start` on, they are copied: as views they would keep all of it. True when
+ * nothing keeps it.
+ */
+function letGo(chunk: Buffer, records: LogRecord[], start: number): boolean {
   let wanted = 0;
   for (let i = start; i < records.length; i++) wanted += records[i]!.weight;
-  if (wanted * 4 >= chunk.length) return;
+  if (wanted * 4 >= chunk.length) return false;
   for (let i = start; i < records.length; i++) {
     const record = records[i]!;
     records[i] = new LogRecord(record.offset, record.time, { ...record, data: Buffer.from(record.data) });
   }
+  return true;
 }
 
 export function firstAtLeast(ascending: PostingList, value: number): number {

@@ -84,6 +84,9 @@ async function endsWithFrame(segment: Segment, footer: IndexFooter): Promise<boo
   );
 }
 
+/** Blocks of the directory that are read and looked through at once: a quarter of a millisecond of work. */
+const blocksOfRun = 8;
+
 /** The index of a sealed segment: the Bloom filter in memory, everything else in its file. */
 export class SealedIndex implements SegmentIndex {
   readonly footer: IndexFooter;
@@ -135,10 +138,13 @@ export class SealedIndex implements SegmentIndex {
       const set = new TopicSet(this.footer.numbers);
       const prefix = literalPrefix(filters);
       const fences = await this.#fences();
-      for (let b = Math.max(0, lastAtMost(fences, prefix)); b < fences.length; b++) {
-        if (b > 0 && fences[b]!.first > prefix && !fences[b]!.first.startsWith(prefix)) break;
-        // a block is read from the file: the event loop gets its turns
-        for (const entry of await this.#readBlock(fences[b]!)) if (filters.matches(entry.topic)) set.add(entry.number);
+      const start = Math.max(0, lastAtMost(fences, prefix));
+      const beyond = fences.findIndex(({ first }, b) => b > start && first > prefix && !first.startsWith(prefix));
+      const blocks = fences.slice(start, beyond === -1 ? fences.length : beyond);
+      for (let b = 0; b < blocks.length; b += blocksOfRun) {
+        // runs are read from the file: the event loop gets its turns
+        for (const entries of await this.#readBlocks(blocks.slice(b, b + blocksOfRun)))
+          for (const { topic, number } of entries) if (filters.matches(topic)) set.add(number);
       }
       return { value: set, bytes: (this.footer.numbers >>> 3) + 64 };
     });
@@ -204,10 +210,20 @@ export class SealedIndex implements SegmentIndex {
   }
 
   async #readBlock(fence: Fence): Promise<readonly DirectoryEntry[]> {
-    const bytes = await readBytes(this.#segment, this.#reading, fence.at, fence.bytes);
-    const entries = decodeBlock(bytes, this.#segment.firstOffset);
-    if (entries === undefined) throw new IndexDamaged(this.#segment, `the block at ${fence.at} fails its checksum`);
-    return entries;
+    const [entries] = await this.#readBlocks([fence]);
+    return entries!;
+  }
+
+  /** Blocks that follow each other in the file. */
+  async #readBlocks(run: readonly Fence[]): Promise<(readonly DirectoryEntry[])[]> {
+    const start = run[0]!.at;
+    const end = run[run.length - 1]!.at + run[run.length - 1]!.bytes;
+    const bytes = await readBytes(this.#segment, this.#reading, start, end - start);
+    return run.map(({ at, bytes: length }) => {
+      const entries = decodeBlock(bytes.subarray(at - start, at - start + length), this.#segment.firstOffset);
+      if (entries === undefined) throw new IndexDamaged(this.#segment, `the block at ${at} fails its checksum`);
+      return entries;
+    });
   }
 
   #list(entry: DirectoryEntry): Promise<PostingList> {

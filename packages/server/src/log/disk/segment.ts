@@ -48,6 +48,11 @@ export class Segment {
     return this.header.firstOffset;
   }
 
+  /** Bytes of a record, on average. */
+  get recordBytes(): number {
+    return Math.ceil((this.end - this.header.framesAt) / Math.max(1, this.records));
+  }
+
   get indexPath(): string {
     return indexName(this.path);
   }

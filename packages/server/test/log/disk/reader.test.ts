@@ -1,7 +1,8 @@
 import { filterSet } from '@tailrace/protocol';
 import { expect, test } from 'vitest';
+import { nodeDisk } from '../../../src/log/disk/node-disk.ts';
 import type { LogRecord } from '../../../src/log/index.ts';
-import { openDiskLog } from '../../../src/log/index.ts';
+import { type Disk, openDiskLog } from '../../../src/log/index.ts';
 import { message } from '../messages.ts';
 import { temporaryDirectory } from '../temporary-directory.ts';
 
@@ -38,5 +39,66 @@ test('what is read keeps about as much memory as it weighs, however far apart it
   expect(kept(single)).toBeLessThan(300_000);
   const dense = await log.read(0, log.head.offset, filterSet(['often/+']), 64 * 1024);
   expect(kept(dense.records)).toBeLessThan(300_000);
+  await log.close();
+});
+
+/** The real disk; `onRead` hears how many bytes of segments are read. */
+function countingDisk(onRead: (bytes: number) => void): Disk {
+  return {
+    ...nodeDisk,
+    async open(path, mode) {
+      const file = await nodeDisk.open(path, mode);
+      if (!path.endsWith('.log')) return file;
+      return {
+        read: async (buffer, start, length, position) => {
+          const got = await file.read(buffer, start, length, position);
+          onRead(got);
+          return got;
+        },
+        write: (buffer, start, length, position) => file.write(buffer, start, length, position),
+        sync: () => file.sync(),
+        truncate: length => file.truncate(length),
+        size: () => file.size(),
+        close: () => file.close(),
+      };
+    },
+  };
+}
+
+test('one topic out of many is read with at most as many bytes again, and long records among short ones are whole', async () => {
+  const directory = temporaryDirectory();
+  const options = { directory, segmentBytes: 1024 * 1024, hotBytes: 1 };
+  const filled = await openDiskLog(options);
+  const followed: string[] = [];
+  for (let i = 0; i < 8_000; i += 40) {
+    const data = String(i).padEnd(i % 1_000 === 0 ? 20_000 : 1_000, '.');
+    followed.push(data);
+    const others = Array.from({ length: 39 }, (_, k) => message(`other/${k}`, 'x'.repeat(1_000)));
+    await filled.append([message('followed', data), ...others], 'written');
+  }
+  await filled.close();
+
+  let bytes = 0;
+  const log = await openDiskLog({ ...options, disk: countingDisk(read => (bytes += read)) });
+  const readFrom = async (after: number, filter = 'followed', maxBytes = 64 * 1024): Promise<string[]> => {
+    const found: string[] = [];
+    for (let at = after; at < log.head.offset; ) {
+      const slice = await log.read(at, log.head.offset, filterSet([filter]), maxBytes);
+      found.push(...slice.records.map(({ data }) => Buffer.from(data).toString()));
+      at = slice.next;
+    }
+    return found;
+  };
+  bytes = 0;
+  expect(await readFrom(0)).toEqual(followed);
+  expect(bytes).toBeLessThan(2 * followed.join('').length);
+  // from the middle of a segment, and from where each of them begins
+  for (const after of [1, 40, 41, 4_321]) expect(await readFrom(after)).toEqual(followed.slice(Math.ceil(after / 40)));
+  // by a scan, which uses its buffers again
+  bytes = 0;
+  expect(await readFrom(0, '+', 1024 * 1024)).toEqual(followed);
+  expect(bytes).toBeLessThan(1.1 * log.status.bytes);
+  expect(await readFrom(0, '+')).toEqual(followed);
+  for (let i = 1; i <= 8_000; i += 250) expect(await readFrom(i)).toEqual(followed.slice(Math.ceil(i / 40)));
   await log.close();
 });
