@@ -23,6 +23,7 @@ export interface Config {
   readonly segment: { readonly bytes: number };
   readonly hot: { readonly bytes: number };
   readonly retention: { readonly age: number | null; readonly bytes: number | null; readonly grace: number };
+  readonly tombstone: { readonly age: number };
   readonly dedupe: { readonly ids: number; readonly age: number };
   readonly pending: { readonly bytes: number };
   readonly lag: { readonly target: number; readonly limit: number };
@@ -61,6 +62,13 @@ export interface TopicRule {
   readonly filter: string;
   readonly durability?: Durability | undefined;
   readonly lag?: LagRule | undefined;
+  readonly keep?: KeepRule | undefined;
+}
+
+/** What is kept of a topic, one of both: its newest records, or the newest record of each of its keys. */
+export interface KeepRule {
+  readonly last?: number | undefined;
+  readonly lastPerKey?: true | undefined;
 }
 
 /** What becomes of a subscription that has lagged for longer than `after` ms. */

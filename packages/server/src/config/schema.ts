@@ -1,6 +1,6 @@
 import { checkFilter, durabilities, heartbeatMax, heartbeatMin } from '@tailrace/protocol';
 import { z } from 'zod';
-import type { Config, LagRule, TopicRule } from './config.ts';
+import type { Config, KeepRule, LagRule, TopicRule } from './config.ts';
 import {
   choice,
   count,
@@ -28,10 +28,18 @@ const lagRule: z.ZodType<LagRule> = z.strictObject({
   after: quantity(parseDuration, { min: 10, max: 86_400_000 }).default(10_000),
 });
 
+/** Most records that a rule can keep of one topic. */
+const keepMax = 1_000_000_000;
+
+const keepRule: z.ZodType<KeepRule> = z
+  .strictObject({ last: z.int().min(1).max(keepMax).optional(), lastPerKey: z.literal(true).optional() })
+  .refine(keep => (keep.last === undefined) !== (keep.lastPerKey === undefined));
+
 const topicRule: z.ZodType<TopicRule> = z.strictObject({
   filter: z.string().refine(isFilter),
   durability: z.enum(durabilities).optional(),
   lag: lagRule.optional(),
+  keep: keepRule.optional(),
 });
 
 /** What each part of a rule may be: for messages, since rules are no settings of their own. */
@@ -41,6 +49,9 @@ export const ruleParts: Readonly<Record<string, string>> = {
   lag: 'an object with policy and after',
   'lag.policy': 'one of replay, last, disconnect',
   'lag.after': 'a duration from 10ms to 1d, such as 10s, or a number of milliseconds',
+  keep: 'an object with either last or lastPerKey',
+  'keep.last': `a whole number from 1 to ${keepMax}`,
+  'keep.lastPerKey': 'true',
 };
 
 const settings = {
@@ -129,6 +140,13 @@ const settings = {
       '1h',
       { min: '0s', max: '30d' },
       'How long a sweep by age that would remove more than a tenth of the log, at start or after the clock stepped, waits for the clock to be right; 0 does not wait.',
+    ),
+  }),
+  tombstone: group({
+    age: duration(
+      '1d',
+      { min: '1d', max: '36500d' },
+      'How long a deletion (a record with key and without data) is kept at least in topics with the rule `keep.lastPerKey`. A cursor from before one that is gone is reset.',
     ),
   }),
   dedupe: group({
@@ -258,7 +276,7 @@ const settings = {
   rules: leaf<readonly TopicRule[]>(z.array(topicRule), [], {
     kind: 'rules',
     help: 'Topic rules: settings for the topics a filter matches. For each setting the first rule that matches and has it decides.',
-    allowed: 'a list of rules, each an object with filter and durability or lag',
+    allowed: 'a list of rules, each an object with filter and durability, lag or keep',
     shown: '[]',
     nullable: false,
   }),
