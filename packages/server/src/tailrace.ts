@@ -17,6 +17,8 @@ import { Server } from './server.ts';
 export interface PublishOptions {
   readonly id?: string;
   readonly key?: string;
+  /** What must be the newest record of the key; else the publish is refused as `expect_failed`. */
+  readonly expect?: { readonly offset: number } | { readonly absent: true };
   readonly event?: string;
   readonly headers?: Readonly<Record<string, string>>;
   /** Type of `data` when that is text, or bytes other than `application/octet-stream`; JSON values need none. */

@@ -26,6 +26,7 @@ export interface Config {
   readonly tombstone: { readonly age: number };
   readonly dedupe: { readonly ids: number; readonly age: number };
   readonly pending: { readonly bytes: number };
+  readonly keys: { readonly bytes: number };
   readonly lag: { readonly target: number; readonly limit: number };
   readonly pinned: { readonly max: number };
   readonly stall: { readonly max: number };

@@ -168,6 +168,13 @@ const settings = {
       'Bytes of publishes that may wait for their commit; beyond it publishes are refused with `overloaded`.',
     ),
   }),
+  keys: group({
+    bytes: size(
+      '64MiB',
+      { min: '1MiB', max: '64GiB' },
+      'Memory for the keys of topics that were lately asked for what is current, or published to with `expect`. The keys of other topics are read from the log when they are needed; more keys than fit are read each time.',
+    ),
+  }),
   lag: group({
     target: duration(
       '100ms',

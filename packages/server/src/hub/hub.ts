@@ -1,5 +1,5 @@
 import { type FilterSet, type Message, TailraceError, toTailraceError } from '@tailrace/protocol';
-import type { Clock, Log, Random, RecordBatch } from '../log/index.ts';
+import type { Clock, Log, Position, Random, RecordBatch } from '../log/index.ts';
 import { Blocks, labelKey } from './blocks.ts';
 import { Brake } from './brake.ts';
 import { CatchUp, type LagRule } from './catch-up.ts';
@@ -13,6 +13,7 @@ import { Reader } from './reader.ts';
 import { type Deliveries, Session, type SessionOwner } from './session.ts';
 import { Slices } from './slices.ts';
 import { type Place, resolveStart, type Start, type StartRequest } from './start.ts';
+import { StateReader } from './state-reader.ts';
 import { Subscription } from './subscription.ts';
 import { Tokens } from './tokens.ts';
 import { type IndexTarget, TopicIndex } from './topic-index.ts';
@@ -226,6 +227,11 @@ export class Hub implements CohortHost {
   /** A cursor that is pulled (poll, replay, embedded use); reads a snapshot first when it begins with one. */
   reader(filters: FilterSet, at: Place, snapshot?: NewestList): Reader {
     return new Reader(this.log, this.index, filters, at, snapshot);
+  }
+
+  /** Reads what is current; see StateReader. */
+  state(filters: FilterSet, to: Position | undefined, after: number): Promise<StateReader> {
+    return StateReader.begin(this.log, this.newest, filters, to, after);
   }
 
   /** Who listens to `topic` (C2): sessions with the subscriptions that match. */

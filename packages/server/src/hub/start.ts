@@ -40,7 +40,7 @@ export function resolveStart(
   log: Log,
   clock: Clock,
   request: StartRequest,
-  newest: (count: number) => NewestList | Promise<NewestList>,
+  newest: (count: number | undefined) => NewestList | Promise<NewestList>,
 ): Start | Promise<Start> {
   const from = request.from === undefined ? undefined : parseFrom(request.from, clock.now());
   if (request.cursor === undefined) return startFrom(log, from ?? { at: 'now' }, newest);
@@ -73,7 +73,8 @@ function timeOf(log: Log, { offset, time }: Place): number {
 async function resetTo(log: Log, time: number, end: number | undefined, from: From | undefined): Promise<Place> {
   if (end !== undefined) return log.positionOf(Math.max(end, log.floor));
   if (time > 0) return log.positionAt(time);
-  const nothing = (count: number): NewestList => new NewestList({ count, to: log.head }, new Float64Array());
+  const nothing = (count: number | undefined): NewestList =>
+    new NewestList({ count, to: log.head }, new Float64Array());
   const start = await startFrom(log, from ?? { at: 'now' }, nothing);
   return start.jump?.to ?? start.at;
 }
@@ -81,7 +82,7 @@ async function resetTo(log: Log, time: number, end: number | undefined, from: Fr
 function startFrom(
   log: Log,
   from: From,
-  newest: (count: number) => NewestList | Promise<NewestList>,
+  newest: (count: number | undefined) => NewestList | Promise<NewestList>,
 ): Start | Promise<Start> {
   const plain = (at: Place): Start => ({ at, recovered: undefined, jump: undefined, snapshot: undefined, now: false });
   switch (from.at) {
@@ -100,8 +101,8 @@ function startFrom(
 
 async function startLast(
   log: Log,
-  count: number,
-  newest: (count: number) => NewestList | Promise<NewestList>,
+  count: number | undefined,
+  newest: (count: number | undefined) => NewestList | Promise<NewestList>,
 ): Promise<Start> {
   const list = await newest(count);
   const first = list.offsets[0];

@@ -21,3 +21,4 @@ export * from './random.ts';
 export * from './record.ts';
 export * from './record-batch.ts';
 export type { FilePlace, LogReport, OffsetRange } from './report.ts';
+export { type TableRule, type Tables, tablesOf } from './tables.ts';

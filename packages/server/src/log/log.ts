@@ -3,6 +3,7 @@ import type { HotTail } from './hot-tail.ts';
 import type { LogRecord, StoredDurability } from './record.ts';
 import type { RecordBatch } from './record-batch.ts';
 import type { OffsetRange } from './report.ts';
+import type { Tables } from './tables.ts';
 
 /**
  * One ordered, append-only sequence of records: the seam under everything (design §6, §8). An engine with several
@@ -14,6 +15,8 @@ import type { OffsetRange } from './report.ts';
  *   durability is met and everything before it is committed.
  * - `append` resolves after that commit; the order of calls is the order of offsets. A rejected append was not appended,
  *   unless the error is `outcome_unknown`.
+ * - A message that expects something of its key is judged by the committed records and by all appends before its own. When
+ *   the keys of its topic have to be read first, the append waits, and so do later ones to its topics; others go ahead.
  * - Every start begins a new epoch at head + 1, known durably before its first record. Epoch numbers only grow.
  * - What is no longer there is told, never skipped silently: a `Slice` that begins later than asked says where (I4).
  * - Damaged data is never given out: whatever has to read it rejects with `log_damaged`, which names the place.
@@ -32,6 +35,7 @@ export interface Log {
   /** Stretches of offsets whose loss an operator accepted: a reader from below one of them has missed it. */
   readonly lost: readonly OffsetRange[];
   readonly status: LogStatus;
+  readonly tables: Tables;
 
   /**
    * Appends in order and stops at the first message that cannot be taken. One entry per message: a result, or the error
@@ -48,6 +52,16 @@ export interface Log {
 
   /** Offsets of the newest `count` records of each matching topic with offset ≤ `to`, ascending (P1). */
   newest(filters: FilterSet, count: number, to: number): Promise<Float64Array>;
+
+  /**
+   * The records that make up what is current: of a table the newest of each key that is not deleted, and of those without
+   * a key; of any other topic the newest. As of a moment during the call, or of `to`: then what a key was is left out
+   * when it has changed since, for the change follows `to`. So may what changed while a very long call ran.
+   */
+  current(filters: FilterSet, to?: Position): Promise<Current>;
+
+  /** Offset of the newest record of a key, 0 when there is none or it deletes the key. */
+  keyAt(topic: string, key: string): Promise<number>;
 
   /**
    * The records at `offsets`, which ascend: at most about `maxBytes` of them, at least one if any is there. Like a slice
@@ -99,6 +113,12 @@ export interface Position {
   readonly time: number;
 }
 
+export interface Current {
+  readonly to: Position;
+  /** Ascending. */
+  readonly offsets: Float64Array;
+}
+
 export interface Appended {
   readonly offset: number;
   readonly time: number;
@@ -106,7 +126,7 @@ export interface Appended {
   readonly duplicate: boolean;
 }
 
-/** `topic_ended` or `sequence_too_old`: the message cannot be taken, whatever the disk does. */
+/** `topic_ended`, `sequence_too_old`, `expect_failed`: the message cannot be taken, whatever the disk does. */
 export interface AppendFailure {
   readonly error: Error;
 }

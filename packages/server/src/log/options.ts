@@ -1,4 +1,5 @@
 import type { LogReport } from './report.ts';
+import type { TableRule } from './tables.ts';
 
 /** How much is kept. A log without `age` and `bytes` keeps everything. */
 export interface RetentionOptions {
@@ -38,6 +39,10 @@ export interface CommonLogOptions {
   readonly pending?: PendingOptions | undefined;
   /** Topics whose end is remembered; the one ended longest ago is forgotten first. */
   readonly endedTopics?: number | undefined;
+  /** Which topics are tables; none when left out. */
+  readonly tableRules?: readonly TableRule[] | undefined;
+  /** Bytes of memory for the keys of topics whose keys were asked for lately. */
+  readonly keyIndexBytes?: number | undefined;
   /** What the operator should read: cut tails, full disks, what retention removed. Must not throw. */
   readonly onReport?: ((report: LogReport) => void) | undefined;
   /** Called at each commit, for metrics: ms from the first append of the batch to its commit. Must not throw. */
@@ -58,6 +63,7 @@ interface LogDefaults {
   readonly dedupe: { readonly ids: number; readonly ageMs: number; readonly limit: number; readonly producers: number };
   readonly pending: { readonly bytes: number; readonly records: number };
   readonly endedTopics: number;
+  readonly keyIndexBytes: number;
 }
 
 /** Every default of a log in one place. */
@@ -71,4 +77,5 @@ export const logDefaults: LogDefaults = Object.freeze({
   dedupe: Object.freeze({ ids: 100_000, ageMs: 5 * 60 * 1000, limit: 400_000, producers: 10_000 }),
   pending: Object.freeze({ bytes: 64 * MiB, records: 500_000 }),
   endedTopics: 1_000_000,
+  keyIndexBytes: 64 * MiB,
 });

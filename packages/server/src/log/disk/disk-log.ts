@@ -1,11 +1,15 @@
 import { type FilterSet, type Message, TailraceError } from '@tailrace/protocol';
 import type { Clock } from '../clock.ts';
+import { currentOf } from '../current.ts';
 import type { EpochList } from '../epoch-list.ts';
+import { HeldAppends } from '../held-appends.ts';
 import { HotTail } from '../hot-tail.ts';
 import { encodedBound, Intake } from '../intake.ts';
+import { KeyIndex } from '../key-index.ts';
 import type {
   Appended,
   AppendFailure,
+  Current,
   Log,
   LogCapabilities,
   LogStatus,
@@ -18,6 +22,7 @@ import { type CommonLogOptions, logDefaults } from '../options.ts';
 import type { Random } from '../random.ts';
 import type { LogRecord, StoredDurability } from '../record.ts';
 import type { LogReport, OffsetRange } from '../report.ts';
+import { type Tables, tablesOf } from '../tables.ts';
 import { ActiveIndex } from './active-index.ts';
 import type { Batch } from './batch.ts';
 import { CommitQueue } from './commit-queue.ts';
@@ -55,6 +60,19 @@ export interface DiskLogOptions extends CommonLogOptions {
 /** How often what was only `written` is synced and an idle log marks what is durable, in ms. */
 const beatMs = 500;
 
+/** What a log remembers beside its records, and what it had no room for. */
+export interface LogMemory {
+  readonly ids: number;
+  readonly producers: number;
+  readonly dedupeCutShort: number;
+  readonly endedTopics: number;
+  readonly endedCutShort: number;
+  /** Topics whose keys are in memory; times that keys were read from the log. */
+  readonly tables: number;
+  readonly tableBytes: number;
+  readonly tableLoads: number;
+}
+
 /** What opening a log leads to: recovered files, and what they are read through. */
 export interface OpenedLog {
   readonly options: DiskLogOptions & { readonly disk: Disk; readonly clock: Clock };
@@ -77,12 +95,15 @@ export class DiskLog implements Log {
   readonly capabilities: LogCapabilities = { durabilities: ['fsync', 'written'] };
   readonly hot: HotTail;
   readonly lost: readonly OffsetRange[];
+  readonly tables: Tables;
   head: Position;
   readonly #options: DiskLogOptions & { readonly disk: Disk; readonly clock: Clock };
   readonly #ownership: Ownership;
   readonly #epochs: EpochList;
   readonly #start: StartRecord;
   readonly #intake: Intake;
+  readonly #keys: KeyIndex;
+  readonly #held: HeldAppends;
   readonly #segments: SegmentList;
   readonly #files: OpenFiles;
   readonly #reading: IndexReading;
@@ -117,7 +138,15 @@ export class DiskLog implements Log {
     const time = recovered.segments[recovered.segments.length - 1]?.lastTime ?? 0;
     this.head = { epoch: epochs.epochOf(recovered.head), offset: recovered.head, time };
     this.hot = new HotTail(options.hotBytes ?? logDefaults.hotBytes, recovered.head);
-    this.#intake = new Intake(options, clock, recovered.head, time);
+    this.tables = tablesOf(options.tableRules ?? []);
+    this.#keys = new KeyIndex(this, options.keyIndexBytes ?? logDefaults.keyIndexBytes);
+    this.#intake = new Intake(options, clock, this.#keys, recovered.head, time);
+    this.#held = new HeldAppends({
+      index: this.#keys,
+      head: () => this.head.offset,
+      appended: () => this.#intake.nextOffset - 1,
+      append: (messages, durability) => this.#append(messages, durability),
+    });
     this.#reading = reading;
     this.#pendingBytesMax = options.pending?.bytes ?? logDefaults.pending.bytes;
     this.#pendingRecordsMax = options.pending?.records ?? logDefaults.pending.records;
@@ -231,7 +260,7 @@ export class DiskLog implements Log {
   }
 
   /** What is remembered of earlier publishes, for metrics. */
-  get memory(): { ids: number; producers: number; dedupeCutShort: number; endedTopics: number; endedCutShort: number } {
+  get memory(): LogMemory {
     const { dedupe, ended } = this.#intake;
     return {
       ids: dedupe.idCount,
@@ -239,16 +268,24 @@ export class DiskLog implements Log {
       dedupeCutShort: dedupe.cutShort,
       endedTopics: ended.size,
       endedCutShort: ended.dropped,
+      tables: this.#keys.tables,
+      tableBytes: this.#keys.bytes,
+      tableLoads: this.#keys.loads,
     };
   }
 
   /** Hot: one Promise a call, no closure and no Promise a record. */
   append(messages: readonly Message[], durability: StoredDurability): Promise<readonly (Appended | AppendFailure)[]> {
-    const committer = this.#committer;
-    if (this.#closing !== undefined || committer.fenced !== undefined) return this.#refuse();
-    const { pendingBytes, pendingRecords } = this.#queue;
+    if (this.#closing !== undefined) return this.#refuse();
+    const held = this.#held;
+    const pendingBytes = this.#queue.pendingBytes + held.bytes;
+    const pendingRecords = this.#queue.pendingRecords + held.records;
     let incoming = 0;
-    for (let i = 0; i < messages.length; i++) incoming += encodedBound(messages[i]!);
+    let expects = false;
+    for (let i = 0; i < messages.length; i++) {
+      incoming += encodedBound(messages[i]!);
+      expects ||= messages[i]!.expect !== undefined;
+    }
     if (
       pendingRecords > 0 &&
       (pendingBytes + incoming > this.#pendingBytesMax || pendingRecords + messages.length > this.#pendingRecordsMax)
@@ -259,6 +296,14 @@ export class DiskLog implements Log {
         }),
       );
     }
+    if ((expects || held.records > 0) && held.mustHold(messages)) return held.hold(messages, durability, incoming);
+    return this.#append(messages, durability);
+  }
+
+  /** Hot. */
+  #append(messages: readonly Message[], durability: StoredDurability): Promise<readonly (Appended | AppendFailure)[]> {
+    const committer = this.#committer;
+    if (committer.fenced !== undefined) return this.#refuse();
     const sync = durability === 'fsync';
     const append = this.#intake.begin();
     for (let i = 0; i < messages.length; i++) {
@@ -284,6 +329,19 @@ export class DiskLog implements Log {
 
   newest(filters: FilterSet, count: number, to: number): Promise<Float64Array> {
     return this.#reads.newest(filters, count, to).catch(this.#damaged.refuse);
+  }
+
+  current(filters: FilterSet, to?: Position): Promise<Current> {
+    const appended = (): number => this.#intake.nextOffset - 1;
+    const newest = (asked: FilterSet, upTo: number): Promise<ReadonlyMap<string, readonly number[]>> =>
+      this.#reads.newestByTopic(asked, 1, upTo);
+    return currentOf({ log: this, tables: this.tables, index: this.#keys, appended, newest }, filters, to).catch(
+      this.#damaged.refuse,
+    );
+  }
+
+  keyAt(topic: string, key: string): Promise<number> {
+    return this.#keys.committedOf(topic, key, this.#intake.nextOffset - 1);
   }
 
   recordsAt(offsets: Float64Array, maxBytes: number): Promise<readonly LogRecord[]> {
@@ -329,6 +387,7 @@ export class DiskLog implements Log {
 
   async #close(): Promise<void> {
     this.#stopBeat();
+    await this.#held.settled();
     await this.#start.settled();
     await this.#retention.stop();
     const active = await this.#committer.close();
@@ -367,14 +426,17 @@ export class DiskLog implements Log {
     this.hot.push(records);
     this.head = { epoch: this.#epochs.current!.epoch, offset: batch.lastOffset, time: batch.lastTime };
     this.#refusedFull = false;
+    this.#keys.committed(records);
     const { onCommitStats, clock } = this.#options;
     if (onCommitStats !== undefined) onCommitStats(clock.monotonic() - batch.since, batch.count, batch.length);
     for (const listener of this.#listeners) listener.onCommit(records);
+    this.#held.goOn();
   }
 
   #onRefused(): void {
     this.#intake.rollback(this.head.offset, this.head.time);
     this.#refusedFull = true;
+    this.#held.goOn();
   }
 
   #beat(): void {
@@ -411,6 +473,7 @@ export class DiskLog implements Log {
   }
 
   #onFenced(reason: string, cause: unknown): void {
+    this.#held.letAllGo();
     const detail = cause instanceof Error && cause.cause !== undefined ? ` (${String(cause.cause)})` : '';
     this.#report({ level: 'error', kind: 'fenced', message: `the log takes nothing more: ${reason}${detail}` });
   }

@@ -40,7 +40,17 @@ export class LogReads {
     return { after: from, records: [...slice.records, ...rest.records], next: rest.next, time: rest.time };
   }
 
-  newest(filters: FilterSet, count: number, to: number): Promise<Float64Array> {
+  async newest(filters: FilterSet, count: number, to: number): Promise<Float64Array> {
+    const found = await this.newestByTopic(filters, count, to);
+    let length = 0;
+    for (const offsets of found.values()) length += offsets.length;
+    const all = new Float64Array(length);
+    let at = 0;
+    for (const offsets of found.values()) for (const offset of offsets) all[at++] = offset;
+    return all.sort();
+  }
+
+  newestByTopic(filters: FilterSet, count: number, to: number): Promise<ReadonlyMap<string, readonly number[]>> {
     const end = Math.min(to, this.#log.head.offset);
     return this.#despiteRetention(() =>
       newestOfTopics(this.#parts.segments, this.#parts.reader.gate, this.#log.hot, filters, count, end),
