@@ -3,16 +3,18 @@ import { type Clock, systemClock } from '../clock.ts';
 import { EpochList, nextEpoch } from '../epoch-list.ts';
 import { HotTail, recordsHeld } from '../hot-tail.ts';
 import { encodedBound, Intake } from '../intake.ts';
-import type {
-  Appended,
-  AppendFailure,
-  Log,
-  LogCapabilities,
-  LogStatus,
-  Position,
-  Slice,
-  TailListener,
-  TopicInfo,
+import {
+  type Appended,
+  type AppendFailure,
+  type Dropped,
+  type Log,
+  type LogCapabilities,
+  type LogStatus,
+  nothingDropped,
+  type Position,
+  type Slice,
+  type TailListener,
+  type TopicInfo,
 } from '../log.ts';
 import { type CommonLogOptions, logDefaults } from '../options.ts';
 import type { PendingAppend } from '../pending-append.ts';
@@ -142,7 +144,11 @@ export class MemoryLog implements Log {
     const end = Math.max(from, Math.min(to, this.head.offset));
     const records: LogRecord[] = [];
     const next = end > from ? this.hot.read(from, end, filters, maxBytes, records) : from;
-    return Promise.resolve({ after: from, records, next, time: this.#timeAt(next) });
+    return Promise.resolve({ after: from, records, next, time: this.#timeAt(next), dropped: nothingDropped });
+  }
+
+  droppedAfter(): Dropped {
+    return nothingDropped;
   }
 
   newest(filters: FilterSet, count: number, to: number): Promise<Float64Array> {
