@@ -242,5 +242,9 @@ function openLog(
     onCommitStats: metrics.onCommit,
   };
   if (config.engine === 'memory') return Promise.resolve(openMemoryLog(common));
-  return openDiskLog({ ...common, directory: config.data, segmentBytes: config.segment.bytes, acceptLoss, disk });
+  const keep = {
+    rules: config.rules.flatMap(({ filter, keep }) => (keep === undefined ? [] : [{ filter, ...keep }])),
+    tombstoneAgeMs: config.tombstone.age,
+  };
+  return openDiskLog({ ...common, directory: config.data, segmentBytes: config.segment.bytes, acceptLoss, disk, keep });
 }

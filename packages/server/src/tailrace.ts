@@ -50,7 +50,7 @@ export interface SubscribeOptions {
 
 export type SubscribeNotice =
   | { readonly type: 'gap'; readonly cursor: string; readonly reason: 'trimmed' }
-  | { readonly type: 'reset'; readonly cursor: string; readonly reason: 'epoch' | 'ahead' };
+  | { readonly type: 'reset'; readonly cursor: string; readonly reason: 'epoch' | 'ahead' | 'compacted' };
 
 /** A message as an embedded subscriber gets it; `cursor` resumes after it, here or over any transport. */
 export type ReceivedMessage = Envelope & { readonly cursor: string };
@@ -111,11 +111,13 @@ export class Tailrace implements AsyncDisposable {
           : { type: 'reset', cursor, reason: jump.reason },
       );
     }
-    const reader = hub.reader(filters, jump?.to ?? start.at, snapshot);
+    const reader = hub.reader(filters, jump?.to ?? start.at, snapshot, start.told);
     while (!signal.aborted) {
-      const { records, gap, atHead } = await reader.read(readBytes);
+      const { records, gap, reset, atHead } = await reader.read(readBytes);
       if (gap !== undefined)
         options.onNotice?.({ type: 'gap', cursor: hub.tokens.of(gap.offset, gap.time), reason: 'trimmed' });
+      if (reset !== undefined)
+        options.onNotice?.({ type: 'reset', cursor: hub.tokens.of(reset.offset, reset.time), reason: 'compacted' });
       for (const record of records) {
         if (signal.aborted) return;
         yield this.#received(record);

@@ -1,5 +1,5 @@
 import { type FilterSet, type Message, TailraceError, toTailraceError } from '@tailrace/protocol';
-import type { Clock, Log, Position, Random, RecordBatch } from '../log/index.ts';
+import type { Clock, Dropped, Log, Position, Random, RecordBatch } from '../log/index.ts';
 import { Blocks, labelKey } from './blocks.ts';
 import { Brake } from './brake.ts';
 import { CatchUp, type LagRule } from './catch-up.ts';
@@ -144,7 +144,7 @@ export class Hub implements CohortHost {
 
   /** Decides where a subscription begins; at once where it can. Throws or rejects with `cursor_invalid`. */
   resolveStart(filters: FilterSet, request: StartRequest): Start | Promise<Start> {
-    return resolveStart(this.log, this.clock, request, count => this.newest.now(filters, count));
+    return resolveStart(this.log, this.clock, request, filters, count => this.newest.now(filters, count));
   }
 
   /**
@@ -185,6 +185,7 @@ export class Hub implements CohortHost {
       return subscription;
     }
     this.#jump(subscription, start);
+    subscription.told = start.told;
     subscription.snapshot = start.snapshot?.snapshot;
     this.catchUp.begin(subscription);
     return subscription;
@@ -225,8 +226,8 @@ export class Hub implements CohortHost {
   }
 
   /** A cursor that is pulled (poll, replay, embedded use); reads a snapshot first when it begins with one. */
-  reader(filters: FilterSet, at: Place, snapshot?: NewestList): Reader {
-    return new Reader(this.log, this.index, filters, at, snapshot);
+  reader(filters: FilterSet, at: Place, snapshot?: NewestList, told?: Dropped): Reader {
+    return new Reader(this.log, this.index, filters, at, snapshot, told);
   }
 
   /** Reads what is current; see StateReader. */

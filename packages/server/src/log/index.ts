@@ -13,6 +13,7 @@ export { type MemoryLog, type MemoryLogOptions, openMemoryLog } from './memory/m
 export {
   type CommonLogOptions,
   type DedupeOptions,
+  type KeepOptions,
   logDefaults,
   type PendingOptions,
   type RetentionOptions,

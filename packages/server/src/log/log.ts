@@ -18,7 +18,8 @@ import type { Tables } from './tables.ts';
  * - A message that expects something of its key is judged by the committed records and by all appends before its own. When
  *   the keys of its topic have to be read first, the append waits, and so do later ones to its topics; others go ahead.
  * - Every start begins a new epoch at head + 1, known durably before its first record. Epoch numbers only grow.
- * - What is no longer there is told, never skipped silently: a `Slice` that begins later than asked says where (I4).
+ * - What is no longer there is told, never skipped silently: a `Slice` that begins later than asked says where, and one
+ *   from which rules have dropped something says up to where (I4).
  * - Damaged data is never given out: whatever has to read it rejects with `log_damaged`, which names the place.
  * - After a failed write or sync the log is fenced (I9): appends fail with `log_fenced`, reads go on.
  */
@@ -74,6 +75,9 @@ export interface Log {
 
   /** The position of `offset` itself, which need not hold a record; its time is that of the newest record at or below. */
   positionOf(offset: number): Promise<Position>;
+
+  /** What rules have dropped beyond `after` of what matches. Answers at once where nothing at all was. */
+  droppedAfter(after: number, filters: FilterSet): Dropped | Promise<Dropped>;
 
   /**
    * The last offset at which a cursor of `epoch` still means what it meant: the one before the next epoch's first, or
@@ -140,6 +144,25 @@ export interface Slice {
   readonly next: number;
   /** Time of the newest record at or below `next`, matching or not. */
   readonly time: number;
+  /**
+   * What rules have dropped of what matches, where this stretch lies: something beyond `after` when it is higher. It may
+   * reach beyond `next`. The records that are left follow all the same.
+   */
+  readonly dropped: Dropped;
+}
+
+/** Highest offsets that rules have dropped (see `keep` in DiskLogOptions): of any record, and of a deletion; 0 for none. */
+export interface Dropped {
+  readonly records: number;
+  readonly deletions: number;
+}
+
+export const nothingDropped: Dropped = Object.freeze({ records: 0, deletions: 0 });
+
+/** The higher of both. */
+export function laterDropped(one: Dropped, other: Dropped): Dropped {
+  if (other.records <= one.records && other.deletions <= one.deletions) return one;
+  return { records: Math.max(one.records, other.records), deletions: Math.max(one.deletions, other.deletions) };
 }
 
 export interface TailListener {

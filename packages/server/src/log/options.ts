@@ -11,6 +11,22 @@ export interface RetentionOptions {
   readonly graceMs?: number | undefined;
 }
 
+/** What is kept of topics, beside what retention leaves. Sealed segments are rewritten without the rest, in time. */
+export interface KeepOptions {
+  /** For each topic the first rule whose filter matches decides; without one everything is kept. */
+  readonly rules: readonly {
+    readonly filter: string;
+    /** The newest so many records. */
+    readonly last?: number | undefined;
+    /** The newest record of each key, and every record without one. */
+    readonly lastPerKey?: true | undefined;
+  }[];
+  /** A deletion (key and no data) under `lastPerKey` is kept at least this many ms. */
+  readonly tombstoneAgeMs?: number | undefined;
+  /** Memory for what is known of newer records while segments are looked through, bytes. */
+  readonly tableBytes?: number | undefined;
+}
+
 /** How long a repeated publish is recognised (protocol.md §1). */
 export interface DedupeOptions {
   /** Newest ids remembered whatever their age. */
@@ -64,6 +80,12 @@ interface LogDefaults {
   readonly pending: { readonly bytes: number; readonly records: number };
   readonly endedTopics: number;
   readonly keyIndexBytes: number;
+  readonly keep: {
+    readonly tombstoneAgeMs: number;
+    readonly tableBytes: number;
+    readonly share: number;
+    readonly everyMs: number;
+  };
 }
 
 /** Every default of a log in one place. */
@@ -78,4 +100,6 @@ export const logDefaults: LogDefaults = Object.freeze({
   pending: Object.freeze({ bytes: 64 * MiB, records: 500_000 }),
   endedTopics: 1_000_000,
   keyIndexBytes: 64 * MiB,
+  /** `share`: how much of a segment must go before it is rewritten. `everyMs`: how often segments are looked through. */
+  keep: Object.freeze({ tombstoneAgeMs: 24 * 60 * 60 * 1000, tableBytes: 64 * MiB, share: 0.25, everyMs: 60_000 }),
 });

@@ -27,6 +27,8 @@ export interface LogReport {
     | 'damaged'
     | 'retention'
     | 'retention_waits'
+    | 'compaction'
+    | 'compaction_failed'
     | 'dedupe_cut_short'
     | 'ended_topics_cut_short'
     | 'index_rebuilt'

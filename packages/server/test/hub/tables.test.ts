@@ -171,3 +171,39 @@ it.each([1, 2, 3, 4, 5, 6])(
     expect(changing!.stateOf(got)).toEqual(changing!.state);
   },
 );
+
+it('slow readers of a table that is compacted meanwhile hold it in the end', async () => {
+  const random = seeded(9);
+  const log = await openDiskLog({
+    tableRules,
+    keep: { rules: [{ filter: 'stock/#', lastPerKey: true }] },
+    directory: temporaryDirectory(),
+    hotBytes: 16 * 1024,
+    segmentBytes: 64 * 1024,
+  });
+  const room = new SimulatedRoom({ log });
+  const changing = new Changing(log, 9);
+  for (let i = 0; i < 20; i++) await changing.some(50, 150);
+  const outlets: NotingOutlet[] = [];
+  let dropped = 0;
+  for (let round = 0; round < 40; round++) {
+    if (round < 20) {
+      const outlet = new NotingOutlet(1000);
+      outlets.push(outlet);
+      const guest = new Guest(room.hub.openSession('test', outlet, weightyEncoding, room.owner), outlet);
+      await room.join(['stock/#'], { from: 'last', on: guest });
+    }
+    await changing.some(20, 150, 2);
+    if (round % 4 === 0) dropped += (await log.compact()).records;
+    for (const outlet of outlets) if (random.int(3) === 0) outlet.drain(random.int(40_000));
+    await room.run();
+  }
+  for (const outlet of outlets) outlet.drain(Number.POSITIVE_INFINITY);
+  while (outlets.some(({ offsets }) => offsets.at(-1) !== changing.changes.length - 1)) await room.run();
+  expect(dropped).toBeGreaterThan(500);
+  for (const { offsets } of outlets) {
+    expect(offsets.every((offset, i) => i === 0 || offset > offsets[i - 1]!)).toBe(true);
+    expect(changing.stateOf(offsets)).toEqual(changing.state);
+  }
+  await room.close();
+});

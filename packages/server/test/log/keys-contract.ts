@@ -128,6 +128,14 @@ export function keysContract(name: string, subject: ContractSubject): void {
       expect(second).toMatchObject([{ error: { code: 'expect_failed', current: { offset: 1 } } }]);
     });
 
+    test('and also when somebody else has read the keys in between', async () => {
+      const first = log.append([keyed('a', 'k')], 'fsync');
+      await log.keyAt('a', 'k');
+      const second = log.append([expecting('a', 'k', 0)], 'fsync');
+      expect(await first).toMatchObject([{ offset: 1 }]);
+      expect(await second).toMatchObject([{ error: { code: 'expect_failed', current: { offset: 1 } } }]);
+    });
+
     test('closing settles what waits for the keys of its topic', async () => {
       await append(keyed('a', 'k'));
       const appended = log.append([expecting('a', 'k', 1)], 'fsync');

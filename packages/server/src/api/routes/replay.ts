@@ -133,7 +133,7 @@ function beginning({ at, jump, snapshot }: Start): { offset: number; time: numbe
 
 /** What is not there any more is told, in the last line (I4). */
 function toldJump(hub: Hub, { jump }: Start): object {
-  if (jump === undefined || jump.to.offset === 0) return {};
+  if (jump === undefined || (jump.type === 'reset' && jump.to.offset === 0)) return {};
   if (jump.type === 'gap') return toldGap(hub, jump.to);
   return { reset: { cursor: hub.tokens.of(jump.to.offset, jump.to.time), reason: jump.reason } };
 }
@@ -150,7 +150,7 @@ async function writeOldest(
   limit: number,
   out: EnvelopeLines,
 ): Promise<End> {
-  const reader = hub.reader(filters, start.jump?.to ?? start.at, start.snapshot);
+  const reader = hub.reader(filters, start.jump?.to ?? start.at, start.snapshot, start.told);
   let first: { offset: number; time: number } | undefined;
   let last = beginning(start);
   let written = 0;
@@ -167,8 +167,8 @@ async function writeOldest(
     await out.write(shown);
   };
   while (!more && reader.offset < to && !out.gone) {
-    const { records, gap } = await reader.read(stretchBytes, to);
-    if (gap !== undefined) skipped = gap;
+    const { records, gap, reset } = await reader.read(stretchBytes, to);
+    skipped = reset ?? gap ?? skipped;
     await take(records);
   }
   const reached = more

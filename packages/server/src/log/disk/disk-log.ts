@@ -10,6 +10,7 @@ import type {
   Appended,
   AppendFailure,
   Current,
+  Dropped,
   Log,
   LogCapabilities,
   LogStatus,
@@ -18,7 +19,7 @@ import type {
   TailListener,
   TopicInfo,
 } from '../log.ts';
-import { type CommonLogOptions, logDefaults } from '../options.ts';
+import { type CommonLogOptions, type KeepOptions, logDefaults } from '../options.ts';
 import type { Random } from '../random.ts';
 import type { LogRecord, StoredDurability } from '../record.ts';
 import type { LogReport, OffsetRange } from '../report.ts';
@@ -27,6 +28,7 @@ import { ActiveIndex } from './active-index.ts';
 import type { Batch } from './batch.ts';
 import { CommitQueue } from './commit-queue.ts';
 import { Committer } from './committer.ts';
+import { type Compacted, Compactor } from './compaction/compactor.ts';
 import { DamagedReads } from './damaged-reads.ts';
 import type { Disk, Ownership } from './disk.ts';
 import type { Identity } from './identity.ts';
@@ -35,8 +37,9 @@ import { LogWriter } from './log-writer.ts';
 import type { OpenFiles } from './open-files.ts';
 import { Preparer } from './preparer.ts';
 import type { Reader } from './reader.ts';
+import { ReadsInFlight } from './reads-in-flight.ts';
 import type { Recovered } from './recovery.ts';
-import { remember } from './remember.ts';
+import { remember, rememberedFrom } from './remember.ts';
 import { Retention } from './retention.ts';
 import type { IndexReading } from './sealed-index.ts';
 import { Sealer } from './sealer.ts';
@@ -44,6 +47,7 @@ import { Segment } from './segment.ts';
 import { type SegmentHeader, segmentHeaderBytes } from './segment-header.ts';
 import type { SegmentList } from './segment-list.ts';
 import type { StartRecord } from './start-record.ts';
+import { Turns } from './turns.ts';
 
 export interface DiskLogOptions extends CommonLogOptions {
   /** Created when missing; owned by one process at a time. */
@@ -55,6 +59,8 @@ export interface DiskLogOptions extends CommonLogOptions {
   readonly segmentBytes?: number | undefined;
   /** Goes on after corruption, without what is lost; the lost offsets are reported. */
   readonly acceptLoss?: boolean | undefined;
+  /** Rules that keep less of some topics than retention leaves. */
+  readonly keep?: KeepOptions | undefined;
 }
 
 /** How often what was only `written` is synced and an idle log marks what is durable, in ms. */
@@ -115,6 +121,7 @@ export class DiskLog implements Log {
   readonly #committer: Committer;
   readonly #sealer: Sealer;
   readonly #retention: Retention;
+  readonly #compactor: Compactor;
   readonly #listeners = new Set<TailListener>();
   readonly #pendingBytesMax: number;
   readonly #pendingRecordsMax: number;
@@ -166,7 +173,7 @@ export class DiskLog implements Log {
       epoch: epochs.current!.epoch,
       firstOffset: recovered.head + 1,
       created: clock.now(),
-      previousCrc: recovered.segments[recovered.segments.length - 1]?.lastCrc ?? 0,
+      previousCrc: recovered.segments[recovered.segments.length - 1]?.chainCrc ?? 0,
       logId: identity.id,
       secret: identity.secret,
       framesAt: segmentHeaderBytes,
@@ -204,8 +211,10 @@ export class DiskLog implements Log {
       preparer: this.#preparer,
       report: report => this.#report(report),
     });
-    this.#reads = new LogReads(this, { segments, reader, sealer: this.#sealer });
+    const inFlight = new ReadsInFlight();
+    this.#reads = new LogReads(this, { segments, reader, reading, sealer: this.#sealer, inFlight });
     this.#damaged = new DamagedReads({ segments, gate: reader.gate, report: report => this.#report(report) });
+    const turns = new Turns();
     this.#retention = new Retention({
       disk,
       clock,
@@ -213,10 +222,28 @@ export class DiskLog implements Log {
       options: options.retention ?? {},
       segments: this.#segments,
       sealer: this.#sealer,
+      turns,
       roll: () => this.#committer.roll(),
       report: report => this.#report(report),
       floor: (recovered.segments[0]?.firstOffset ?? recovered.head + 1) - 1,
       onFloor: floor => this.#intake.ended.trim(floor),
+    });
+    this.#compactor = new Compactor({
+      disk,
+      clock,
+      directory,
+      reading,
+      secret: identity.secret,
+      options: options.keep,
+      segments,
+      sealer: this.#sealer,
+      ownership,
+      turns,
+      inFlight,
+      hotBase: () => this.hot.base,
+      makeDurable: () => this.#makeDurable(),
+      rememberedFrom: () => rememberedFrom(segments.all, options.dedupe),
+      report: report => this.#report(report),
     });
   }
 
@@ -229,6 +256,7 @@ export class DiskLog implements Log {
     this.#tellSpace();
     this.#preparer.start();
     this.#retention.start();
+    this.#compactor.start();
     this.#stopBeat = this.#options.clock.every(beatMs, () => this.#beat());
   }
 
@@ -356,6 +384,11 @@ export class DiskLog implements Log {
     return this.#reads.positionOf(offset).catch(this.#damaged.refuse);
   }
 
+  droppedAfter(after: number, filters: FilterSet): Dropped | Promise<Dropped> {
+    const dropped = this.#reads.droppedAfter(after, filters);
+    return dropped instanceof Promise ? dropped.catch(this.#damaged.refuse) : dropped;
+  }
+
   endOf(epoch: number): number | undefined {
     return this.#epochs.endOf(epoch, this.head.offset);
   }
@@ -376,6 +409,11 @@ export class DiskLog implements Log {
     return this.#retention.trim(Math.min(offset, this.head.offset));
   }
 
+  /** Rewrites every sealed segment of whose bytes at least `share` may go by the rules of topics. */
+  compact(share = 0): Promise<Compacted> {
+    return this.#compactor.compact(share);
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -389,6 +427,7 @@ export class DiskLog implements Log {
     this.#stopBeat();
     await this.#held.settled();
     await this.#start.settled();
+    await this.#compactor.stop();
     await this.#retention.stop();
     const active = await this.#committer.close();
     if (active !== undefined && this.#committer.fenced === undefined) this.#sealer.seal(active.segment, active.filling);
@@ -412,6 +451,14 @@ export class DiskLog implements Log {
             cause: fenced.cause,
           }),
     );
+  }
+
+  /** As a repeated publish waits for the first: for the sync of all there is. */
+  async #makeDurable(): Promise<void> {
+    const append = this.#intake.begin();
+    append.until = this.head.offset;
+    this.#committer.wait(append, true);
+    await append.promise;
   }
 
   #onSegment(segment: Segment): void {

@@ -6,17 +6,19 @@ import { HeldAppends } from '../held-appends.ts';
 import { HotTail, recordsHeld } from '../hot-tail.ts';
 import { encodedBound, Intake } from '../intake.ts';
 import { KeyIndex } from '../key-index.ts';
-import type {
-  Appended,
-  AppendFailure,
-  Current,
-  Log,
-  LogCapabilities,
-  LogStatus,
-  Position,
-  Slice,
-  TailListener,
-  TopicInfo,
+import {
+  type Appended,
+  type AppendFailure,
+  type Current,
+  type Dropped,
+  type Log,
+  type LogCapabilities,
+  type LogStatus,
+  nothingDropped,
+  type Position,
+  type Slice,
+  type TailListener,
+  type TopicInfo,
 } from '../log.ts';
 import { type CommonLogOptions, logDefaults } from '../options.ts';
 import type { PendingAppend } from '../pending-append.ts';
@@ -170,7 +172,11 @@ export class MemoryLog implements Log {
     const end = Math.max(from, Math.min(to, this.head.offset));
     const records: LogRecord[] = [];
     const next = end > from ? this.hot.read(from, end, filters, maxBytes, records) : from;
-    return Promise.resolve({ after: from, records, next, time: this.#timeAt(next) });
+    return Promise.resolve({ after: from, records, next, time: this.#timeAt(next), dropped: nothingDropped });
+  }
+
+  droppedAfter(): Dropped {
+    return nothingDropped;
   }
 
   newest(filters: FilterSet, count: number, to: number): Promise<Float64Array> {
