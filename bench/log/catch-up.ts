@@ -2,7 +2,13 @@
 import { filterSet } from '@tailrace/protocol';
 import { sseEncoding } from '../../packages/server/src/gateway/sse-encoding.ts';
 import { Hub, type Outlet, type SessionOwner, type Subscription } from '../../packages/server/src/hub/index.ts';
-import { type Log, openDiskLog, systemClock, systemRandom } from '../../packages/server/src/log/index.ts';
+import {
+  type Log,
+  nothingDropped,
+  openDiskLog,
+  systemClock,
+  systemRandom,
+} from '../../packages/server/src/log/index.ts';
 import { CpuMeter, type CpuShares } from '../cpu.ts';
 import { Histogram, type Quantiles } from '../histogram.ts';
 import { makePayload } from '../load/payload.ts';
@@ -140,6 +146,7 @@ function subscribe(hub: Hub, filter: string, offset: number): Subscription {
     at: { offset, time: 0 },
     recovered: true,
     jump: undefined,
+    told: nothingDropped,
     snapshot: undefined,
     now: false,
   };

@@ -15,5 +15,6 @@ export function message(topic: string, data: Uint8Array, id?: string): Message {
     by: undefined,
     end: false,
     durability: undefined,
+    expect: undefined,
   };
 }

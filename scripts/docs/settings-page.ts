@@ -39,6 +39,8 @@ rules:
   - filter: prices/#
     durability: written
     lag: { policy: last, after: 2s }
+  - filter: stock/#
+    keep: { lastPerKey: true }
 \`\`\`
 
 | part | allowed | meaning |
@@ -57,6 +59,10 @@ const ruleMeaning: Readonly<Record<string, string>> = {
   'lag.policy':
     '`replay`: they read on from where they are. `last`: they are told a gap and get the newest record of each topic. `disconnect`: they are cut and resume by cursor.',
   'lag.after': 'How long a subscription may lag before the policy applies; 10s when left out.',
+  keep: 'What is kept of each of these topics; the rest is removed some time after its segment is complete. Left out: whatever retention leaves.',
+  'keep.last': 'The newest so many records of each topic.',
+  'keep.lastPerKey':
+    'The newest record of each key of each topic, and every record without a key. A newest record without data deletes its key, and goes itself after `tombstone.age`.',
 };
 
 function row(setting: Setting): string {

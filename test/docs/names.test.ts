@@ -38,7 +38,7 @@ test('flags of tailrace that pages name exist', async () => {
 
 test('settings that pages name exist', () => {
   const groups = new Set([...settingNames].filter(name => name.includes('.')).map(name => name.split('.')[0]!));
-  const inRules = new Set(['lag.policy', 'lag.after']);
+  const inRules = new Set(['lag.policy', 'lag.after', 'keep.last', 'keep.lastPerKey']);
   const isSetting = (name: string): boolean =>
     !groups.has(name.split('.')[0]!) ||
     /\.(json|ts|md|append)$/.test(name) ||

@@ -1,3 +1,5 @@
+import type { Envelope } from './envelope.ts';
+
 /** Whether and when the same request may be tried again (protocol.md §8). */
 export type Retry = 'never' | 'later' | 'reauth';
 
@@ -151,6 +153,12 @@ export const errorTable = {
     retry: 'never',
     help: 'The sequence lies more than 1,024 below the highest seen of this producer, so it cannot be told whether it was appended before.',
   },
+  expect_failed: {
+    status: 409,
+    title: 'The key is not as expected',
+    retry: 'never',
+    help: 'The message names in `expect` what must be the newest record of its key, and that is another, or none. Nothing of the message was appended. `current` is that record (without `data` when that is large), or `null`: decide anew by it and publish with its offset.',
+  },
   publish_forbidden: {
     status: 403,
     title: 'Publishing to this topic is not allowed',
@@ -285,10 +293,16 @@ export interface Problem {
   readonly retryAfter?: number;
   readonly outcome?: Outcome;
   readonly at?: ErrorPlace;
+  /** Of `expect_failed`: the newest record of the key; null when there is none or it deletes the key. */
+  readonly current?: CurrentRecord | null;
 }
+
+/** An envelope, or as much of it as could be told. */
+export type CurrentRecord = Partial<Envelope> & { readonly offset: number };
 
 export interface ErrorExtras {
   readonly at?: ErrorPlace;
+  readonly current?: CurrentRecord | null | undefined;
   /** Milliseconds until a retry makes sense. */
   readonly retryAfter?: number;
   readonly cause?: unknown;
@@ -301,6 +315,7 @@ export class TailraceError extends Error {
   readonly code: ErrorCode;
   readonly at: ErrorPlace | undefined;
   readonly retryAfter: number | undefined;
+  readonly current: CurrentRecord | null | undefined;
 
   constructor(code: ErrorCode, detail: string, extras: ErrorExtras = {}) {
     super(detail, extras.cause === undefined ? undefined : { cause: extras.cause });
@@ -308,6 +323,7 @@ export class TailraceError extends Error {
     this.code = code;
     this.at = extras.at;
     this.retryAfter = extras.retryAfter;
+    this.current = extras.current;
     Object.defineProperty(this, brand, { value: true });
   }
 
@@ -317,9 +333,10 @@ export class TailraceError extends Error {
 
   /** The same error with a more exact place. */
   placed(at: ErrorPlace): TailraceError {
-    const { retryAfter, cause } = this;
+    const { retryAfter, cause, current } = this;
     return new TailraceError(this.code, this.message, {
       at: { ...this.at, ...at },
+      current,
       ...(retryAfter === undefined ? {} : { retryAfter }),
       ...(cause === undefined ? {} : { cause }),
     });
@@ -336,6 +353,7 @@ export class TailraceError extends Error {
       ...(this.retryAfter === undefined ? {} : { retryAfter: this.retryAfter }),
       ...(kind.outcome === undefined ? {} : { outcome: kind.outcome }),
       ...(this.at === undefined ? {} : { at: this.at }),
+      ...(this.current === undefined ? {} : { current: this.current }),
     };
   }
 }

@@ -97,7 +97,12 @@ export type ServerFrame =
       readonly reason: 'trimmed' | 'lagging' | 'engine';
       readonly missed?: number;
     }
-  | { readonly type: 'reset'; readonly sub: string; readonly cursor: string; readonly reason: 'epoch' | 'ahead' }
+  | {
+      readonly type: 'reset';
+      readonly sub: string;
+      readonly cursor: string;
+      readonly reason: 'epoch' | 'ahead' | 'compacted';
+    }
   | { readonly type: 'end'; readonly sub: string; readonly topic: string; readonly cursor: string }
   | { readonly type: 'unsubscribed'; readonly ref?: Ref; readonly sub: string; readonly code?: string }
   | { readonly type: 'published'; readonly ref?: Ref; readonly results: readonly PublishResult[] }

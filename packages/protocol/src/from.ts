@@ -4,8 +4,11 @@ import { TailraceError } from './errors.ts';
 export type From =
   | { readonly at: 'now' }
   | { readonly at: 'earliest' }
-  /** The newest `count` records of each matching topic, then live. */
-  | { readonly at: 'last'; readonly count: number }
+  /**
+   * The newest `count` records of each matching topic, then live; undefined for what is current: the newest record of
+   * each key of a table, and of each other topic.
+   */
+  | { readonly at: 'last'; readonly count: number | undefined }
   | { readonly at: 'time'; readonly time: number }
   /** The first record read is the one with this offset. */
   | { readonly at: 'offset'; readonly offset: number };
@@ -23,7 +26,7 @@ export const lastMaxCount = 1000;
 export function parseFrom(text: string, now: number, parameter = 'from'): From {
   if (text === 'now') return { at: 'now' };
   if (text === 'earliest') return { at: 'earliest' };
-  if (text === 'last') return { at: 'last', count: 1 };
+  if (text === 'last') return { at: 'last', count: undefined };
   const last = /^last:(\d{1,6})$/.exec(text);
   if (last !== null) {
     const count = Number(last[1]);

@@ -21,6 +21,8 @@ export interface Message {
   readonly producer: string | undefined;
   readonly sequence: number | undefined;
   readonly key: string | undefined;
+  /** Offset of the record that must be the newest of the key; 0: there must be none. */
+  readonly expect: number | undefined;
   readonly headers: MessageHeaders | undefined;
   /** Subject of the publisher's token; set by the server. */
   readonly by: string | undefined;
@@ -37,6 +39,7 @@ export interface MessageFields {
   producer?: unknown;
   sequence?: unknown;
   key?: unknown;
+  expect?: unknown;
   headers?: unknown;
   durability?: unknown;
   lane?: unknown;
@@ -53,6 +56,7 @@ const jsonMembers = [
   'producer',
   'sequence',
   'key',
+  'expect',
   'headers',
   'durability',
   'lane',
@@ -125,6 +129,7 @@ function checkName(name: string): void {
     case 'producer':
     case 'sequence':
     case 'key':
+    case 'expect':
     case 'headers':
     case 'durability':
     case 'lane':
@@ -205,6 +210,9 @@ function checkFields(
   }
   const key = optionalText('key', fields.key, 512, undefined);
   if (key !== undefined && utf8Length(key) > 512) throw fieldError('bad_request', 'key', 'is longer than 512 bytes');
+  const expect = optionalExpect(fields.expect);
+  if (expect !== undefined && key === undefined)
+    throw fieldError('bad_request', 'expect', 'is about the newest record of a key: give a key too');
   const end = optionalBoolean('end', fields.end);
   // text and bytes may be empty; no bytes are no JSON
   const missing = data === undefined || (data.length === 0 && payloadKind(contentType) === 'json');
@@ -224,6 +232,7 @@ function checkFields(
     producer,
     sequence,
     key,
+    expect,
     headers: optionalHeaders(fields.headers, limits),
     by: undefined,
     end,
@@ -314,6 +323,21 @@ function optionalSequence(value: unknown): number | undefined {
     throw fieldError('bad_request', 'sequence', 'must be an integer from 0 to 2^53 - 1');
   }
   return value;
+}
+
+function optionalExpect(value: unknown): number | undefined {
+  if (value === undefined) return undefined;
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) {
+    const names = Object.keys(value);
+    const { offset, absent } = value as { offset?: unknown; absent?: unknown };
+    if (names.length === 1 && absent === true) return 0;
+    if (names.length === 1 && typeof offset === 'number' && Number.isSafeInteger(offset) && offset > 0) return offset;
+  }
+  throw fieldError(
+    'bad_request',
+    'expect',
+    'must be {"offset":N}, the offset of the newest record of the key, or {"absent":true}',
+  );
 }
 
 function optionalBoolean(field: string, value: unknown): boolean {

@@ -88,6 +88,7 @@ export class PlainLines {
       producer: undefined,
       sequence: undefined,
       key: undefined,
+      expect: undefined,
       headers: undefined,
       by: undefined,
       end: false,

@@ -5,7 +5,7 @@ import { TailraceError } from './errors.ts';
  * header or a query parameter, so that nobody believes they worked.
  */
 export const setAside: Readonly<Record<'message' | 'subscription' | 'request', readonly string[]>> = {
-  message: ['to', 'at', 'ttl', 'expect'],
+  message: ['to', 'at', 'ttl'],
   subscription: ['where', 'conflate', 'delta', 'consumer', 'group', 'lane'],
   /** In the query of any request. */
   request: ['token'],

@@ -95,7 +95,7 @@ describe('from', () => {
   it.each([
     ['now', { at: 'now' }],
     ['earliest', { at: 'earliest' }],
-    ['last', { at: 'last', count: 1 }],
+    ['last', { at: 'last', count: undefined }],
     ['last:1', { at: 'last', count: 1 }],
     [`last:${lastMaxCount}`, { at: 'last', count: lastMaxCount }],
     ['@0', { at: 'offset', offset: 0 }],

@@ -40,7 +40,7 @@ const recordMax = 32 * 1024 * 1024;
 const recordOverhead = 64 * 1024;
 
 /** What was added to the protocol after its first version (§8.3). */
-const features: readonly string[] = ['heartbeat', 'deadline'];
+const features: readonly string[] = ['heartbeat', 'deadline', 'expect', 'state'];
 
 const clock = systemClock;
 const random = systemRandom;
@@ -233,16 +233,25 @@ function openLog(
     },
     dedupe: { ids: config.dedupe.ids, ageMs: config.dedupe.age },
     pending: { bytes: config.pending.bytes },
+    tableRules: config.rules.flatMap(({ filter, keep }) =>
+      keep === undefined ? [] : [{ filter, table: keep.lastPerKey === true }],
+    ),
+    keyIndexBytes: config.keys.bytes,
     recordBytes: Math.min(recordMax, config.limits.message + recordOverhead),
     onReport: ({ level, message, ...report }: LogReport) => logger[level](report, message),
     onCommitStats: metrics.onCommit,
   };
   if (config.engine === 'memory') return Promise.resolve(openMemoryLog(common));
+  const keep = {
+    rules: config.rules.flatMap(({ filter, keep }) => (keep === undefined ? [] : [{ filter, ...keep }])),
+    tombstoneAgeMs: config.tombstone.age,
+  };
   return openDiskLog({
     ...common,
     directory: config.data,
     segmentBytes: config.segment.bytes,
     scrub: { intervalMs: config.scrub.interval, bytesPerSecond: config.scrub.rate },
+    keep,
     acceptLoss,
     disk,
   });

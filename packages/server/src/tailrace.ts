@@ -18,6 +18,8 @@ import { Server } from './server.ts';
 export interface PublishOptions {
   readonly id?: string;
   readonly key?: string;
+  /** What must be the newest record of the key; else the publish is refused as `expect_failed`. */
+  readonly expect?: { readonly offset: number } | { readonly absent: true };
   readonly event?: string;
   readonly headers?: Readonly<Record<string, string>>;
   /** Type of `data` when that is text, or bytes other than `application/octet-stream`; JSON values need none. */
@@ -49,7 +51,7 @@ export interface SubscribeOptions {
 
 export type SubscribeNotice =
   | { readonly type: 'gap'; readonly cursor: string; readonly reason: 'trimmed' }
-  | { readonly type: 'reset'; readonly cursor: string; readonly reason: 'epoch' | 'ahead' };
+  | { readonly type: 'reset'; readonly cursor: string; readonly reason: 'epoch' | 'ahead' | 'compacted' };
 
 /**
  * A message as an embedded subscriber gets it; `cursor` resumes after it, here or over any transport. One of class
@@ -114,14 +116,16 @@ export class Tailrace implements AsyncDisposable {
           : { type: 'reset', cursor, reason: jump.reason },
       );
     }
-    const reader = hub.liveReader(filters, jump?.to ?? start.at, snapshot);
+    const reader = hub.liveReader(filters, jump?.to ?? start.at, snapshot, start.told);
     const stopping = AbortSignal.any([signal, hub.closed]);
     while (!signal.aborted) {
       // a log that is closed has only what is in memory
       if (hub.closed.aborted && !reader.isHot) return;
-      const { records, gap, atHead } = await reader.read(readBytes);
+      const { records, gap, reset, atHead } = await reader.read(readBytes);
       if (gap !== undefined)
         options.onNotice?.({ type: 'gap', cursor: hub.tokens.of(gap.offset, gap.time), reason: 'trimmed' });
+      if (reset !== undefined)
+        options.onNotice?.({ type: 'reset', cursor: hub.tokens.of(reset.offset, reset.time), reason: 'compacted' });
       for (const record of records) {
         if (signal.aborted) return;
         yield received(record, hub.tokens.of(record.offset, record.time));

@@ -20,6 +20,7 @@ import { aliveRoute, readyRoute } from './routes/health.ts';
 import { metricsRoute } from './routes/metrics.ts';
 import { replayRoute } from './routes/replay.ts';
 import { sessionRoute, sessionsRoute } from './routes/sessions.ts';
+import { stateRoute } from './routes/state.ts';
 import { topicsRoute } from './routes/topics.ts';
 
 /** The settings that the API looks at; sizes in bytes, times in ms. */
@@ -85,6 +86,7 @@ export class Api {
       bodyMax: config.limits.body,
       counts: metrics.publishes,
     });
+    const reading = { hub, limits, answers: this.#answers, bodies: this.#bodies, stallMax: config.stall.max };
     const routes: ApiRoute[] = [
       discoveryRoute({
         server: options.server,
@@ -96,7 +98,8 @@ export class Api {
         dedupe: { ids: config.dedupe.ids, age: config.dedupe.age },
         limits: numbersOf(config.limits),
       }),
-      replayRoute({ hub, limits, answers: this.#answers, bodies: this.#bodies, stallMax: config.stall.max }),
+      replayRoute(reading),
+      stateRoute(reading),
       topicsRoute(hub.log),
       sessionsRoute(hub, limits),
       sessionRoute(hub),

@@ -6,6 +6,11 @@ import { ref } from './schemas.ts';
 const about: Readonly<Record<(typeof publishFields)[number], Parameter>> = {
   id: { type: 'text', description: 'makes a repeated publish a duplicate' },
   key: { type: 'text', description: 'key of the message; without a body it deletes the key' },
+  expect: {
+    type: 'text',
+    description: 'absent, or the offset of the record that must be the newest of the key: else expect_failed',
+    example: 'absent',
+  },
   event: { type: 'text', description: 'name of the event' },
   producer: { type: 'text', description: 'with sequence: recognises duplicates without an id each' },
   sequence: { type: 'integer', description: 'number of the message of this producer' },
@@ -29,6 +34,7 @@ const publishErrors = [
   'request_timeout',
   'topic_ended',
   'sequence_too_old',
+  'expect_failed',
   'log_full',
   'log_fenced',
   'outcome_unknown',

@@ -11,7 +11,17 @@ import {
 } from '@tailrace/protocol';
 
 /** Fields of a message that travel beside a raw body: as `Tailrace-<Name>` headers or as query parameters (§4). */
-export const publishFields = ['id', 'key', 'event', 'producer', 'sequence', 'durability', 'lane', 'end'] as const;
+export const publishFields = [
+  'id',
+  'key',
+  'expect',
+  'event',
+  'producer',
+  'sequence',
+  'durability',
+  'lane',
+  'end',
+] as const;
 
 /** What travels beside a raw body: the fields of its message, and the deadline of the publish. */
 const besideBody = [...publishFields, 'deadline'] as const;
@@ -108,9 +118,16 @@ function fromHeaders(raw: readonly string[], fields: RawFields, queried: boolean
 function set(fields: RawFields, name: BesideName, text: string, deadlineMax: number): void {
   // what does not look like its type stays text, and the check of the message says what is wrong
   if (name === 'sequence') fields.sequence = /^\d{1,16}$/.test(text) ? Number(text) : text;
+  else if (name === 'expect') fields.expect = expected(text);
   else if (name === 'end') fields.end = text === 'true' ? true : text === 'false' ? false : text;
   else if (name === 'deadline') fields.deadline = textDeadline(text, deadlineMax);
   else fields[name] = text;
+}
+
+/** `absent`, or the offset of the newest record of the key. */
+function expected(text: string): unknown {
+  if (text === 'absent') return { absent: true };
+  return /^\d{1,16}$/.test(text) ? { offset: Number(text) } : text;
 }
 
 /** Header values come as one character a byte; what was meant is UTF-8. */

@@ -20,6 +20,23 @@ export const messageSchema: Schema = {
     producer: { type: 'string', maxLength: 128 },
     sequence: { type: 'integer', minimum: 0, description: 'with producer: recognises duplicates without an id each' },
     key: { type: 'string', maxLength: 512, description: 'with key and no data: deletes the key' },
+    expect: {
+      description: 'what must be the newest record of the key, else the publish is refused as expect_failed',
+      oneOf: [
+        {
+          type: 'object',
+          required: ['offset'],
+          additionalProperties: false,
+          properties: { offset: { type: 'integer', minimum: 1 } },
+        },
+        {
+          type: 'object',
+          required: ['absent'],
+          additionalProperties: false,
+          properties: { absent: { const: true } },
+        },
+      ],
+    },
     headers,
     durability: { enum: durabilities, description: 'what the ack promises; the default is the setting or the rule' },
     lane: { const: 'normal' },
@@ -76,6 +93,10 @@ export const problemSchema: Schema = {
         field: { type: 'string' },
         sub: { type: 'string' },
       },
+    },
+    current: {
+      oneOf: [{ $ref: '#/components/schemas/Envelope' }, { type: 'null' }],
+      description: 'of expect_failed: the newest record of the key, without data when that is large; null when absent',
     },
     accepted: { type: 'integer', description: 'messages of the request that were appended' },
     results: { type: 'array' },

@@ -64,12 +64,17 @@ export function checkTogether(config: Config, sourceOf: (path: string) => string
     );
   }
   config.rules.forEach((rule, index) => {
-    if (rule.durability === undefined && rule.lag === undefined)
-      warn(`rules[${index}]`, `rules[${index}] for "${rule.filter}" sets nothing: give it durability or lag`);
+    if (rule.durability === undefined && rule.lag === undefined && rule.keep === undefined)
+      warn(`rules[${index}]`, `rules[${index}] for "${rule.filter}" sets nothing: give it durability, lag or keep`);
     if (config.engine === 'memory' && (rule.durability === 'fsync' || rule.durability === 'written'))
       warn(
         `rules[${index}]`,
         `rules[${index}] for "${rule.filter}" has durability ${rule.durability}, which engine memory cannot keep: its records are lost with the process`,
+      );
+    if (config.engine === 'memory' && rule.keep !== undefined)
+      warn(
+        `rules[${index}]`,
+        `rules[${index}] for "${rule.filter}" has keep, which engine memory ignores: it keeps the newest records of all topics, as many as hot.bytes holds`,
       );
   });
   return problems;

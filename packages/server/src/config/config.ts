@@ -24,8 +24,10 @@ export interface Config {
   readonly hot: { readonly bytes: number };
   readonly retention: { readonly age: number | null; readonly bytes: number | null; readonly grace: number };
   readonly scrub: { readonly interval: number; readonly rate: number };
+  readonly tombstone: { readonly age: number };
   readonly dedupe: { readonly ids: number; readonly age: number };
   readonly pending: { readonly bytes: number };
+  readonly keys: { readonly bytes: number };
   readonly lag: { readonly target: number; readonly limit: number };
   readonly pinned: { readonly max: number };
   readonly stall: { readonly max: number };
@@ -62,6 +64,13 @@ export interface TopicRule {
   readonly filter: string;
   readonly durability?: Durability | undefined;
   readonly lag?: LagRule | undefined;
+  readonly keep?: KeepRule | undefined;
+}
+
+/** What is kept of a topic, one of both: its newest records, or the newest record of each of its keys. */
+export interface KeepRule {
+  readonly last?: number | undefined;
+  readonly lastPerKey?: true | undefined;
 }
 
 /** What becomes of a subscription that has lagged for longer than `after` ms. */

@@ -72,7 +72,7 @@ function allowedAt(path: string): string {
   const setting = settingsByName.get(path);
   if (setting !== undefined) return setting.allowed;
   const rule = /^rules\[\d+\]\.?(.*)$/.exec(path);
-  if (rule !== null) return ruleParts[rule[1]!] ?? 'an object with filter and durability or lag';
+  if (rule !== null) return ruleParts[rule[1]!] ?? 'an object with filter and durability, lag or keep';
   const list = settingsByName.get(path.replace(/\[\d+\]$/, ''));
   if (list !== undefined) return `allowed in ${list.allowed}`;
   return path === '' ? 'an object with settings' : `an object with ${childrenOf(path).join(', ')}`;

@@ -1,6 +1,6 @@
 import { checkFilter, durabilities, heartbeatMax, heartbeatMin } from '@tailrace/protocol';
 import { z } from 'zod';
-import type { Config, LagRule, TopicRule } from './config.ts';
+import type { Config, KeepRule, LagRule, TopicRule } from './config.ts';
 import {
   choice,
   count,
@@ -28,10 +28,18 @@ const lagRule: z.ZodType<LagRule> = z.strictObject({
   after: quantity(parseDuration, { min: 10, max: 86_400_000 }).default(10_000),
 });
 
+/** Most records that a rule can keep of one topic. */
+const keepMax = 1_000_000_000;
+
+const keepRule: z.ZodType<KeepRule> = z
+  .strictObject({ last: z.int().min(1).max(keepMax).optional(), lastPerKey: z.literal(true).optional() })
+  .refine(keep => (keep.last === undefined) !== (keep.lastPerKey === undefined));
+
 const topicRule: z.ZodType<TopicRule> = z.strictObject({
   filter: z.string().refine(isFilter),
   durability: z.enum(durabilities).optional(),
   lag: lagRule.optional(),
+  keep: keepRule.optional(),
 });
 
 /** What each part of a rule may be: for messages, since rules are no settings of their own. */
@@ -41,6 +49,9 @@ export const ruleParts: Readonly<Record<string, string>> = {
   lag: 'an object with policy and after',
   'lag.policy': 'one of replay, last, disconnect',
   'lag.after': 'a duration from 10ms to 1d, such as 10s, or a number of milliseconds',
+  keep: 'an object with either last or lastPerKey',
+  'keep.last': `a whole number from 1 to ${keepMax}`,
+  'keep.lastPerKey': 'true',
 };
 
 const settings = {
@@ -143,6 +154,13 @@ const settings = {
       'Most bytes a second that re-reading takes; a log too large for it takes longer than `scrub.interval`.',
     ),
   }),
+  tombstone: group({
+    age: duration(
+      '1d',
+      { min: '1d', max: '36500d' },
+      'How long a deletion (a record with key and without data) is kept at least in topics with the rule `keep.lastPerKey`. A cursor from before one that is gone is reset.',
+    ),
+  }),
   dedupe: group({
     ids: count(
       100_000,
@@ -160,6 +178,13 @@ const settings = {
       '64MiB',
       { min: '1MiB', max: '4GiB' },
       'Bytes of publishes that may wait for their commit; beyond it publishes are refused with `overloaded`.',
+    ),
+  }),
+  keys: group({
+    bytes: size(
+      '64MiB',
+      { min: '1MiB', max: '64GiB' },
+      'Memory for the keys of topics that were lately asked for what is current, or published to with `expect`. The keys of other topics are read from the log when they are needed; more keys than fit are read each time.',
     ),
   }),
   lag: group({
@@ -270,7 +295,7 @@ const settings = {
   rules: leaf<readonly TopicRule[]>(z.array(topicRule), [], {
     kind: 'rules',
     help: 'Topic rules: settings for the topics a filter matches. For each setting the first rule that matches and has it decides.',
-    allowed: 'a list of rules, each an object with filter and durability or lag',
+    allowed: 'a list of rules, each an object with filter and durability, lag or keep',
     shown: '[]',
     nullable: false,
   }),

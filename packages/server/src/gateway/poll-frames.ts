@@ -127,7 +127,7 @@ function begin(
   }
   return {
     sub,
-    reader: hub.reader(filterSet(filters), told, snapshot),
+    reader: hub.reader(filterSet(filters), told, snapshot, start.told),
     told,
     owesLive: item.cursor === undefined || told !== start.at,
   };
@@ -168,7 +168,7 @@ async function readOne(
 ): Promise<boolean> {
   const { tokens } = gateway.hub;
   const { sub, reader } = subscription;
-  const { records, gap, atHead } = await reader.read(Math.max(shareMin, Math.floor(answerBytes / sharers)));
+  const { records, gap, reset, atHead } = await reader.read(Math.max(shareMin, Math.floor(answerBytes / sharers)));
   if (gap !== undefined) {
     const cursor = tokens.of(gap.offset, gap.time);
     frames.add({
@@ -179,6 +179,10 @@ async function readOne(
       reason: 'trimmed',
     });
     subscription.told = gap;
+  }
+  if (reset !== undefined) {
+    frames.add({ type: 'reset', sub, cursor: tokens.of(reset.offset, reset.time), reason: 'compacted' });
+    subscription.told = reset;
   }
   const cursor = tokens.of(reader.offset, reader.time);
   if (records.length > 0) {

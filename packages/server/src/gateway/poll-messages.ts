@@ -52,7 +52,7 @@ async function answer(
     if (jump.type === 'reset') notices.push({ type: 'reset', cursor, reason: jump.reason });
     else notices.push({ type: 'gap', after: tokens.of(start.at.offset, start.at.time), cursor, reason: 'trimmed' });
   }
-  const reader = hub.reader(filters, jump?.to ?? start.at, snapshot);
+  const reader = hub.reader(filters, jump?.to ?? start.at, snapshot, start.told);
   let records: readonly LogRecord[] = [];
   let more = false;
   while (records.length === 0) {
@@ -64,6 +64,8 @@ async function answer(
       const cursor = tokens.of(read.gap.offset, read.gap.time);
       notices.push({ type: 'gap', after, cursor, reason: 'trimmed' });
     }
+    if (read.reset !== undefined)
+      notices.push({ type: 'reset', cursor: tokens.of(read.reset.offset, read.reset.time), reason: 'compacted' });
     // what has to be told is told at once
     if (records.length > 0 || poll.over || (notices.length > 0 && !more)) break;
     if (!more) await poll.any([reader]);

@@ -1,5 +1,5 @@
 import type { FilterSet } from '@tailrace/protocol';
-import type { Log, LogRecord, Position } from '../log/index.ts';
+import { type Dropped, type Log, type LogRecord, nothingDropped, type Position } from '../log/index.ts';
 import { BlockCache } from './block-cache.ts';
 import type { Encoding } from './encoding.ts';
 import { type NewestList, readNewest } from './newest.ts';
@@ -15,6 +15,8 @@ export class Block {
   readonly nextTime: number;
   /** Topics that ended in this stretch; undefined nearly always. */
   readonly ended: readonly string[] | undefined;
+  /** What rules had dropped beyond its beginning when it was read. */
+  dropped: Dropped = nothingDropped;
   /** Sessions whose socket has not finished it. */
   pins = 0;
 
@@ -164,7 +166,9 @@ export class Blocks {
     if (slice.after > scanned) return this.#log.positionOf(slice.after);
     const records = reader.hasCompany && slice.next < to ? cutRound(slice.records) : slice.records;
     const next = records === slice.records ? { offset: slice.next, time: slice.time } : records[records.length - 1]!;
-    return this.#encode(encoding, records, next);
+    const block = this.#encode(encoding, records, next);
+    block.dropped = slice.dropped;
+    return block;
   }
 
   async #walk(encoding: Encoding, list: NewestList, after: number): Promise<Block | Position> {
@@ -194,6 +198,7 @@ export class Blocks {
     if (block === undefined) {
       const bytes = encoding.wrap(body.bytes, sub, after, this.#tokens.of(body.next, body.nextTime));
       block = new Block(bytes, body.count, body.next, body.nextTime, body.ended);
+      block.dropped = body.dropped;
       cache.keep(key, block);
     }
     return block;

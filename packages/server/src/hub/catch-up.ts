@@ -1,5 +1,5 @@
 import { matchFilter } from '@tailrace/protocol';
-import { type Clock, Gate, type Log, type Position } from '../log/index.ts';
+import { type Clock, type Dropped, Gate, type Log, laterDropped, type Position } from '../log/index.ts';
 import { Block, type Blocks } from './blocks.ts';
 import type { Cohort } from './cohort.ts';
 import { haveEnded } from './ended.ts';
@@ -157,6 +157,7 @@ export class CatchUp {
 
   #deliver(subscription: Subscription, block: Block): number {
     const { session } = subscription;
+    if (this.#tellDropped(subscription, block.dropped)) return 1;
     let bytes = block.bytes.length;
     if (block.count > 0) {
       session.write(block.bytes, block);
@@ -261,6 +262,25 @@ export class CatchUp {
     const after = tokens.of(offset, time);
     session.notice({ type: 'gap', sub, after, cursor: tokens.of(to.offset, to.time), reason });
     subscription.moveTo(to.offset, to.time);
+  }
+
+  /** Tells once what rules have dropped where it reads; true when what was read has to wait. */
+  #tellDropped(subscription: Subscription, dropped: Dropped): boolean {
+    const { told, scanned, session, sub } = subscription;
+    const { log, tokens } = this.#o;
+    if (dropped.records <= Math.max(scanned, told.records)) return false;
+    if (dropped.deletions <= Math.max(scanned, told.deletions)) {
+      subscription.told = laterDropped(told, dropped);
+      this.#tellGap(subscription, subscription, 'trimmed');
+      // `finished` queues it again, and it has been told by then
+      return session.lagging;
+    }
+    this.#await(subscription, log.positionOf(dropped.deletions), to => {
+      subscription.told = laterDropped(told, dropped);
+      session.notice({ type: 'reset', sub, cursor: tokens.of(to.offset, to.time), reason: 'compacted' });
+      subscription.moveTo(to.offset, to.time);
+    });
+    return true;
   }
 
   /** Waits for something out of the log and uses it, unless the subscription is gone or its outlet unfinished by then. */

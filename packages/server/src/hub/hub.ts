@@ -1,5 +1,5 @@
 import { type FilterSet, type Message, TailraceError, toTailraceError } from '@tailrace/protocol';
-import type { Clock, Log, Random, RecordBatch } from '../log/index.ts';
+import type { Clock, Dropped, Log, Position, Random, RecordBatch } from '../log/index.ts';
 import { Blocks, labelKey } from './blocks.ts';
 import { Brake } from './brake.ts';
 import { CatchUp, type LagRule } from './catch-up.ts';
@@ -14,6 +14,7 @@ import { Reader } from './reader.ts';
 import { type Deliveries, Session, type SessionOwner } from './session.ts';
 import { Slices } from './slices.ts';
 import { type Place, resolveStart, type Start, type StartRequest } from './start.ts';
+import { StateReader } from './state-reader.ts';
 import { Subscription } from './subscription.ts';
 import { Tokens } from './tokens.ts';
 import { type IndexTarget, TopicIndex } from './topic-index.ts';
@@ -145,7 +146,7 @@ export class Hub implements CohortHost {
 
   /** Decides where a subscription begins; at once where it can. Throws or rejects with `cursor_invalid`. */
   resolveStart(filters: FilterSet, request: StartRequest): Start | Promise<Start> {
-    return resolveStart(this.log, this.clock, request, count => this.newest.now(filters, count));
+    return resolveStart(this.log, this.clock, request, filters, count => this.newest.now(filters, count));
   }
 
   /**
@@ -186,6 +187,7 @@ export class Hub implements CohortHost {
       return subscription;
     }
     this.#jump(subscription, start);
+    subscription.told = start.told;
     subscription.snapshot = start.snapshot?.snapshot;
     this.catchUp.begin(subscription);
     return subscription;
@@ -226,13 +228,18 @@ export class Hub implements CohortHost {
   }
 
   /** A cursor that is pulled (poll, replay); reads a snapshot first when it begins with one. */
-  reader(filters: FilterSet, at: Place, snapshot?: NewestList): Reader {
-    return new Reader(this.log, this.index, filters, at, snapshot);
+  reader(filters: FilterSet, at: Place, snapshot?: NewestList, told?: Dropped): Reader {
+    return new Reader(this.log, this.index, filters, at, snapshot, told);
+  }
+
+  /** Reads what is current; see StateReader. */
+  state(filters: FilterSet, to: Position | undefined, after: number): Promise<StateReader> {
+    return StateReader.begin(this.log, this.newest, filters, to, after);
   }
 
   /** The same for who listens in this process: class `none` too. */
-  liveReader(filters: FilterSet, at: Place, snapshot?: NewestList): LiveReader {
-    return new LiveReader(this.log, this.index, this.volatile, filters, at, snapshot);
+  liveReader(filters: FilterSet, at: Place, snapshot?: NewestList, told?: Dropped): LiveReader {
+    return new LiveReader(this.log, this.index, this.volatile, filters, at, snapshot, told);
   }
 
   /** Who listens to `topic` (C2): sessions with the subscriptions that match. */

@@ -1,5 +1,5 @@
 import type { FilterSet } from '@tailrace/protocol';
-import type { Log, LogRecord } from '../log/index.ts';
+import { type Dropped, type Log, type LogRecord, nothingDropped } from '../log/index.ts';
 import type { NewestList } from './newest.ts';
 import { Reader } from './reader.ts';
 import type { Place } from './start.ts';
@@ -18,8 +18,9 @@ export class LiveReader extends Reader {
     filters: FilterSet,
     at: Place,
     snapshot: NewestList | undefined = undefined,
+    told: Dropped = nothingDropped,
   ) {
-    super(log, index, filters, at, snapshot);
+    super(log, index, filters, at, snapshot, told);
     this.#volatile = volatile;
     this.#seen = volatile.head;
   }

@@ -11,9 +11,12 @@ const makingMax = 2;
 /** No record weighs less. */
 const recordWeightMin = 160;
 
-/** The newest `count` records of each topic that matches, as of `to`. */
+/**
+ * The newest `count` records of each topic that matches, as of `to`. Without count: what is current, of which that may be
+ * missing that changed after `to`, since the change follows.
+ */
 export interface Snapshot {
-  readonly count: number;
+  readonly count: number | undefined;
   readonly to: Position;
 }
 
@@ -22,10 +25,12 @@ export class NewestList {
   readonly snapshot: Snapshot;
   /** Ascending. */
   readonly offsets: Float64Array;
+  readonly filtersKey: string;
 
-  constructor(snapshot: Snapshot, offsets: Float64Array) {
+  constructor(snapshot: Snapshot, offsets: Float64Array, filtersKey = '') {
     this.snapshot = snapshot;
     this.offsets = offsets;
+    this.filtersKey = filtersKey;
   }
 
   get to(): Position {
@@ -48,13 +53,16 @@ export class NewestList {
 /**
  * Lists for `from=last` and the policy `last`, shared by all with the same filters. A snapshot is read like everything
  * else: by a cursor that moves from offset to offset of the list. Nobody holds a list between two steps. With one record
- * a topic any newer list serves as well: what it leaves out has been read, or is followed by what replaced it.
+ * a topic any newer list serves as well: what it leaves out has been read, or is followed by what replaced it. That is not
+ * so for tables, since a key that was deleted in between would stay: one list is read to its end, and then what followed.
  */
 export class Newest {
   readonly #log: Log;
   readonly #gate = new Gate(makingMax);
   readonly #kept = new Map<string, NewestList>();
   readonly #making = new Map<string, Making>();
+  /** The newest list of what is current, by filters. */
+  readonly #current = new Map<string, NewestList>();
   /** Of the lists kept. */
   bytes = 0;
 
@@ -62,9 +70,17 @@ export class Newest {
     this.#log = log;
   }
 
-  /** The list as of the head, or of one that comes to be meanwhile. */
-  now(filters: FilterSet, count: number): NewestList | Promise<NewestList> {
+  /** The list as of the head, or of one that comes to be meanwhile; without count perhaps as of a little before. */
+  now(filters: FilterSet, count: number | undefined): NewestList | Promise<NewestList> {
     const { head } = this.#log;
+    if (count === undefined) {
+      if (!this.#log.tables.mayMatch(filters)) return this.now(filters, 1);
+      const list = this.#current.get(filters.key);
+      // those who come together read one list and its blocks, and then the same few changes
+      return list !== undefined && head.offset - list.to.offset <= list.offsets.length / 8
+        ? list
+        : this.#make(`current ${filters.key}`, filters, count, head);
+    }
     const key = keyOf(filters, count, head);
     const list = this.#find(key);
     return list?.to.offset === head.offset ? list : this.#make(key, filters, count, head);
@@ -74,7 +90,20 @@ export class Newest {
   of(filters: FilterSet, { count, to }: Snapshot): NewestList | Promise<NewestList> {
     const key = keyOf(filters, count, to);
     const list = this.#find(key);
+    if (count === undefined) return list ?? this.#make(key, filters, count, to, to);
     return list !== undefined && list.to.offset >= to.offset ? list : this.#make(key, filters, count, to);
+  }
+
+  /** What is current at a moment during the call. */
+  async exact(filters: FilterSet): Promise<NewestList> {
+    const { head } = this.#log;
+    for (;;) {
+      const list = this.#log.tables.mayMatch(filters)
+        ? await this.#make(`current ${filters.key}`, filters, undefined, head)
+        : await this.now(filters, 1);
+      // one that others asked for may be as of before
+      if (list.to.offset >= head.offset) return list;
+    }
   }
 
   #find(key: string): NewestList | undefined {
@@ -85,13 +114,22 @@ export class Newest {
     return list;
   }
 
-  #make(key: string, filters: FilterSet, count: number, to: Position): Promise<NewestList> {
+  #make(
+    key: string,
+    filters: FilterSet,
+    count: number | undefined,
+    to: Position,
+    asOf?: Position,
+  ): Promise<NewestList> {
     const running = this.#making.get(key);
     // all who come before it begins are served by one list
     if (running !== undefined && (running.to === undefined || running.to >= to.offset)) return running.list;
     const making = new Making(self => {
-      const collect = (): Promise<NewestList> => this.#collect(self, key, filters, count, to);
-      return filters.exact === null ? this.#gate.run(collect) : collect();
+      const collect = (): Promise<NewestList> =>
+        count === undefined
+          ? this.#collectCurrent(self, key, filters, asOf)
+          : this.#collect(self, key, filters, count, to);
+      return filters.exact === null || count === undefined ? this.#gate.run(collect) : collect();
     });
     this.#making.set(key, making);
     return making.list;
@@ -103,6 +141,24 @@ export class Newest {
     try {
       const list = new NewestList({ count, to }, await this.#log.newest(filters, count, to.offset));
       this.#keep(key, list);
+      return list;
+    } finally {
+      if (this.#making.get(key) === making) this.#making.delete(key);
+    }
+  }
+
+  async #collectCurrent(
+    making: Making,
+    key: string,
+    filters: FilterSet,
+    asOf: Position | undefined,
+  ): Promise<NewestList> {
+    making.to = asOf?.offset ?? this.#log.head.offset;
+    try {
+      const { to, offsets } = await this.#log.current(filters, asOf);
+      const list = new NewestList({ count: undefined, to }, offsets, filters.key);
+      this.#keep(keyOf(filters, undefined, to), list);
+      if (asOf === undefined) this.#current.set(filters.key, list);
       return list;
     } finally {
       if (this.#making.get(key) === making) this.#making.delete(key);
@@ -126,6 +182,7 @@ export class Newest {
 
   #drop(key: string, list: NewestList): void {
     this.#kept.delete(key);
+    if (this.#current.get(list.filtersKey) === list) this.#current.delete(list.filtersKey);
     this.bytes -= list.offsets.byteLength + entryBytes;
   }
 }
@@ -141,8 +198,8 @@ class Making {
 }
 
 /** With more records a topic a newer list would leave out some in between: it is one of a certain moment. */
-function keyOf(filters: FilterSet, count: number, to: Position): string {
-  return count === 1 ? `1 ${filters.key}` : `${count} ${to.offset} ${filters.key}`;
+function keyOf(filters: FilterSet, count: number | undefined, to: Position): string {
+  return count === 1 ? `1 ${filters.key}` : `${count ?? 'current'} ${to.offset} ${filters.key}`;
 }
 
 /** One step over a list. */
@@ -169,8 +226,9 @@ export async function readNewest(
   const first = records[0];
   const gone = first === undefined ? offsets.length : offsets.indexOf(first.offset);
   if (gone > 0) {
-    const trimmedTo = await log.positionOf(Math.max(log.floor, offsets[gone - 1]!));
-    return { records: [], next: trimmedTo, trimmedTo };
+    const next = await log.positionOf(Math.max(log.floor, offsets[gone - 1]!));
+    // what is gone above the floor has been replaced since, and what replaced it follows
+    return { records: [], next, trimmedTo: offsets[0]! <= log.floor ? next : undefined };
   }
   const next = from + records.length === end ? list.to : records[records.length - 1]!;
   return { records, next, trimmedTo: undefined };

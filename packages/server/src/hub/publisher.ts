@@ -1,8 +1,20 @@
-import { type Durability, type Message, matchFilter, TailraceError, toTailraceError } from '@tailrace/protocol';
+import {
+  type CurrentRecord,
+  type Durability,
+  envelopeHead,
+  type Message,
+  matchFilter,
+  TailraceError,
+  toTailraceError,
+} from '@tailrace/protocol';
 import type { Appended, AppendFailure, Clock, Log, StoredDurability } from '../log/index.ts';
 import type { Brake, Held } from './brake.ts';
 import { Deadlines, type Expiring } from './deadlines.ts';
+import { envelopeText } from './envelope-bytes.ts';
 import { MixedDeadlines } from './mixed-deadlines.ts';
+
+/** Bytes of data up to which a failed expectation tells the record that it met in whole. */
+const toldDataMax = 64 * 1024;
 
 /** What became of one message: in the log, passed on live (class `none`), or refused. */
 export type Published =
@@ -97,7 +109,7 @@ export class Publisher {
       if (durability === 'fsync') strongest = 'fsync';
       else if (durability === 'none') anyLive = true;
     }
-    if (!anyLive) return toPublished(await this.#o.log.append(messages, strongest));
+    if (!anyLive) return this.#toPublished(await this.#o.log.append(messages, strongest));
     return this.#appendMixed(messages, strongest);
   }
 
@@ -106,6 +118,10 @@ export class Publisher {
     const results: Published[] = [];
     for (let i = 0; i < messages.length; ) {
       if (this.durabilityOf(messages[i]!) === 'none') {
+        if (messages[i]!.expect !== undefined) {
+          results.push({ error: expectsUnstored(messages[i]!) });
+          break;
+        }
         this.#o.passOn(messages[i++]!);
         results.push(passedOn);
         continue;
@@ -113,7 +129,7 @@ export class Publisher {
       const start = i;
       while (i < messages.length && this.durabilityOf(messages[i]!) !== 'none') i++;
       try {
-        for (const result of toPublished(await this.#o.log.append(messages.slice(start, i), durability)))
+        for (const result of await this.#toPublished(await this.#o.log.append(messages.slice(start, i), durability)))
           results.push(result);
       } catch (error) {
         if (start === 0) throw error;
@@ -122,6 +138,29 @@ export class Publisher {
       if (results.length < i || isFailure(results[i - 1]!)) break;
     }
     return results;
+  }
+
+  /** The log stops at the first failure: only the last result can be one. */
+  #toPublished(results: readonly (Appended | AppendFailure)[]): readonly Published[] | Promise<readonly Published[]> {
+    const last = results[results.length - 1];
+    if (last === undefined || !('error' in last)) return results as readonly Appended[];
+    const taken = results.slice(0, -1) as readonly Appended[];
+    const error = toTailraceError(last.error);
+    if (error.code !== 'expect_failed') return [...taken, { error }];
+    return this.#withRecord(error).then(told => [...taken, { error: told }]);
+  }
+
+  /** A failed expectation with the record that it met, from which the publisher can decide anew. */
+  async #withRecord(error: TailraceError): Promise<TailraceError> {
+    const { current, at } = error;
+    if (current === undefined || current === null) return error;
+    const [record] = await this.#o.log.recordsAt(Float64Array.of(current.offset), 1).catch(() => []);
+    if (record === undefined) return error;
+    const text = record.data.length > toldDataMax ? `${envelopeHead(record)}}` : envelopeText(record);
+    return new TailraceError(error.code, error.message, {
+      ...(at === undefined ? {} : { at }),
+      current: JSON.parse(text) as CurrentRecord,
+    });
   }
 }
 
@@ -183,11 +222,12 @@ class Pending implements Expiring, Held {
   }
 }
 
-/** The log stops at the first failure: only the last result can be one. */
-function toPublished(results: readonly (Appended | AppendFailure)[]): readonly Published[] {
-  const last = results[results.length - 1];
-  if (last === undefined || !('error' in last)) return results as readonly Appended[];
-  return [...(results.slice(0, -1) as readonly Appended[]), { error: toTailraceError(last.error) }];
+function expectsUnstored({ topic }: Message): TailraceError {
+  return new TailraceError(
+    'bad_request',
+    `a message of durability none is not stored and cannot expect anything of a key: leave out expect, or give ${JSON.stringify(topic)} another durability`,
+    { at: { field: 'expect' } },
+  );
 }
 
 function isFailure(result: Published): boolean {

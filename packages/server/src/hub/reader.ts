@@ -1,5 +1,5 @@
 import type { FilterSet } from '@tailrace/protocol';
-import type { Log, LogRecord, Position } from '../log/index.ts';
+import { type Dropped, type Log, type LogRecord, laterDropped, nothingDropped } from '../log/index.ts';
 import { type NewestList, readNewest } from './newest.ts';
 import type { Place } from './start.ts';
 import type { IndexTarget, TopicIndex } from './topic-index.ts';
@@ -7,8 +7,10 @@ import type { IndexTarget, TopicIndex } from './topic-index.ts';
 /** What one read of a Reader gave. */
 export interface Read {
   readonly records: readonly LogRecord[];
-  /** Retention had removed what lay between the cursor and here; reading went on from here. */
-  readonly gap: Position | undefined;
+  /** Something between the cursor and what follows was removed; reading went on from here. */
+  readonly gap: Place | undefined;
+  /** Deletions were removed that are known to nobody any more; reading goes on from here. */
+  readonly reset: Place | undefined;
   /** The head was reached: nothing that matches is left beyond the cursor. */
   readonly atHead: boolean;
 }
@@ -24,6 +26,7 @@ export class Reader implements IndexTarget {
   /** Nothing that matches lies between `offset` and here. */
   #scanned: number;
   #snapshot: NewestList | undefined;
+  #told: Dropped;
   readonly #log: Log;
   readonly #index: TopicIndex<IndexTarget>;
   #wake: ((scanned: number) => void) | undefined;
@@ -34,6 +37,7 @@ export class Reader implements IndexTarget {
     filters: FilterSet,
     at: Place,
     snapshot: NewestList | undefined = undefined,
+    told: Dropped = nothingDropped,
   ) {
     this.#log = log;
     this.#index = index;
@@ -42,6 +46,7 @@ export class Reader implements IndexTarget {
     this.time = at.time;
     this.#scanned = at.offset;
     this.#snapshot = snapshot;
+    this.#told = told;
   }
 
   /** The next read needs nothing but memory. */
@@ -53,25 +58,35 @@ export class Reader implements IndexTarget {
   async read(maxBytes: number, to: number = this.#log.head.offset): Promise<Read> {
     const { hot } = this.#log;
     if (this.#snapshot !== undefined) return this.#readSnapshot(this.#snapshot, maxBytes, to);
-    if (this.offset >= to) return { records: [], gap: undefined, atHead: true };
+    if (this.offset >= to) return { records: [], gap: undefined, reset: undefined, atHead: true };
     if (this.#scanned >= hot.base) {
       const records: LogRecord[] = [];
       const next = this.#scanned < to ? hot.read(this.#scanned, to, this.filters, maxBytes, records) : to;
       this.#moveTo(next, hot.timeAt(next) ?? this.time);
-      return { records, gap: undefined, atHead: next >= to };
+      return { records, gap: undefined, reset: undefined, atHead: next >= to };
     }
     const asked = this.#scanned;
     const slice = await this.#log.read(asked, to, this.filters, maxBytes);
-    const gap = slice.after > asked ? await this.#log.positionOf(slice.after) : undefined;
-    this.#moveTo(slice.next, slice.time);
-    return { records: slice.records, gap, atHead: slice.next >= to };
+    const { after, records, next, time, dropped } = slice;
+    const told = this.#told;
+    this.#told = laterDropped(told, dropped);
+    if (dropped.deletions > Math.max(asked, told.deletions)) {
+      const reset = await this.#log.positionOf(dropped.deletions);
+      this.#moveTo(reset.offset, reset.time);
+      return { records: [], gap: undefined, reset, atHead: reset.offset >= to };
+    }
+    const isDropped = dropped.records > Math.max(asked, told.records);
+    const here = isDropped ? { offset: this.offset, time: this.time } : undefined;
+    const gap = after > asked ? await this.#log.positionOf(after) : here;
+    this.#moveTo(next, time);
+    return { records, gap, reset: undefined, atHead: next >= to };
   }
 
   async #readSnapshot(list: NewestList, maxBytes: number, to: number): Promise<Read> {
     const { records, next, trimmedTo } = await readNewest(this.#log, list, this.offset, to, maxBytes);
     if (next.offset >= list.to.offset) this.#snapshot = undefined;
     this.#moveTo(next.offset, next.time);
-    return { records, gap: trimmedTo, atHead: next.offset >= to };
+    return { records, gap: trimmedTo, reset: undefined, atHead: next.offset >= to };
   }
 
   /** Resolves when a record beyond the cursor may match, or when `signal` aborts. */

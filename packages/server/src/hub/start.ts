@@ -1,5 +1,5 @@
-import { type From, parseCursor, parseFrom } from '@tailrace/protocol';
-import type { Clock, Log } from '../log/index.ts';
+import { type FilterSet, type From, parseCursor, parseFrom } from '@tailrace/protocol';
+import { type Clock, type Dropped, type Log, nothingDropped } from '../log/index.ts';
 import { NewestList } from './newest.ts';
 
 /** Where a subscription begins, and what has to be told about it (§3). */
@@ -11,8 +11,10 @@ export interface Start {
   /** Reading goes on from `to` instead. */
   readonly jump:
     | { readonly type: 'gap'; readonly to: Place }
-    | { readonly type: 'reset'; readonly to: Place; readonly reason: 'epoch' | 'ahead' }
+    | { readonly type: 'reset'; readonly to: Place; readonly reason: ResetReason }
     | undefined;
+  /** What rules dropped beyond the beginning, as far as it is told by `jump` or need not be told. */
+  readonly told: Dropped;
   /**
    * `from=last`: the records of this list first, then on from its `to`. `at` lies before the first of them, so that a
    * client that goes away in the middle resumes with all that came after the last one it got.
@@ -21,6 +23,8 @@ export interface Start {
   /** `from=now`: it may stand where its cohort stands, which is at most a moment behind the head. */
   readonly now: boolean;
 }
+
+export type ResetReason = 'epoch' | 'ahead' | 'compacted';
 
 export interface Place {
   readonly offset: number;
@@ -40,28 +44,47 @@ export function resolveStart(
   log: Log,
   clock: Clock,
   request: StartRequest,
-  newest: (count: number) => NewestList | Promise<NewestList>,
+  filters: FilterSet,
+  newest: (count: number | undefined) => NewestList | Promise<NewestList>,
 ): Start | Promise<Start> {
   const from = request.from === undefined ? undefined : parseFrom(request.from, clock.now());
-  if (request.cursor === undefined) return startFrom(log, from ?? { at: 'now' }, newest);
+  if (request.cursor === undefined) return startFrom(log, from ?? { at: 'now' }, filters, newest);
   const cursor = parseCursor(request.cursor);
   const end = cursor.log === log.id ? log.endOf(cursor.epoch) : undefined;
   const at = { offset: cursor.offset, time: timeOf(log, cursor) };
   if (end !== undefined && cursor.offset <= end) {
     // what an operator gave up as lost is told by `gap` when reading comes by; it must not be denied before (I4)
     const recovered = !log.lost.some(range => range.to > cursor.offset);
-    if (cursor.offset >= log.floor) return { at, recovered, jump: undefined, snapshot: undefined, now: false };
-    return log
-      .positionOf(log.floor)
-      .then(to => ({ at, recovered: false, jump: { type: 'gap', to }, snapshot: undefined, now: false }));
+    const dropped = log.droppedAfter(Math.max(cursor.offset, log.floor), filters);
+    if (cursor.offset >= log.floor && dropped === nothingDropped)
+      return { at, recovered, jump: undefined, told: nothingDropped, snapshot: undefined, now: false };
+    return resume(log, at, recovered, dropped);
   }
-  return resetTo(log, cursor.time, end, from).then(to => ({
+  return resetTo(log, cursor.time, end, from, filters).then(async to => ({
     at: to,
     recovered: false,
     jump: { type: 'reset', to, reason: end !== undefined && end === log.head.offset ? 'ahead' : 'epoch' },
+    told: await log.droppedAfter(to.offset, filters),
     snapshot: undefined,
     now: false,
   }));
+}
+
+/** A cursor that still means what it meant, but retention or rules may have taken away what follows it. */
+async function resume(
+  log: Log,
+  at: Place,
+  recovered: boolean,
+  maybeDropped: Dropped | Promise<Dropped>,
+): Promise<Start> {
+  const told = await maybeDropped;
+  const missing = { at, recovered: false, told, snapshot: undefined, now: false };
+  // who may have seen what was deleted since cannot know of it any more
+  if (told.deletions > at.offset)
+    return { ...missing, jump: { type: 'reset', to: await log.positionOf(told.deletions), reason: 'compacted' } };
+  if (at.offset < log.floor) return { ...missing, jump: { type: 'gap', to: await log.positionOf(log.floor) } };
+  if (told.records > at.offset) return { ...missing, jump: { type: 'gap', to: at } };
+  return { ...missing, recovered, jump: undefined };
 }
 
 /** The log's own time of a position: the token's would be given back as it came. Below the hot tail it is taken at its word. */
@@ -70,29 +93,38 @@ function timeOf(log: Log, { offset, time }: Place): number {
 }
 
 // the last good point of the cursor's epoch, else its time, else what `from` says
-async function resetTo(log: Log, time: number, end: number | undefined, from: From | undefined): Promise<Place> {
+async function resetTo(
+  log: Log,
+  time: number,
+  end: number | undefined,
+  from: From | undefined,
+  filters: FilterSet,
+): Promise<Place> {
   if (end !== undefined) return log.positionOf(Math.max(end, log.floor));
   if (time > 0) return log.positionAt(time);
-  const nothing = (count: number): NewestList => new NewestList({ count, to: log.head }, new Float64Array());
-  const start = await startFrom(log, from ?? { at: 'now' }, nothing);
+  const nothing = (count: number | undefined): NewestList =>
+    new NewestList({ count, to: log.head }, new Float64Array());
+  const start = await startFrom(log, from ?? { at: 'now' }, filters, nothing);
   return start.jump?.to ?? start.at;
 }
 
 function startFrom(
   log: Log,
   from: From,
-  newest: (count: number) => NewestList | Promise<NewestList>,
+  filters: FilterSet,
+  newest: (count: number | undefined) => NewestList | Promise<NewestList>,
 ): Start | Promise<Start> {
-  const plain = (at: Place): Start => ({ at, recovered: undefined, jump: undefined, snapshot: undefined, now: false });
   switch (from.at) {
     case 'now':
-      return { ...plain(log.head), now: true };
+      return { ...begin(log.head, undefined, nothingDropped), now: true };
     case 'earliest':
-      return fromOffset(log, 0);
+      return fromOffset(log, 0, filters);
     case 'offset':
-      return fromOffset(log, from.offset - 1);
+      return fromOffset(log, from.offset - 1, filters);
     case 'time':
-      return log.positionAt(from.time).then(at => (at.offset <= log.floor && log.floor > 0 ? trimmed(at) : plain(at)));
+      return log
+        .positionAt(from.time)
+        .then(at => (at.offset <= log.floor && log.floor > 0 ? trimmed(log, at, filters) : whole(log, at, filters)));
     case 'last':
       return startLast(log, from.count, newest);
   }
@@ -100,30 +132,33 @@ function startFrom(
 
 async function startLast(
   log: Log,
-  count: number,
-  newest: (count: number) => NewestList | Promise<NewestList>,
+  count: number | undefined,
+  newest: (count: number | undefined) => NewestList | Promise<NewestList>,
 ): Promise<Start> {
   const list = await newest(count);
   const first = list.offsets[0];
   const at = first === undefined ? list.to : await log.positionOf(first - 1);
   const snapshot = first === undefined ? undefined : list;
-  return { at, recovered: undefined, jump: undefined, snapshot, now: false };
+  return { ...begin(at, undefined, nothingDropped), snapshot };
 }
 
-async function fromOffset(log: Log, after: number): Promise<Start> {
+async function fromOffset(log: Log, after: number, filters: FilterSet): Promise<Start> {
   const wanted = Math.min(Math.max(0, after), log.head.offset);
-  if (wanted >= log.floor)
-    return { at: await log.positionOf(wanted), recovered: undefined, jump: undefined, snapshot: undefined, now: false };
-  return trimmed(await log.positionOf(log.floor));
+  if (wanted >= log.floor) return whole(log, await log.positionOf(wanted), filters);
+  return trimmed(log, await log.positionOf(log.floor), filters);
+}
+
+/** A beginning that retention has not reached; rules may have dropped what follows all the same. */
+async function whole(log: Log, at: Place, filters: FilterSet): Promise<Start> {
+  const told = await log.droppedAfter(at.offset, filters);
+  return begin(at, told.records > at.offset ? { type: 'gap', to: at } : undefined, told);
 }
 
 /** A beginning that retention has removed is told like any other gap. */
-function trimmed(to: Place): Start {
-  return {
-    at: { offset: 0, time: 0 },
-    recovered: undefined,
-    jump: { type: 'gap', to },
-    snapshot: undefined,
-    now: false,
-  };
+async function trimmed(log: Log, to: Place, filters: FilterSet): Promise<Start> {
+  return begin({ offset: 0, time: 0 }, { type: 'gap', to }, await log.droppedAfter(to.offset, filters));
+}
+
+function begin(at: Place, jump: Start['jump'], told: Dropped): Start {
+  return { at, recovered: undefined, jump, told, snapshot: undefined, now: false };
 }

@@ -1,4 +1,5 @@
 import type { FilterSet } from '@tailrace/protocol';
+import { type Dropped, nothingDropped } from '../log/index.ts';
 import type { Cohort } from './cohort.ts';
 import type { Snapshot } from './newest.ts';
 import type { Session } from './session.ts';
@@ -26,6 +27,8 @@ export class Subscription {
   owesLive = true;
   /** A read of the log below the hot tail is under way for it. */
   reading = false;
+  /** What rules dropped, as far as it was told of it. */
+  told: Dropped = nothingDropped;
   /** As long as it reads the newest of each topic, up to `to`: after `from=last`, or by the policy `last`. */
   snapshot: Snapshot | undefined = undefined;
   closed = false;

@@ -17,6 +17,7 @@ export { type MemoryLog, type MemoryLogOptions, openMemoryLog } from './memory/m
 export {
   type CommonLogOptions,
   type DedupeOptions,
+  type KeepOptions,
   logDefaults,
   type PendingOptions,
   type RetentionOptions,
@@ -26,3 +27,4 @@ export * from './random.ts';
 export * from './record.ts';
 export * from './record-batch.ts';
 export type { FilePlace, LogReport, OffsetRange } from './report.ts';
+export { type TableRule, type Tables, tablesOf } from './tables.ts';

@@ -2,6 +2,7 @@ import { type Message, TailraceError } from '@tailrace/protocol';
 import type { Clock } from './clock.ts';
 import { Dedupe } from './dedupe.ts';
 import { EndedTopics } from './ended-topics.ts';
+import type { KeyIndex } from './key-index.ts';
 import { type CommonLogOptions, logDefaults } from './options.ts';
 import { PendingAppend } from './pending-append.ts';
 import { tooOld, unseen } from './producer.ts';
@@ -17,13 +18,15 @@ export class Intake {
   /** Of the newest record, and of those that the append under way makes. */
   time: number;
   readonly #clock: Clock;
+  readonly #keys: KeyIndex;
   readonly #recordBytes: number;
 
-  constructor(options: CommonLogOptions, clock: Clock, head: number, lastTime: number) {
+  constructor(options: CommonLogOptions, clock: Clock, keys: KeyIndex, head: number, lastTime: number) {
     this.dedupe = new Dedupe(options.dedupe);
     this.ended = new EndedTopics(options.endedTopics ?? logDefaults.endedTopics);
     this.#recordBytes = Math.min(options.recordBytes ?? logDefaults.recordBytes, logDefaults.recordBytesHard);
     this.#clock = clock;
+    this.#keys = keys;
     this.nextOffset = head + 1;
     this.time = lastTime;
   }
@@ -53,6 +56,7 @@ export class Intake {
     append.until = offset;
     if (message.id !== undefined || message.producer !== undefined) this.dedupe.add(message, offset, time);
     if (message.end) this.ended.add(message.topic, offset);
+    if (message.key !== undefined) this.#keys.appended(message.topic, message.key, offset, message.data.length === 0);
     return offset;
   }
 
@@ -61,6 +65,7 @@ export class Intake {
     this.time = time;
     this.dedupe.rollback(head);
     this.ended.rollback(head);
+    this.#keys.rollback(head);
   }
 
   #refusal(message: Message, append: PendingAppend): TailraceError | undefined {
@@ -69,6 +74,14 @@ export class Intake {
       // the end itself may be on its way: the refusal is true once that is committed
       if (end > append.until) append.until = end;
       return new TailraceError('topic_ended', `topic ${JSON.stringify(message.topic)} was ended at offset ${end}`);
+    }
+    if (message.expect !== undefined) {
+      const found = this.#keys.ready(message.topic)!.newestOf(message.key!, this.#keys.floor);
+      if (found !== message.expect) {
+        // what it was judged by may be on its way too
+        if (found > append.until) append.until = found;
+        return expectFailed(message, found);
+      }
     }
     const bytes = encodedBound(message);
     if (bytes <= this.#recordBytes) return undefined;
@@ -81,7 +94,7 @@ export class Intake {
 }
 
 /** At least as many bytes as the encoded record can have (UTF-8 takes at most 3 per UTF-16 unit). Hot. */
-export function encodedBound(message: Omit<Message, 'durability'>): number {
+export function encodedBound(message: Omit<Message, 'durability' | 'expect'>): number {
   let bytes = 64 + message.topic.length * 3 + message.data.length;
   if (message.id !== undefined) bytes += 4 + message.id.length * 3;
   if (message.producer !== undefined) bytes += 12 + message.producer.length * 3;
@@ -94,6 +107,16 @@ export function encodedBound(message: Omit<Message, 'durability'>): number {
     for (const name in message.headers) bytes += 8 + (name.length + message.headers[name]!.length) * 3;
   }
   return bytes;
+}
+
+function expectFailed({ topic, key, expect }: Message, found: number): TailraceError {
+  const is = found === 0 ? 'there is none' : `it is at offset ${found}`;
+  const expected = expect === 0 ? 'no record' : `the record at offset ${expect}`;
+  return new TailraceError(
+    'expect_failed',
+    `the publish expects ${expected} as the newest of key ${JSON.stringify(key)} of topic ${JSON.stringify(topic)}; ${is}`,
+    { at: { field: 'expect' }, current: found === 0 ? null : { topic, offset: found, key: key! } },
+  );
 }
 
 function sequenceTooOld(message: Message): TailraceError {

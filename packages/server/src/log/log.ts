@@ -3,6 +3,7 @@ import type { HotTail } from './hot-tail.ts';
 import type { LogRecord, StoredDurability } from './record.ts';
 import type { RecordBatch } from './record-batch.ts';
 import type { OffsetRange } from './report.ts';
+import type { Tables } from './tables.ts';
 
 /**
  * One ordered, append-only sequence of records: the seam under everything (design §6, §8). An engine with several
@@ -14,8 +15,11 @@ import type { OffsetRange } from './report.ts';
  *   durability is met and everything before it is committed.
  * - `append` resolves after that commit; the order of calls is the order of offsets. A rejected append was not appended,
  *   unless the error is `outcome_unknown`.
+ * - A message that expects something of its key is judged by the committed records and by all appends before its own. When
+ *   the keys of its topic have to be read first, the append waits, and so do later ones to its topics; others go ahead.
  * - Every start begins a new epoch at head + 1, known durably before its first record. Epoch numbers only grow.
- * - What is no longer there is told, never skipped silently: a `Slice` that begins later than asked says where (I4).
+ * - What is no longer there is told, never skipped silently: a `Slice` that begins later than asked says where, and one
+ *   from which rules have dropped something says up to where (I4).
  * - Damaged data is never given out: whatever has to read it rejects with `log_damaged`, which names the place.
  * - After a failed write or sync the log is fenced (I9): appends fail with `log_fenced`, reads go on.
  */
@@ -32,6 +36,7 @@ export interface Log {
   /** Stretches of offsets whose loss an operator accepted: a reader from below one of them has missed it. */
   readonly lost: readonly OffsetRange[];
   readonly status: LogStatus;
+  readonly tables: Tables;
 
   /**
    * Appends in order and stops at the first message that cannot be taken. One entry per message: a result, or the error
@@ -50,6 +55,16 @@ export interface Log {
   newest(filters: FilterSet, count: number, to: number): Promise<Float64Array>;
 
   /**
+   * The records that make up what is current: of a table the newest of each key that is not deleted, and of those without
+   * a key; of any other topic the newest. As of a moment during the call, or of `to`: then what a key was is left out
+   * when it has changed since, for the change follows `to`. So may what changed while a very long call ran.
+   */
+  current(filters: FilterSet, to?: Position): Promise<Current>;
+
+  /** Offset of the newest record of a key, 0 when there is none or it deletes the key. */
+  keyAt(topic: string, key: string): Promise<number>;
+
+  /**
    * The records at `offsets`, which ascend: at most about `maxBytes` of them, at least one if any is there. Like a slice
    * they end before one that is gone, and begin behind those that are gone at the beginning.
    */
@@ -60,6 +75,9 @@ export interface Log {
 
   /** The position of `offset` itself, which need not hold a record; its time is that of the newest record at or below. */
   positionOf(offset: number): Promise<Position>;
+
+  /** What rules have dropped beyond `after` of what matches. Answers at once where nothing at all was. */
+  droppedAfter(after: number, filters: FilterSet): Dropped | Promise<Dropped>;
 
   /**
    * The last offset at which a cursor of `epoch` still means what it meant: the one before the next epoch's first, or
@@ -99,6 +117,12 @@ export interface Position {
   readonly time: number;
 }
 
+export interface Current {
+  readonly to: Position;
+  /** Ascending. */
+  readonly offsets: Float64Array;
+}
+
 export interface Appended {
   readonly offset: number;
   readonly time: number;
@@ -106,7 +130,7 @@ export interface Appended {
   readonly duplicate: boolean;
 }
 
-/** `topic_ended` or `sequence_too_old`: the message cannot be taken, whatever the disk does. */
+/** `topic_ended`, `sequence_too_old`, `expect_failed`: the message cannot be taken, whatever the disk does. */
 export interface AppendFailure {
   readonly error: Error;
 }
@@ -120,6 +144,25 @@ export interface Slice {
   readonly next: number;
   /** Time of the newest record at or below `next`, matching or not. */
   readonly time: number;
+  /**
+   * What rules have dropped of what matches, where this stretch lies: something beyond `after` when it is higher. It may
+   * reach beyond `next`. The records that are left follow all the same.
+   */
+  readonly dropped: Dropped;
+}
+
+/** Highest offsets that rules have dropped (see `keep` in DiskLogOptions): of any record, and of a deletion; 0 for none. */
+export interface Dropped {
+  readonly records: number;
+  readonly deletions: number;
+}
+
+export const nothingDropped: Dropped = Object.freeze({ records: 0, deletions: 0 });
+
+/** The higher of both. */
+export function laterDropped(one: Dropped, other: Dropped): Dropped {
+  if (other.records <= one.records && other.deletions <= one.deletions) return one;
+  return { records: Math.max(one.records, other.records), deletions: Math.max(one.deletions, other.deletions) };
 }
 
 export interface TailListener {

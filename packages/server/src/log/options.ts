@@ -1,4 +1,5 @@
 import type { LogReport } from './report.ts';
+import type { TableRule } from './tables.ts';
 
 /** How much is kept. A log without `age` and `bytes` keeps everything. */
 export interface RetentionOptions {
@@ -8,6 +9,22 @@ export interface RetentionOptions {
   readonly bytes?: number | undefined;
   /** A sweep soon after the start that would remove more than a tenth of the log by age waits this many ms. */
   readonly graceMs?: number | undefined;
+}
+
+/** What is kept of topics, beside what retention leaves. Sealed segments are rewritten without the rest, in time. */
+export interface KeepOptions {
+  /** For each topic the first rule whose filter matches decides; without one everything is kept. */
+  readonly rules: readonly {
+    readonly filter: string;
+    /** The newest so many records. */
+    readonly last?: number | undefined;
+    /** The newest record of each key, and every record without one. */
+    readonly lastPerKey?: true | undefined;
+  }[];
+  /** A deletion (key and no data) under `lastPerKey` is kept at least this many ms. */
+  readonly tombstoneAgeMs?: number | undefined;
+  /** Memory for what is known of newer records while segments are looked through, bytes. */
+  readonly tableBytes?: number | undefined;
 }
 
 /** How long a repeated publish is recognised (protocol.md §1). */
@@ -46,6 +63,10 @@ export interface CommonLogOptions {
   readonly pending?: PendingOptions | undefined;
   /** Topics whose end is remembered; the one ended longest ago is forgotten first. */
   readonly endedTopics?: number | undefined;
+  /** Which topics are tables; none when left out. */
+  readonly tableRules?: readonly TableRule[] | undefined;
+  /** Bytes of memory for the keys of topics whose keys were asked for lately. */
+  readonly keyIndexBytes?: number | undefined;
   /** What the operator should read: cut tails, full disks, what retention removed. Must not throw. */
   readonly onReport?: ((report: LogReport) => void) | undefined;
   /** Called at each commit, for metrics: ms from the first append of the batch to its commit. Must not throw. */
@@ -66,6 +87,13 @@ interface LogDefaults {
   readonly dedupe: { readonly ids: number; readonly ageMs: number; readonly limit: number; readonly producers: number };
   readonly pending: { readonly bytes: number; readonly records: number };
   readonly endedTopics: number;
+  readonly keyIndexBytes: number;
+  readonly keep: {
+    readonly tombstoneAgeMs: number;
+    readonly tableBytes: number;
+    readonly share: number;
+    readonly everyMs: number;
+  };
 }
 
 /** Every default of a log in one place. */
@@ -79,4 +107,7 @@ export const logDefaults: LogDefaults = Object.freeze({
   dedupe: Object.freeze({ ids: 100_000, ageMs: 5 * 60 * 1000, limit: 400_000, producers: 10_000 }),
   pending: Object.freeze({ bytes: 64 * MiB, records: 500_000 }),
   endedTopics: 1_000_000,
+  keyIndexBytes: 64 * MiB,
+  /** `share`: how much of a segment must go before it is rewritten. `everyMs`: how often segments are looked through. */
+  keep: Object.freeze({ tombstoneAgeMs: 24 * 60 * 60 * 1000, tableBytes: 64 * MiB, share: 0.25, everyMs: 60_000 }),
 });

@@ -28,6 +28,8 @@ export interface LogReport {
     | 'scrub'
     | 'retention'
     | 'retention_waits'
+    | 'compaction'
+    | 'compaction_failed'
     | 'dedupe_cut_short'
     | 'dedupe_checkpoint'
     | 'ended_topics_cut_short'

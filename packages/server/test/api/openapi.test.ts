@@ -38,6 +38,7 @@ it('shows every route, and no other', async () => {
       'GET /v1/sessions',
       'GET /v1/sessions/{id}',
       'GET /v1/sse',
+      'GET /v1/state',
       'GET /v1/topics',
       'GET /v1/ws',
       'POST /v1/poll',

@@ -158,7 +158,16 @@ describe('what is refused', () => {
     ['a sequence alone', 'a?sequence=1', '1', {}, 'bad_request'],
     ['an unknown durability', 'a?durability=full', '1', {}, 'bad_request'],
     ['the urgent lane', 'a?lane=urgent', '1', {}, 'unsupported'],
-    ...['to', 'at', 'ttl', 'expect'].flatMap((name): typeof cases => [
+    ['expect without a key', 'a?expect=absent', '1', {}, 'bad_request'],
+    ['expect that is no offset', 'a?key=k&expect=newest', '1', {}, 'bad_request'],
+    [
+      'expect that is no offset, in a header',
+      'a',
+      '1',
+      { 'tailrace-key': 'k', 'tailrace-expect': '-1' },
+      'bad_request',
+    ],
+    ...['to', 'at', 'ttl'].flatMap((name): typeof cases => [
       [`${name}, which is set aside`, `a?${name}=1`, '1', {}, 'unsupported'],
       [`${name}, which is set aside, in a header`, 'a', '1', { [`tailrace-${name}`]: '1' }, 'unsupported'],
     ]),

@@ -25,7 +25,7 @@ test('each problem is one line with source and path', async () => {
   const { code, stdout, stderr } = await runCli(['check', '--config', file], { cwd });
   expect(stderr.split('\n')).toEqual([
     `error: ${file}: lag.target is 1s and must be shorter than lag.limit, 200ms`,
-    `warning: ${file}: rules[0] for "a" sets nothing: give it durability or lag`,
+    `warning: ${file}: rules[0] for "a" sets nothing: give it durability, lag or keep`,
     '',
   ]);
   expect(stdout).toBe('');
@@ -43,7 +43,7 @@ test('an unknown setting is met with the names that may stand there', async () =
   const file = join(cwd, 'unknown.yaml');
   writeFileSync(file, 'rules:\n  - filter: a\n    policy: last\n');
   const { code, stderr } = await runCli(['check', '--config', file], { cwd });
-  expect(stderr).toBe(`error: ${file}: there is no setting rules[0].policy; known are filter, durability, lag\n`);
+  expect(stderr).toBe(`error: ${file}: there is no setting rules[0].policy; known are filter, durability, lag, keep\n`);
   expect(code).toBe(1);
 });
 

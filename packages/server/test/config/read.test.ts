@@ -18,6 +18,7 @@ describe('one setting', () => {
       rules: [
         { filter: 'a/#', lag: { policy: 'last', after: '2s' } },
         { filter: 'b', durability: 'none' },
+        { filter: 'c', keep: { lastPerKey: true } },
       ],
     });
     expect(config.heartbeat).toBe(10_000);
@@ -26,6 +27,7 @@ describe('one setting', () => {
     expect(config.rules).toEqual([
       { filter: 'a/#', lag: { policy: 'last', after: 2000 } },
       { filter: 'b', durability: 'none' },
+      { filter: 'c', keep: { lastPerKey: true } },
     ]);
   });
 
@@ -57,6 +59,14 @@ describe('one setting', () => {
     [{ rules: [{ filter: 'a', durability: 'x' }] }, 'rules[0].durability is "x", not one of fsync, written, none'],
     [{ rules: [{ filter: 'a', lag: { policy: 'drop' } }] }, 'rules[0].lag.policy is "drop", not one of replay, last'],
     [{ rules: [{ filter: 'a', lag: { policy: 'last', after: 'x' } }] }, 'rules[0].lag.after is "x", not a duration'],
+    [{ rules: [{ filter: 'a', keep: {} }] }, 'rules[0].keep is {}, not an object with either last or lastPerKey'],
+    [
+      { rules: [{ filter: 'a', keep: { last: 5, lastPerKey: true } }] },
+      'rules[0].keep is {"last":5,"lastPerKey":true}',
+    ],
+    [{ rules: [{ filter: 'a', keep: { last: 0 } }] }, 'rules[0].keep.last is 0, not a whole number from 1'],
+    [{ rules: [{ filter: 'a', keep: { lastPerKey: false } }] }, 'rules[0].keep.lastPerKey is false, not true'],
+    [{ tombstone: { age: '1h' } }, 'tombstone.age is "1h", not a duration from 1d'],
     [[], 'the file is [], not an object with settings'],
   ])('%j: %s', (input, message) => {
     expect(only(input)).toContain(message);
@@ -79,7 +89,10 @@ describe('unknown names', () => {
     [{ 'lag.limt': 1 }, 'there is no setting lag.limt; did you mean "lag.limit"?'],
     [{ lag: { foo: 1 } }, 'there is no setting lag.foo; known are target, limit'],
     [{ limits: { foo: 1 } }, 'there is no setting limits.foo; known are connections, header, filters'],
-    [{ rules: [{ filter: 'a', policy: 1 }] }, 'there is no setting rules[0].policy; known are filter, durability, lag'],
+    [
+      { rules: [{ filter: 'a', policy: 1 }] },
+      'there is no setting rules[0].policy; known are filter, durability, lag, keep',
+    ],
     [
       { rules: [{ filter: 'a', lag: { policy: 'last', wait: 1 } }] },
       'there is no setting rules[0].lag.wait; known are policy, after',
@@ -127,6 +140,11 @@ describe('settings that must fit together', () => {
 
   test('insecure lets it listen anywhere', () => {
     expect(readConfig({ host: '0.0.0.0', insecure: true }).problems).toEqual([]);
+  });
+
+  test('a memory log is told to keep what it cannot', () => {
+    const input = { engine: 'memory', rules: [{ filter: 'a', keep: { last: 5 } }] };
+    expect(only(input)).toContain('rules[0] for "a" has keep, which engine memory ignores');
   });
 
   test('a rule that sets nothing is a warning', () => {

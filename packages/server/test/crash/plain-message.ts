@@ -10,6 +10,7 @@ export function plainMessage(topic: string, data: string, id: string): Message {
     producer: undefined,
     sequence: undefined,
     key: undefined,
+    expect: undefined,
     headers: undefined,
     by: undefined,
     end: false,

@@ -13,6 +13,7 @@ const empty: Omit<Message, 'durability'> = {
   producer: undefined,
   sequence: undefined,
   key: undefined,
+  expect: undefined,
   headers: undefined,
   by: undefined,
   end: false,

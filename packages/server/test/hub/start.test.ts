@@ -25,7 +25,7 @@ describe('where a subscription begins', () => {
   });
 
   const start = async (request: Partial<StartRequest>): Promise<Start> =>
-    resolveStart(log, clock, { cursor: undefined, from: undefined, ...request }, count =>
+    resolveStart(log, clock, { cursor: undefined, from: undefined, ...request }, set, count =>
       new Newest(log).now(set, count),
     );
   const cursor = (offset: number, fields: Partial<{ log: string; epoch: number; time: number }> = {}): string =>
@@ -63,7 +63,7 @@ describe('where a subscription begins', () => {
       snapshot: { offsets: Float64Array.of(7, 9), to: at(10) },
     });
     const nothing = filterSet(['x']);
-    const empty = await resolveStart(log, clock, { cursor: undefined, from: 'last' }, count =>
+    const empty = await resolveStart(log, clock, { cursor: undefined, from: 'last' }, nothing, count =>
       new Newest(log).now(nothing, count),
     );
     expect(empty).toMatchObject({ at: at(10), snapshot: undefined });
@@ -71,7 +71,9 @@ describe('where a subscription begins', () => {
 
   it('a good cursor: there, recovered, whatever `from` says', async () => {
     for (const offset of [0, 1, 5, 10]) {
-      const result = resolveStart(log, clock, { cursor: cursor(offset), from: 'earliest' }, () => Promise.reject());
+      const result = resolveStart(log, clock, { cursor: cursor(offset), from: 'earliest' }, set, () =>
+        Promise.reject(),
+      );
       expect(result).not.toBeInstanceOf(Promise); // a reconnect storm must not cost a turn each
       expect(result).toMatchObject({ at: { offset }, recovered: true, jump: undefined, now: false });
     }
@@ -126,7 +128,9 @@ describe('where a subscription begins', () => {
       },
     });
     const ask = (offset: number): Promise<Start> | Start =>
-      resolveStart(later, clock, { cursor: cursor(offset, { epoch: 1 }), from: undefined }, () => Promise.reject());
+      resolveStart(later, clock, { cursor: cursor(offset, { epoch: 1 }), from: undefined }, set, () =>
+        Promise.reject(),
+      );
     expect(await ask(6)).toMatchObject({ at: { offset: 6 }, recovered: true });
     expect(await ask(7)).toMatchObject({ recovered: false, jump: { type: 'reset', reason: 'epoch', to: at(6) } });
   });

@@ -1,7 +1,7 @@
 import { filterSet, isTailraceError, type Message } from '@tailrace/protocol';
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
-import type { Log } from '../../src/log/log.ts';
+import { type Log, nothingDropped } from '../../src/log/log.ts';
 import type { CommonLogOptions } from '../../src/log/options.ts';
 import type { LogRecord } from '../../src/log/record.ts';
 import { ManualClock } from './manual-clock.ts';
@@ -37,7 +37,13 @@ export function logContract(name: string, subject: ContractSubject): void {
       expect(log.head).toEqual({ epoch: log.epochOf(1), offset: 0, time: 0 });
       expect(log.floor).toBe(0);
       expect(log.status).toMatchObject({ state: 'open', reason: undefined, pendingRecords: 0, pendingBytes: 0 });
-      expect(await log.read(0, 100, everything, 1000)).toEqual({ after: 0, records: [], next: 0, time: 0 });
+      expect(await log.read(0, 100, everything, 1000)).toEqual({
+        after: 0,
+        records: [],
+        next: 0,
+        time: 0,
+        dropped: nothingDropped,
+      });
       expect(await log.newest(everything, 1, 0)).toEqual(new Float64Array());
       expect(await log.recordsAt(Float64Array.of(1, 2), 1000)).toEqual([]);
       expect(await log.topics('', '', 10)).toEqual([]);
@@ -216,6 +222,7 @@ export function logContract(name: string, subject: ContractSubject): void {
         records: [],
         next: 40,
         time: log.head.time,
+        dropped: nothingDropped,
       });
       expect(await append(message('a'))).toEqual([41]);
       expect(await log.read(0, 41, everything, 1000)).toMatchObject({ after: 40, next: 41, records: [{ offset: 41 }] });

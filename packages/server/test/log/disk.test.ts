@@ -1,6 +1,7 @@
 import { type DiskLogOptions, openDiskLog } from '../../src/log/index.ts';
 import type { Log } from '../../src/log/log.ts';
 import { type ContractSubject, logContract } from './contract.ts';
+import { keysContract } from './keys-contract.ts';
 import { copyLeftBehind } from './left-behind.ts';
 import { temporaryDirectory } from './temporary-directory.ts';
 
@@ -21,7 +22,11 @@ function subject(more: Partial<DiskLogOptions>): ContractSubject {
   };
 }
 
-logContract('the disk log', subject({}));
+const plain = subject({});
+logContract('the disk log', plain);
+keysContract('the disk log', plain);
 
 // nothing in memory and many small segments: every read takes the way over files and indexes
-logContract('the disk log beyond its hot tail', subject({ hotBytes: 1, segmentBytes: 4096 }));
+const cold = subject({ hotBytes: 1, segmentBytes: 4096 });
+logContract('the disk log beyond its hot tail', cold);
+keysContract('the disk log beyond its hot tail', cold);

@@ -1,13 +1,17 @@
 import { describe, expect, test } from 'vitest';
 import { openMemoryLog } from '../../src/log/index.ts';
-import { logContract } from './contract.ts';
+import { type ContractSubject, logContract } from './contract.ts';
+import { keysContract } from './keys-contract.ts';
 import { ManualClock } from './manual-clock.ts';
 import { message } from './messages.ts';
 
-logContract('the memory log', {
+const memory: ContractSubject = {
   open: (clock, options = {}) => Promise.resolve(openMemoryLog({ ...options, clock })),
   openLeft: (_, clock) => Promise.resolve(openMemoryLog({ clock })),
-});
+};
+
+logContract('the memory log', memory);
+keysContract('the memory log', memory);
 
 describe('the memory log', () => {
   test('keeps no more bytes than it may, and tells by its floor', async () => {

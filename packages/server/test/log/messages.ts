@@ -13,6 +13,7 @@ export function message(topic: string, data: string | Uint8Array = '1', fields: 
     producer: undefined,
     sequence: undefined,
     key: undefined,
+    expect: undefined,
     headers: undefined,
     by: undefined,
     end: false,

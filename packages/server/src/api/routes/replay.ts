@@ -1,4 +1,3 @@
-import type { ServerResponse } from 'node:http';
 import {
   type Cursor,
   type FilterSet,
@@ -8,29 +7,20 @@ import {
   parseFrom,
   urlFrom,
 } from '@tailrace/protocol';
-import type { HeaderList } from '../../admission/index.ts';
-import { envelopeMaxBytes, type Hub, type Place, type Start, writeEnvelope } from '../../hub/index.ts';
+import type { Hub, Place, Start } from '../../hub/index.ts';
 import type { LogRecord } from '../../log/index.ts';
-import type { Answers } from '../answers.ts';
-import type { Bodies, Swept } from '../bodies.ts';
 import { filterParameter, queryFilters } from '../filters.ts';
 import { type ApiRoute, answered, type Call } from '../route.ts';
 import { envelopeSchema } from '../schemas.ts';
+import { EnvelopeLines, type EnvelopeLinesOptions } from './envelope-lines.ts';
 import { newestFirst } from './newest.ts';
 
-export interface ReplayOptions {
-  readonly hub: Hub;
+export interface ReplayOptions extends EnvelopeLinesOptions {
   readonly limits: InputLimits;
-  readonly answers: Answers;
-  readonly bodies: Bodies;
-  /** ms after which a reader that takes nothing is cut. */
-  readonly stallMax: number;
 }
 
 /** Bytes of records read and written at a time. */
 const stretchBytes = 256 * 1024;
-/** ms until a client hears something, be the first match ever so far. */
-const firstByteMs = 5000;
 
 /** `GET /v1/log` (§6): what the log holds, as NDJSON envelopes, up to the head of the moment it began. */
 export function replayRoute(options: ReplayOptions): ApiRoute {
@@ -74,7 +64,7 @@ async function replay(call: Call, options: ReplayOptions): Promise<typeof answer
     urlFrom(query.text('from')!),
     until === undefined ? undefined : urlFrom(until),
   );
-  const out = new Lines(res, cors, options);
+  const out = new EnvelopeLines(res, cors, options);
   if (req.method === 'HEAD') {
     out.head();
     res.end();
@@ -143,7 +133,7 @@ function beginning({ at, jump, snapshot }: Start): { offset: number; time: numbe
 
 /** What is not there any more is told, in the last line (I4). */
 function toldJump(hub: Hub, { jump }: Start): object {
-  if (jump === undefined || jump.to.offset === 0) return {};
+  if (jump === undefined || (jump.type === 'reset' && jump.to.offset === 0)) return {};
   if (jump.type === 'gap') return toldGap(hub, jump.to);
   return { reset: { cursor: hub.tokens.of(jump.to.offset, jump.to.time), reason: jump.reason } };
 }
@@ -158,9 +148,9 @@ async function writeOldest(
   start: Start,
   to: number,
   limit: number,
-  out: Lines,
+  out: EnvelopeLines,
 ): Promise<End> {
-  const reader = hub.reader(filters, start.jump?.to ?? start.at, start.snapshot);
+  const reader = hub.reader(filters, start.jump?.to ?? start.at, start.snapshot, start.told);
   let first: { offset: number; time: number } | undefined;
   let last = beginning(start);
   let written = 0;
@@ -177,8 +167,8 @@ async function writeOldest(
     await out.write(shown);
   };
   while (!more && reader.offset < to && !out.gone) {
-    const { records, gap } = await reader.read(stretchBytes, to);
-    if (gap !== undefined) skipped = gap;
+    const { records, gap, reset } = await reader.read(stretchBytes, to);
+    skipped = reset ?? gap ?? skipped;
     await take(records);
   }
   const reached = more
@@ -199,7 +189,7 @@ async function writeNewest(
   start: Start,
   to: number,
   limit: number,
-  out: Lines,
+  out: EnvelopeLines,
 ): Promise<End> {
   const from = beginning(start);
   const { records, more } = await newestFirst(hub.log, filters, from.offset, to, limit, () => out.gone);
@@ -223,94 +213,4 @@ async function writeNewest(
     more,
     ...(skipped === undefined ? {} : toldGap(hub, skipped)),
   };
-}
-
-/** The lines of one answer: at most one stretch of them is unfinished at a time. */
-class Lines implements Swept {
-  readonly #res: ServerResponse;
-  readonly #cors: HeaderList;
-  readonly #o: ReplayOptions;
-  readonly #began: number;
-  #writing = 0;
-
-  constructor(res: ServerResponse, cors: HeaderList, options: ReplayOptions) {
-    this.#res = res;
-    this.#cors = cors;
-    this.#o = options;
-    this.#began = options.hub.clock.monotonic();
-    options.bodies.add(this);
-  }
-
-  /** The client went away. */
-  get gone(): boolean {
-    return this.#res.destroyed;
-  }
-
-  head(): void {
-    if (this.#res.headersSent) return;
-    const headers = [
-      'Content-Type',
-      'application/x-ndjson',
-      'Cache-Control',
-      'private',
-      'Vary',
-      'Authorization, Cookie, Origin',
-      'X-Accel-Buffering',
-      'no',
-    ];
-    if (this.#o.answers.closing) headers.push('Connection', 'close');
-    this.#res.writeHead(200, [...headers, ...this.#cors]);
-  }
-
-  /** Resolves once the kernel has taken it, or the client is gone. */
-  write(records: readonly LogRecord[]): Promise<void> {
-    let size = 0;
-    for (const record of records) size += envelopeMaxBytes(record) + 1;
-    const bytes = Buffer.allocUnsafe(size);
-    let at = 0;
-    for (const record of records) {
-      at = writeEnvelope(bytes, at, record, true);
-      bytes[at++] = 0x0a;
-    }
-    this.head();
-    this.#writing = this.#o.hub.clock.monotonic();
-    return new Promise(resolve => {
-      const done = (): void => {
-        this.#writing = 0;
-        this.#res.off('close', done);
-        resolve();
-      };
-      this.#res.on('close', done);
-      this.#res.write(bytes.subarray(0, at), done);
-    });
-  }
-
-  done(last: object): void {
-    this.head();
-    this.#res.end(`${JSON.stringify(last)}\n`);
-  }
-
-  /** Before the head it is a problem like any other, after it the last line. */
-  fail(cause: unknown): void {
-    if (!this.#res.headersSent) {
-      this.#o.answers.problem(this.#res, cause, this.#cors);
-      return;
-    }
-    this.#res.end(`${JSON.stringify({ error: this.#o.answers.asError(cause, this.#res.req).toProblem() })}\n`);
-  }
-
-  forget(): void {
-    this.#o.bodies.delete(this);
-  }
-
-  sweep(): boolean {
-    if (this.gone) return false;
-    const now = this.#o.hub.clock.monotonic();
-    if (!this.#res.headersSent && now - this.#began > firstByteMs) {
-      this.head();
-      this.#res.flushHeaders();
-    }
-    if (this.#writing !== 0 && now - this.#writing > this.#o.stallMax) this.#res.destroy();
-    return true;
-  }
 }

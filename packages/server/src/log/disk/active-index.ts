@@ -13,6 +13,10 @@ export class ActiveTopic {
     this.topic = topic;
     this.number = number;
   }
+
+  get count(): number {
+    return this.positions?.length ?? 0;
+  }
 }
 
 /** Filters whose bitset is kept, for readers that come again. */

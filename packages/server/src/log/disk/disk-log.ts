@@ -1,11 +1,16 @@
 import { type FilterSet, type Message, TailraceError } from '@tailrace/protocol';
 import type { Clock } from '../clock.ts';
+import { currentOf } from '../current.ts';
 import type { EpochList } from '../epoch-list.ts';
+import { HeldAppends } from '../held-appends.ts';
 import { HotTail } from '../hot-tail.ts';
 import { encodedBound, Intake } from '../intake.ts';
+import { KeyIndex } from '../key-index.ts';
 import type {
   Appended,
   AppendFailure,
+  Current,
+  Dropped,
   Log,
   LogCapabilities,
   LogStatus,
@@ -14,14 +19,16 @@ import type {
   TailListener,
   TopicInfo,
 } from '../log.ts';
-import { type CommonLogOptions, logDefaults, type ScrubOptions } from '../options.ts';
+import { type CommonLogOptions, type KeepOptions, logDefaults, type ScrubOptions } from '../options.ts';
 import type { Random } from '../random.ts';
 import type { LogRecord, StoredDurability } from '../record.ts';
 import type { LogReport, OffsetRange } from '../report.ts';
+import { type Tables, tablesOf } from '../tables.ts';
 import { ActiveIndex } from './active-index.ts';
 import type { Batch } from './batch.ts';
 import { CommitQueue } from './commit-queue.ts';
 import { Committer } from './committer.ts';
+import { type Compacted, Compactor } from './compaction/compactor.ts';
 import { DamagedReads } from './damaged-reads.ts';
 import { DedupeCheckpoints } from './dedupe-checkpoints.ts';
 import type { Disk, Ownership } from './disk.ts';
@@ -31,8 +38,9 @@ import { LogWriter } from './log-writer.ts';
 import type { OpenFiles } from './open-files.ts';
 import { Preparer } from './preparer.ts';
 import type { Reader } from './reader.ts';
+import { ReadsInFlight } from './reads-in-flight.ts';
 import type { Recovered } from './recovery.ts';
-import { remember } from './remember.ts';
+import { remember, rememberedFrom } from './remember.ts';
 import { Retention } from './retention.ts';
 import { Scrub } from './scrub.ts';
 import type { IndexReading } from './sealed-index.ts';
@@ -41,6 +49,7 @@ import { Segment } from './segment.ts';
 import { type SegmentHeader, segmentHeaderBytes } from './segment-header.ts';
 import type { SegmentList } from './segment-list.ts';
 import type { StartRecord } from './start-record.ts';
+import { Turns } from './turns.ts';
 
 export interface DiskLogOptions extends CommonLogOptions {
   /** Created when missing; owned by one process at a time. */
@@ -53,10 +62,25 @@ export interface DiskLogOptions extends CommonLogOptions {
   /** Goes on after corruption, without what is lost; the lost offsets are reported. */
   readonly acceptLoss?: boolean | undefined;
   readonly scrub?: ScrubOptions | undefined;
+  /** Rules that keep less of some topics than retention leaves. */
+  readonly keep?: KeepOptions | undefined;
 }
 
 /** How often what was only `written` is synced and an idle log marks what is durable, in ms. */
 const beatMs = 500;
+
+/** What a log remembers beside its records, and what it had no room for. */
+export interface LogMemory {
+  readonly ids: number;
+  readonly producers: number;
+  readonly dedupeCutShort: number;
+  readonly endedTopics: number;
+  readonly endedCutShort: number;
+  /** Topics whose keys are in memory; times that keys were read from the log. */
+  readonly tables: number;
+  readonly tableBytes: number;
+  readonly tableLoads: number;
+}
 
 /** What opening a log leads to: recovered files, and what they are read through. */
 export interface OpenedLog {
@@ -80,12 +104,15 @@ export class DiskLog implements Log {
   readonly capabilities: LogCapabilities = { durabilities: ['fsync', 'written'] };
   readonly hot: HotTail;
   readonly lost: readonly OffsetRange[];
+  readonly tables: Tables;
   head: Position;
   readonly #options: DiskLogOptions & { readonly disk: Disk; readonly clock: Clock };
   readonly #ownership: Ownership;
   readonly #epochs: EpochList;
   readonly #start: StartRecord;
   readonly #intake: Intake;
+  readonly #keys: KeyIndex;
+  readonly #held: HeldAppends;
   readonly #segments: SegmentList;
   readonly #files: OpenFiles;
   readonly #reading: IndexReading;
@@ -99,6 +126,7 @@ export class DiskLog implements Log {
   readonly #checkpoints: DedupeCheckpoints;
   readonly #retention: Retention;
   readonly #scrub: Scrub;
+  readonly #compactor: Compactor;
   readonly #listeners = new Set<TailListener>();
   readonly #pendingBytesMax: number;
   readonly #pendingRecordsMax: number;
@@ -122,7 +150,15 @@ export class DiskLog implements Log {
     const time = recovered.segments[recovered.segments.length - 1]?.lastTime ?? 0;
     this.head = { epoch: epochs.epochOf(recovered.head), offset: recovered.head, time };
     this.hot = new HotTail(options.hotBytes ?? logDefaults.hotBytes, recovered.head);
-    this.#intake = new Intake(options, clock, recovered.head, time);
+    this.tables = tablesOf(options.tableRules ?? []);
+    this.#keys = new KeyIndex(this, options.keyIndexBytes ?? logDefaults.keyIndexBytes);
+    this.#intake = new Intake(options, clock, this.#keys, recovered.head, time);
+    this.#held = new HeldAppends({
+      index: this.#keys,
+      head: () => this.head.offset,
+      appended: () => this.#intake.nextOffset - 1,
+      append: (messages, durability) => this.#append(messages, durability),
+    });
     this.#reading = reading;
     this.#pendingBytesMax = options.pending?.bytes ?? logDefaults.pending.bytes;
     this.#pendingRecordsMax = options.pending?.records ?? logDefaults.pending.records;
@@ -142,7 +178,7 @@ export class DiskLog implements Log {
       epoch: epochs.current!.epoch,
       firstOffset: recovered.head + 1,
       created: clock.now(),
-      previousCrc: recovered.segments[recovered.segments.length - 1]?.lastCrc ?? 0,
+      previousCrc: recovered.segments[recovered.segments.length - 1]?.chainCrc ?? 0,
       logId: identity.id,
       secret: identity.secret,
       framesAt: segmentHeaderBytes,
@@ -193,8 +229,10 @@ export class DiskLog implements Log {
       lossAccepted: recovered.lost.length > 0,
       report: report => this.#report(report),
     });
-    this.#reads = new LogReads(this, { segments, reader, sealer: this.#sealer });
+    const inFlight = new ReadsInFlight();
+    this.#reads = new LogReads(this, { segments, reader, reading, sealer: this.#sealer, inFlight });
     this.#damaged = new DamagedReads({ segments, gate: reader.gate, report: report => this.#report(report) });
+    const turns = new Turns();
     this.#retention = new Retention({
       disk,
       clock,
@@ -202,6 +240,7 @@ export class DiskLog implements Log {
       options: options.retention ?? {},
       segments: this.#segments,
       sealer: this.#sealer,
+      turns,
       roll: () => this.#committer.roll(),
       report: report => this.#report(report),
       floor: (recovered.segments[0]?.firstOffset ?? recovered.head + 1) - 1,
@@ -213,6 +252,23 @@ export class DiskLog implements Log {
       segments,
       options: options.scrub ?? { intervalMs: 0, bytesPerSecond: 0 },
       busy: () => this.#queue.pendingRecords > 0,
+      report: report => this.#report(report),
+    });
+    this.#compactor = new Compactor({
+      disk,
+      clock,
+      directory,
+      reading,
+      secret: identity.secret,
+      options: options.keep,
+      segments,
+      sealer: this.#sealer,
+      ownership,
+      turns,
+      inFlight,
+      hotBase: () => this.hot.base,
+      makeDurable: () => this.#makeDurable(),
+      rememberedFrom: () => rememberedFrom(segments.all, options.dedupe),
       report: report => this.#report(report),
     });
   }
@@ -231,6 +287,7 @@ export class DiskLog implements Log {
     this.#preparer.start();
     this.#retention.start();
     this.#scrub.start();
+    this.#compactor.start();
     this.#stopBeat = this.#options.clock.every(beatMs, () => this.#beat());
   }
 
@@ -263,7 +320,7 @@ export class DiskLog implements Log {
   }
 
   /** What is remembered of earlier publishes, for metrics. */
-  get memory(): { ids: number; producers: number; dedupeCutShort: number; endedTopics: number; endedCutShort: number } {
+  get memory(): LogMemory {
     const { dedupe, ended } = this.#intake;
     return {
       ids: dedupe.idCount,
@@ -271,16 +328,24 @@ export class DiskLog implements Log {
       dedupeCutShort: dedupe.cutShort,
       endedTopics: ended.size,
       endedCutShort: ended.dropped,
+      tables: this.#keys.tables,
+      tableBytes: this.#keys.bytes,
+      tableLoads: this.#keys.loads,
     };
   }
 
   /** Hot: one Promise a call, no closure and no Promise a record. */
   append(messages: readonly Message[], durability: StoredDurability): Promise<readonly (Appended | AppendFailure)[]> {
-    const committer = this.#committer;
-    if (this.#closing !== undefined || committer.fenced !== undefined) return this.#refuse();
-    const { pendingBytes, pendingRecords } = this.#queue;
+    if (this.#closing !== undefined) return this.#refuse();
+    const held = this.#held;
+    const pendingBytes = this.#queue.pendingBytes + held.bytes;
+    const pendingRecords = this.#queue.pendingRecords + held.records;
     let incoming = 0;
-    for (let i = 0; i < messages.length; i++) incoming += encodedBound(messages[i]!);
+    let expects = false;
+    for (let i = 0; i < messages.length; i++) {
+      incoming += encodedBound(messages[i]!);
+      expects ||= messages[i]!.expect !== undefined;
+    }
     if (
       pendingRecords > 0 &&
       (pendingBytes + incoming > this.#pendingBytesMax || pendingRecords + messages.length > this.#pendingRecordsMax)
@@ -291,6 +356,14 @@ export class DiskLog implements Log {
         }),
       );
     }
+    if ((expects || held.records > 0) && held.mustHold(messages)) return held.hold(messages, durability, incoming);
+    return this.#append(messages, durability);
+  }
+
+  /** Hot. */
+  #append(messages: readonly Message[], durability: StoredDurability): Promise<readonly (Appended | AppendFailure)[]> {
+    const committer = this.#committer;
+    if (committer.fenced !== undefined) return this.#refuse();
     const sync = durability === 'fsync';
     const append = this.#intake.begin();
     for (let i = 0; i < messages.length; i++) {
@@ -318,6 +391,19 @@ export class DiskLog implements Log {
     return this.#reads.newest(filters, count, to).catch(this.#damaged.refuse);
   }
 
+  current(filters: FilterSet, to?: Position): Promise<Current> {
+    const appended = (): number => this.#intake.nextOffset - 1;
+    const newest = (asked: FilterSet, upTo: number): Promise<ReadonlyMap<string, readonly number[]>> =>
+      this.#reads.newestByTopic(asked, 1, upTo);
+    return currentOf({ log: this, tables: this.tables, index: this.#keys, appended, newest }, filters, to).catch(
+      this.#damaged.refuse,
+    );
+  }
+
+  keyAt(topic: string, key: string): Promise<number> {
+    return this.#keys.committedOf(topic, key, this.#intake.nextOffset - 1);
+  }
+
   recordsAt(offsets: Float64Array, maxBytes: number): Promise<readonly LogRecord[]> {
     return this.#reads.recordsAt(offsets, maxBytes).catch(this.#damaged.refuse);
   }
@@ -328,6 +414,11 @@ export class DiskLog implements Log {
 
   positionOf(offset: number): Promise<Position> {
     return this.#reads.positionOf(offset).catch(this.#damaged.refuse);
+  }
+
+  droppedAfter(after: number, filters: FilterSet): Dropped | Promise<Dropped> {
+    const dropped = this.#reads.droppedAfter(after, filters);
+    return dropped instanceof Promise ? dropped.catch(this.#damaged.refuse) : dropped;
   }
 
   endOf(epoch: number): number | undefined {
@@ -350,6 +441,11 @@ export class DiskLog implements Log {
     return this.#retention.trim(Math.min(offset, this.head.offset));
   }
 
+  /** Rewrites every sealed segment of whose bytes at least `share` may go by the rules of topics. */
+  compact(share = 0): Promise<Compacted> {
+    return this.#compactor.compact(share);
+  }
+
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -361,7 +457,9 @@ export class DiskLog implements Log {
 
   async #close(): Promise<void> {
     this.#stopBeat();
+    await this.#held.settled();
     await this.#start.settled();
+    await this.#compactor.stop();
     await this.#retention.stop();
     await this.#scrub.stop();
     const active = await this.#committer.close();
@@ -391,6 +489,14 @@ export class DiskLog implements Log {
     );
   }
 
+  /** As a repeated publish waits for the first: for the sync of all there is. */
+  async #makeDurable(): Promise<void> {
+    const append = this.#intake.begin();
+    append.until = this.head.offset;
+    this.#committer.wait(append, true);
+    await append.promise;
+  }
+
   #onSegment(segment: Segment): void {
     segment.lastTime = this.head.time;
     this.#segments.push(segment);
@@ -404,14 +510,17 @@ export class DiskLog implements Log {
     this.#intake.dedupe.commit(batch.lastOffset);
     this.head = { epoch: this.#epochs.current!.epoch, offset: batch.lastOffset, time: batch.lastTime };
     this.#refusedFull = false;
+    this.#keys.committed(records);
     const { onCommitStats, clock } = this.#options;
     if (onCommitStats !== undefined) onCommitStats(clock.monotonic() - batch.since, batch.count, batch.length);
     for (const listener of this.#listeners) listener.onCommit(records);
+    this.#held.goOn();
   }
 
   #onRefused(): void {
     this.#intake.rollback(this.head.offset, this.head.time);
     this.#refusedFull = true;
+    this.#held.goOn();
   }
 
   #beat(): void {
@@ -448,6 +557,7 @@ export class DiskLog implements Log {
   }
 
   #onFenced(reason: string, cause: unknown): void {
+    this.#held.letAllGo();
     const detail = cause instanceof Error && cause.cause !== undefined ? ` (${String(cause.cause)})` : '';
     this.#report({ level: 'error', kind: 'fenced', message: `the log takes nothing more: ${reason}${detail}` });
   }

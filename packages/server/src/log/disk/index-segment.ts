@@ -29,8 +29,8 @@ export function indexSegment(segment: Segment, buffer: Buffer, frames: readonly 
       if (recordEndsTopic(buffer, at)) index.ended.push([topic.topic, topic.lastOffset]);
       at += recordLength(buffer, at);
     }
-    if (frame.count > 0) {
-      index.sparse.add(frame.first, frame.position, frame.time);
+    if (frame.count > 0) index.sparse.add(frame.first, frame.position, frame.time);
+    if (frame.count > 0 || segment.header.rewritten !== undefined) {
       segment.lastOffset = frame.last;
       segment.lastTime = frame.time;
     }

@@ -224,8 +224,12 @@ export function pauses(clock: Clock): Pause {
   };
 }
 
+interface Named {
+  readonly topic: string;
+}
+
 /** Merge sort by name that gives way between runs: sorting 350,000 names at once would block for a third of a second. */
-async function sortInSlices(topics: ActiveTopic[], pause: Pause): Promise<ActiveTopic[]> {
+export async function sortInSlices<T extends Named>(topics: T[], pause: Pause): Promise<T[]> {
   const run = 512;
   let from = topics;
   for (let i = 0; i < from.length; i += run) {
@@ -233,7 +237,7 @@ async function sortInSlices(topics: ActiveTopic[], pause: Pause): Promise<Active
     for (let k = 0; k < sorted.length; k++) from[i + k] = sorted[k]!;
     await pause(run);
   }
-  let to = new Array<ActiveTopic>(from.length);
+  let to = new Array<T>(from.length);
   for (let width = run; width < from.length; width *= 2) {
     for (let low = 0; low < from.length; low += width * 2) {
       const mid = Math.min(low + width, from.length);
@@ -252,6 +256,6 @@ async function sortInSlices(topics: ActiveTopic[], pause: Pause): Promise<Active
   return from;
 }
 
-function byTopic(a: ActiveTopic, b: ActiveTopic): number {
+function byTopic(a: Named, b: Named): number {
   return a.topic < b.topic ? -1 : a.topic > b.topic ? 1 : 0;
 }

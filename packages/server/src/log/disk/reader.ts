@@ -32,6 +32,9 @@ const positionsAtOnce = 64;
 /** Ends of slices whose position is remembered: who reads on begins exactly there. */
 const keptBookmarks = 1024;
 
+/** A slice as the files have it: what has been dropped from it is known to their marks. */
+export type Stretch = Omit<Slice, 'dropped'>;
+
 /** Reads what the hot tail no longer holds. */
 export class Reader {
   readonly gate: Gate = new Gate(readsInFlight);
@@ -47,7 +50,7 @@ export class Reader {
    * matches, or when what comes next begins later: then `after` says where. It ends before damage; one that would begin
    * there rejects.
    */
-  async read(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice> {
+  async read(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Stretch> {
     let cursor = after;
     // a stretch without a match must not look like one that used its budget up
     let budget = Math.max(1, maxBytes);
@@ -149,13 +152,23 @@ export class Reader {
       if (!(error instanceof LogDamaged)) throw error;
       time = Math.max(time, segment.firstTime);
     }
-    return time;
+    // rules may have dropped all that the segment had up to there
+    return time === 0 && segment.firstOffset > 1 ? this.timeOf(segment.firstOffset - 1) : time;
   }
 
   /** Offset of the first record with time ≥ `time`; undefined when none on disk is. */
   async firstSince(time: number): Promise<number | undefined> {
-    const segment = this.#segments.since(time);
-    if (segment === undefined) return undefined;
+    for (const segment of this.#segments.since(time)) {
+      const found = await this.#firstSinceIn(segment, time);
+      if (found !== undefined) return found;
+      // rules may have dropped what was new enough in it
+      if (segment.header.rewritten === undefined) return undefined;
+    }
+    return undefined;
+  }
+
+  async #firstSinceIn(segment: Segment, time: number): Promise<number | undefined> {
+    if (segment.records === 0) return undefined;
     const frames = new FrameReader(segment, this.gate, await segment.index.frameSince(time));
     while (await frames.next()) {
       if (frames.header.count === 0 || frames.header.time < time) continue;
@@ -304,7 +317,7 @@ function whatWasDamaged(error: unknown): LogDamaged {
 
 function bookmark(segment: Segment, offset: number): string {
   // two segments meet at one offset, at different positions
-  return `${segment.header.number}.${offset}`;
+  return `${segment.name} ${offset}`;
 }
 
 /**

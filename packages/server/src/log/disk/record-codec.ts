@@ -143,6 +143,30 @@ export function recordEndsTopic(buffer: Buffer, at: number): boolean {
   return (buffer.readUInt16LE(at + 22) & recordFlags.end) !== 0;
 }
 
+/** Whether the record deletes its key, and nothing else: the end of a topic is more than that. */
+export function recordIsDeletion(buffer: Buffer, at: number): boolean {
+  return (buffer.readUInt16LE(at + 22) & (recordFlags.tombstone | recordFlags.end)) === recordFlags.tombstone;
+}
+
+/** Where the key of the record begins, behind its length; 0 when it has none. */
+export function recordKeyAt(buffer: Buffer, at: number): number {
+  const flags = buffer.readUInt16LE(at + 22);
+  if ((flags & recordFlags.key) === 0) return 0;
+  let field = at + recordHeaderBytes + buffer.readUInt16LE(at + 24);
+  if (flags & recordFlags.event) field += 4 + buffer.readUInt32LE(field);
+  if (flags & recordFlags.id) field += 4 + buffer.readUInt32LE(field);
+  return field + 4;
+}
+
+/** Bytes of the key that begins at `keyAt`. */
+export function keyLength(buffer: Buffer, keyAt: number): number {
+  return buffer.readUInt32LE(keyAt - 4);
+}
+
+export function recordTopicBytes(buffer: Buffer, at: number): number {
+  return buffer.readUInt16LE(at + 24);
+}
+
 /**
  * Reads the record at `at`, whose frame or crc has been checked. Its data is a view into `buffer`. Who knows the topic
  * saves its decoding.

@@ -13,7 +13,7 @@ import { runsBehind } from './runs.ts';
 import { endOfScan, type ScannedFrame, type SegmentScan, scanSegment } from './scan.ts';
 import { type IndexReading, openSealed } from './sealed-index.ts';
 import { Segment } from './segment.ts';
-import type { SegmentHeader } from './segment-header.ts';
+import { type SegmentHeader, segmentHeaderBytes } from './segment-header.ts';
 import { indexName, newestSegments, parseSegmentName, type SegmentName, segmentName } from './segment-name.ts';
 import { type WrittenSegment, writeSegment } from './segment-writer.ts';
 
@@ -141,7 +141,7 @@ class Recovery {
   #checkOrder(header: SegmentHeader, name: string): void {
     const before = this.#before;
     const first = header.firstOffset;
-    if (before === undefined || header.previousCrc === before.lastCrc) return;
+    if (before === undefined || header.previousCrc === before.chainCrc) return;
     if (breakWasAccepted(this.#parts.epochs, first)) return;
     this.#lost.push({ from: first, to: first - 1 });
     this.#damages.push({ segment: name, offset: first, what: notFollowing(before.name) });
@@ -185,7 +185,7 @@ class Recovery {
   async #keep(segment: Segment, buffer: Buffer, frames: readonly ScannedFrame[]): Promise<void> {
     const last = frames[frames.length - 1];
     const end = last === undefined ? segment.header.framesAt : last.position + last.length;
-    if (!frames.some(frame => frame.count > 0)) {
+    if (segment.header.rewritten === undefined && !frames.some(frame => frame.count > 0)) {
       // without records it is not needed: the next segment, or the start that follows, carries its first offset on
       await this.#mending.removeEmpty(segment);
       return;
@@ -255,6 +255,8 @@ class Recovery {
     const place = endOfScan(scan);
     let before = scan.last;
     const lost: OffsetRange[] = [];
+    // with the file go its marks: who comes from below it cannot be told any more what rules had dropped from it
+    if (segment.header.rewritten !== undefined) this.#lost.push({ from: segment.firstOffset, to: needed });
     for (const run of runs) {
       if (run[0]!.first > before + 1) lost.push({ from: before + 1, to: run[0]!.first - 1 });
       before = run[run.length - 1]!.last;
@@ -296,6 +298,8 @@ class Recovery {
         generation: segment.header.generation + 1,
         number: this.#nextSegment++,
         created: clock.now(),
+        framesAt: segmentHeaderBytes,
+        rewritten: undefined,
       };
       await disk.unlink(path.join(directory, segmentName(first, header.generation))).catch(() => undefined);
       const copy = await writeSegment(disk, directory, header, segment, buffer, records);

@@ -1,5 +1,5 @@
 import type { Intake } from '../intake.ts';
-import { logDefaults } from '../options.ts';
+import { type DedupeOptions, logDefaults } from '../options.ts';
 import type { LogReport } from '../report.ts';
 import type { DedupeCheckpoints } from './dedupe-checkpoints.ts';
 import type { DiskLogOptions } from './disk-log.ts';
@@ -31,17 +31,13 @@ export async function remember(
       kind: 'ended_topics_cut_short',
       message: `${intake.ended.dropped} ended topics can be published to again: more than ${intake.ended.limit} have ended`,
     });
-  const wantedIds = options.dedupe?.ids ?? logDefaults.dedupe.ids;
-  const ageMs = options.dedupe?.ageMs ?? logDefaults.dedupe.ageMs;
-  const newest = segments[segments.length - 1]?.lastTime ?? 0;
   const known = await checkpoints.restore(segments);
-  let found = 0;
+  const window = known === 0 ? rememberedFrom(segments, options.dedupe) : 0;
   let bytes = 0;
   let first = segments.length;
-  while (first > 0) {
+  while (first > window) {
     const segment = segments[first - 1]!;
     if (segment.lastOffset <= known) break;
-    if (known === 0 && found >= wantedIds && newest - segment.lastTime >= ageMs) break;
     if (segment.remembered > 0) {
       if (bytes > 0 && bytes + segment.end > scanBytes) {
         report({
@@ -52,7 +48,6 @@ export async function remember(
         break;
       }
       bytes += segment.end;
-      found += segment.remembered;
     }
     first--;
   }
@@ -79,4 +74,19 @@ export async function remember(
       intake.dedupe.commit(frames.header.last);
     }
   }
+}
+
+/** Index of the first segment whose ids and producers are in the windows of de-duplication. */
+export function rememberedFrom(segments: readonly Segment[], dedupe: DedupeOptions = {}): number {
+  const wantedIds = dedupe.ids ?? logDefaults.dedupe.ids;
+  const ageMs = dedupe.ageMs ?? logDefaults.dedupe.ageMs;
+  const newest = segments[segments.length - 1]?.lastTime ?? 0;
+  let found = 0;
+  let first = segments.length;
+  for (; first > 0; first--) {
+    const segment = segments[first - 1]!;
+    if (found >= wantedIds && newest - segment.lastTime >= ageMs) break;
+    found += segment.remembered;
+  }
+  return first;
 }

@@ -6,6 +6,7 @@ import type { IndexCache } from './index-cache.ts';
 import type { Sealer } from './sealer.ts';
 import type { Segment } from './segment.ts';
 import type { SegmentList } from './segment-list.ts';
+import type { Turns } from './turns.ts';
 
 export interface RetentionParts {
   readonly disk: Disk;
@@ -14,6 +15,8 @@ export interface RetentionParts {
   readonly options: RetentionOptions;
   readonly segments: SegmentList;
   readonly sealer: Sealer;
+  /** In which segments come and go. */
+  readonly turns: Turns;
   /** Begins a new segment, so that the active one can go. */
   readonly roll: () => Promise<void>;
   readonly report: (report: LogReport) => void;
@@ -113,7 +116,8 @@ export class Retention {
     for (let oldest = segments.all[0]; oldest?.sealed && holds(oldest); oldest = segments.all[0]) {
       // the newest segment stays although it is sealed: it carries the offsets on
       if (segments.all.length === 1 || this.#stopped) return;
-      await this.#remove(oldest);
+      const segment = oldest;
+      await this.#parts.turns.take(() => this.#remove(segment));
     }
   }
 

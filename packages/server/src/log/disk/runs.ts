@@ -12,7 +12,7 @@ export interface FrameRun {
 /** The stretches of whole frames behind the first bad place of a segment. Frames that repeat offsets are left out. */
 export function runsBehind(buffer: Buffer, header: SegmentHeader, scan: SegmentScan): FrameRun[] {
   if (scan.bad === undefined) return [];
-  const seed = segmentSeed(header.secret, header.number);
+  const seed = segmentSeed(header);
   const found = new FrameHeader();
   const runs: FrameRun[] = [];
   let last = scan.last;

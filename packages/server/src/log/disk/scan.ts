@@ -53,7 +53,7 @@ export function scanSegment(
     frame: 0,
   },
 ): SegmentScan {
-  const seed = segmentSeed(header.secret, header.number);
+  const seed = segmentSeed(header);
   const dataEnd = endOfData(buffer, from);
   const frames: ScannedFrame[] = [];
   const found = new FrameHeader();
@@ -66,7 +66,8 @@ export function scanSegment(
     if (what !== undefined) break;
     const { length, count, first, durable: newest, time: newestTime, crc: own } = found;
     frames.push({ position: at, length, count, first, last: found.last, durable: newest, time: newestTime, crc: own });
-    if (count > 0) last = found.last;
+    // the frame that closes a rewritten segment carries on to where its records ended
+    if (count > 0 || header.rewritten !== undefined) last = found.last;
     crc = found.crc;
     time = found.time;
     durable = Math.max(durable, found.durable);
@@ -97,12 +98,19 @@ function checkFrame(
   if (at + frameHeaderBytes > buffer.length || !found.read(buffer, at, seed)) return 'no valid frame header';
   if (!found.bodyIsWhole(buffer, at, seed)) return 'the frame fails its checksum';
   if (found.previousCrc !== crc) return 'the frame does not follow the one before it';
-  if (found.count === 0) return found.bodyBytes === 0 ? undefined : 'an empty frame has a body';
+  if (found.count === 0) return found.bodyBytes === 0 ? misplacedEnd(segment, found) : 'an empty frame has a body';
   const dense = segment.generation === 0;
   if (dense ? found.first !== last + 1 : found.first <= last)
     return `the frame begins at offset ${found.first}, the one before it ends at ${last}`;
   if (found.time < time) return 'time runs backwards';
   return checkRecords(buffer, at, seed, segment, found, last);
+}
+
+/** Only one empty frame is in a rewritten segment, at its end. */
+function misplacedEnd({ rewritten }: SegmentHeader, { last }: FrameHeader): string | undefined {
+  return rewritten === undefined || last === rewritten.lastOffset
+    ? undefined
+    : `the frame ends the segment at offset ${last} instead of ${rewritten.lastOffset}`;
 }
 
 function checkRecords(

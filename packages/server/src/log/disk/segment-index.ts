@@ -22,6 +22,10 @@ export type PostingList = readonly number[] | Uint32Array;
 
 export interface IndexedTopic {
   readonly topic: string;
+  /** Its number in the segment. */
+  readonly number: number;
+  /** Its records in the segment. */
+  readonly count: number;
   readonly lastOffset: number;
   readonly lastTime: number;
 }

@@ -2,6 +2,10 @@ import type { Segment } from './segment.ts';
 
 /** The segments of a log in order of offset. Between two of them offsets may be missing, after accepted loss. */
 export class SegmentList {
+  /** Counts removals and replacements: a read during which it changed may have met files that are gone. */
+  version = 0;
+  /** Highest offset of a record that rules have dropped. */
+  newestDropped = 0;
   #segments: Segment[] = [];
 
   get all(): readonly Segment[] {
@@ -16,9 +20,18 @@ export class SegmentList {
 
   push(segment: Segment): void {
     this.#segments.push(segment);
+    this.#noteDropped(segment);
+  }
+
+  /** Puts a new generation in the place of a segment. */
+  replace(segment: Segment, rewritten: Segment): void {
+    this.version++;
+    this.#segments = this.#segments.map(other => (other === segment ? rewritten : other));
+    this.#noteDropped(rewritten);
   }
 
   remove(segment: Segment): void {
+    this.version++;
     this.#segments = this.#segments.filter(other => other !== segment);
   }
 
@@ -34,11 +47,24 @@ export class SegmentList {
     return undefined;
   }
 
-  /** The first segment with a record whose time is ≥ `time`. */
-  since(time: number): Segment | undefined {
-    const at = this.#firstWhere(segment => segment.lastTime >= time);
-    // an empty active segment has no time yet
-    return this.#segments[at]?.records === 0 ? undefined : this.#segments[at];
+  /** The segments from the first on in which a record with time ≥ `time` can be. */
+  since(time: number): readonly Segment[] {
+    return this.#segments.slice(this.#firstWhere(segment => segment.lastTime >= time));
+  }
+
+  /** Those between two offsets, the first exclusive, from which rules have dropped something beyond `after`. */
+  rewritten(after: number, to: number): readonly Segment[] {
+    const found: Segment[] = [];
+    for (let i = this.#firstWhere(segment => segment.lastOffset > after); i < this.#segments.length; i++) {
+      const segment = this.#segments[i]!;
+      if (segment.firstOffset > to) break;
+      if ((segment.header.rewritten?.newestDropped ?? 0) > after) found.push(segment);
+    }
+    return found;
+  }
+
+  #noteDropped({ header }: Segment): void {
+    this.newestDropped = Math.max(this.newestDropped, header.rewritten?.newestDropped ?? 0);
   }
 
   /** Index of the first segment for which `holds`; all after it must hold too. */

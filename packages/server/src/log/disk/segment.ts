@@ -37,7 +37,7 @@ export class Segment {
     this.header = header;
     this.name = segmentName(header.firstOffset, header.generation);
     this.path = path.join(directory, this.name);
-    this.seed = segmentSeed(header.secret, header.number);
+    this.seed = segmentSeed(header);
     this.lastOffset = header.firstOffset - 1;
     this.end = header.framesAt;
     this.lastCrc = header.previousCrc;
@@ -51,6 +51,11 @@ export class Segment {
   /** Bytes of a record, on average. */
   get recordBytes(): number {
     return Math.ceil((this.end - this.header.framesAt) / Math.max(1, this.records));
+  }
+
+  /** Crc of the frame that the next segment names as the one before its first. */
+  get chainCrc(): number {
+    return this.header.rewritten?.lastCrc ?? this.lastCrc;
   }
 
   get indexPath(): string {

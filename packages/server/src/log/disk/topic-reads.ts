@@ -33,7 +33,7 @@ function keepFirst(found: Map<string, TopicInfo>, limit: number): void {
   for (const info of infos) found.set(info.topic, info);
 }
 
-/** Offsets of the newest `count` records of each matching topic with offset ≤ `to`, ascending; see `Log.newest`. */
+/** Offsets of the newest `count` records with offset ≤ `to` of each matching topic, ascending. */
 export async function newestOfTopics(
   segments: SegmentList,
   gate: Gate,
@@ -41,7 +41,7 @@ export async function newestOfTopics(
   filters: FilterSet,
   count: number,
   to: number,
-): Promise<Float64Array> {
+): Promise<ReadonlyMap<string, readonly number[]>> {
   const found = new Map<string, number[]>();
   for (const topic of filters.exact ?? hot.topics())
     if (filters.exact !== null || filters.matches(topic)) found.set(topic, hot.newest(topic, count, to));
@@ -61,12 +61,7 @@ export async function newestOfTopics(
       }
     }
   }
-  let length = 0;
-  for (const offsets of found.values()) length += offsets.length;
-  const all = new Float64Array(length);
-  let at = 0;
-  for (const offsets of found.values()) for (const offset of offsets) all[at++] = offset;
-  return all.sort();
+  return found;
 }
 
 /** The topics of a segment that match, page by page. */

@@ -1,18 +1,24 @@
 import { type FilterSet, type Message, TailraceError } from '@tailrace/protocol';
 import { type Clock, systemClock } from '../clock.ts';
+import { currentOf } from '../current.ts';
 import { EpochList, nextEpoch } from '../epoch-list.ts';
+import { HeldAppends } from '../held-appends.ts';
 import { HotTail, recordsHeld } from '../hot-tail.ts';
 import { encodedBound, Intake } from '../intake.ts';
-import type {
-  Appended,
-  AppendFailure,
-  Log,
-  LogCapabilities,
-  LogStatus,
-  Position,
-  Slice,
-  TailListener,
-  TopicInfo,
+import { KeyIndex } from '../key-index.ts';
+import {
+  type Appended,
+  type AppendFailure,
+  type Current,
+  type Dropped,
+  type Log,
+  type LogCapabilities,
+  type LogStatus,
+  nothingDropped,
+  type Position,
+  type Slice,
+  type TailListener,
+  type TopicInfo,
 } from '../log.ts';
 import { type CommonLogOptions, logDefaults } from '../options.ts';
 import type { PendingAppend } from '../pending-append.ts';
@@ -20,6 +26,7 @@ import { type Random, systemRandom } from '../random.ts';
 import { LogRecord, type StoredDurability } from '../record.ts';
 import { PlainBatch } from '../record-batch.ts';
 import type { OffsetRange } from '../report.ts';
+import { type Tables, tablesOf } from '../tables.ts';
 
 export interface MemoryLogOptions extends CommonLogOptions {
   readonly clock?: Clock | undefined;
@@ -36,10 +43,13 @@ export class MemoryLog implements Log {
   readonly capabilities: LogCapabilities = { durabilities: [] };
   readonly hot: HotTail;
   readonly lost: readonly OffsetRange[] = [];
+  readonly tables: Tables;
   head: Position;
   readonly #clock: Clock;
   readonly #options: MemoryLogOptions;
   readonly #intake: Intake;
+  readonly #keys: KeyIndex;
+  readonly #held: HeldAppends;
   readonly #epochs: EpochList;
   readonly #listeners = new Set<TailListener>();
   readonly #stopSweep: () => void;
@@ -57,7 +67,15 @@ export class MemoryLog implements Log {
     const { bytes } = options.retention ?? {};
     const hotBytes = options.hotBytes ?? logDefaults.hotBytes;
     this.hot = new HotTail(bytes === undefined ? hotBytes : Math.min(bytes, hotBytes), 0);
-    this.#intake = new Intake(options, this.#clock, 0, 0);
+    this.tables = tablesOf(options.tableRules ?? []);
+    this.#keys = new KeyIndex(this, options.keyIndexBytes ?? logDefaults.keyIndexBytes);
+    this.#intake = new Intake(options, this.#clock, this.#keys, 0, 0);
+    this.#held = new HeldAppends({
+      index: this.#keys,
+      head: () => this.head.offset,
+      appended: () => this.#intake.nextOffset - 1,
+      append: messages => this.#append(messages),
+    });
     this.#epochs = new EpochList([{ epoch: nextEpoch(0, this.#clock.now()), first: 1 }]);
     this.head = { epoch: this.#epochs.current!.epoch, offset: 0, time: 0 };
     this.#stopSweep = this.#clock.every(logDefaults.sweepMs, () => this.#sweep());
@@ -81,16 +99,26 @@ export class MemoryLog implements Log {
     };
   }
 
-  append(messages: readonly Message[], _durability: StoredDurability): Promise<readonly (Appended | AppendFailure)[]> {
+  append(messages: readonly Message[], durability: StoredDurability): Promise<readonly (Appended | AppendFailure)[]> {
     if (this.#closed) return Promise.reject(new TailraceError('draining', 'the log is closed'));
     const { bytes = logDefaults.pending.bytes, records = logDefaults.pending.records } = this.#options.pending ?? {};
     let incoming = 0;
-    for (const message of messages) incoming += encodedBound(message);
-    if (
-      this.#records.length > 0 &&
-      (this.#pendingBytes + incoming > bytes || this.#records.length + messages.length > records)
-    )
+    let expects = false;
+    for (const message of messages) {
+      incoming += encodedBound(message);
+      expects ||= message.expect !== undefined;
+    }
+    const held = this.#held;
+    const pending = this.#records.length + held.records;
+    if (pending > 0 && (this.#pendingBytes + held.bytes + incoming > bytes || pending + messages.length > records))
       return Promise.reject(new TailraceError('overloaded', 'too many records wait for their commit'));
+    if ((expects || held.records > 0) && held.mustHold(messages)) return held.hold(messages, durability, incoming);
+    return this.#append(messages);
+  }
+
+  #append(messages: readonly Message[]): Promise<readonly (Appended | AppendFailure)[]> {
+    let incoming = 0;
+    for (const message of messages) incoming += encodedBound(message);
     const append = this.#intake.begin();
     for (const message of messages) {
       const offset = this.#intake.admit(message, append);
@@ -125,11 +153,13 @@ export class MemoryLog implements Log {
       this.head = { epoch: this.#epochs.current!.epoch, offset: last.offset, time: last.time };
       this.#intake.dedupe.commit(last.offset);
       this.#intake.ended.trim(this.floor);
+      this.#keys.committed(batch);
       this.#commits++;
       this.#options.onCommitStats?.(this.#clock.monotonic() - this.#batchSince, records.length, bytes);
       for (const listener of this.#listeners) listener.onCommit(batch);
     }
     for (const append of appends) append.settle();
+    this.#held.goOn();
   }
 
   tail(listener: TailListener): () => void {
@@ -144,7 +174,11 @@ export class MemoryLog implements Log {
     const end = Math.max(from, Math.min(to, this.head.offset));
     const records: LogRecord[] = [];
     const next = end > from ? this.hot.read(from, end, filters, maxBytes, records) : from;
-    return Promise.resolve({ after: from, records, next, time: this.#timeAt(next) });
+    return Promise.resolve({ after: from, records, next, time: this.#timeAt(next), dropped: nothingDropped });
+  }
+
+  droppedAfter(): Dropped {
+    return nothingDropped;
   }
 
   newest(filters: FilterSet, count: number, to: number): Promise<Float64Array> {
@@ -152,6 +186,21 @@ export class MemoryLog implements Log {
     for (const topic of filters.exact ?? this.hot.topics())
       if (filters.exact !== null || filters.matches(topic)) offsets.push(...this.hot.newest(topic, count, to));
     return Promise.resolve(Float64Array.from(offsets).sort());
+  }
+
+  current(filters: FilterSet, to?: Position): Promise<Current> {
+    const newest = (asked: FilterSet, upTo: number): Promise<Map<string, number[]>> => {
+      const found = new Map<string, number[]>();
+      for (const topic of asked.exact ?? this.hot.topics())
+        if (asked.exact !== null || asked.matches(topic)) found.set(topic, this.hot.newest(topic, 1, upTo));
+      return Promise.resolve(found);
+    };
+    const appended = (): number => this.#intake.nextOffset - 1;
+    return currentOf({ log: this, tables: this.tables, index: this.#keys, appended, newest }, filters, to);
+  }
+
+  keyAt(topic: string, key: string): Promise<number> {
+    return this.#keys.committedOf(topic, key, this.#intake.nextOffset - 1);
   }
 
   recordsAt(offsets: Float64Array, maxBytes: number): Promise<readonly LogRecord[]> {
@@ -198,13 +247,13 @@ export class MemoryLog implements Log {
     return Promise.resolve();
   }
 
-  close(): Promise<void> {
-    if (!this.#closed) {
-      this.#closed = true;
-      this.#stopSweep();
-      if (this.#appends.length > 0) this.#commit();
-    }
-    return Promise.resolve();
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#stopSweep();
+    if (this.#appends.length > 0) this.#commit();
+    await this.#held.settled();
+    if (this.#appends.length > 0) this.#commit();
   }
 
   #timeAt(offset: number): number {

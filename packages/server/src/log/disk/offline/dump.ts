@@ -40,7 +40,10 @@ export async function* dump(directory: string, options: DumpOptions = {}): Async
     const buffer = await readAll(disk, file);
     const scan = scanSegment(buffer, header);
     const last = scan.frames.findLast(frame => frame.last <= limit);
-    before = last === undefined ? undefined : { name, next: Math.min(scan.last, limit) + 1, crc: last.crc };
+    before =
+      last === undefined
+        ? undefined
+        : { name, next: Math.min(scan.last, limit) + 1, crc: header.rewritten?.lastCrc ?? last.crc };
     for (const frame of scan.frames) {
       let at = frame.position + frameHeaderBytes;
       for (let r = 0; r < frame.count; r++) {

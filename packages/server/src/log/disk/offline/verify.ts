@@ -1,7 +1,8 @@
 import * as path from 'node:path';
 import type { ActiveIndex } from '../active-index.ts';
 import { checkCheckpoint } from '../checkpoint-format.ts';
-import { type Damage, notFollowing } from '../damage.ts';
+import { marksOf } from '../compaction/marks.ts';
+import { type Damage, LogDamaged, notFollowing } from '../damage.ts';
 import type { Disk } from '../disk.ts';
 import { breakWasAccepted, type EpochsFile, lossWasAccepted, readEpochs } from '../epochs-file.ts';
 import { Gate } from '../gate.ts';
@@ -54,7 +55,9 @@ class Verification {
   #epochs: EpochsFile | undefined;
   #identity: Identity | undefined;
   /** The segment that the next must follow; undefined when it is not known how it ended. */
-  #before: { readonly name: string; readonly frames: readonly ScannedFrame[] } | undefined;
+  #before:
+    | { readonly name: string; readonly header: SegmentHeader; readonly frames: readonly ScannedFrame[] }
+    | undefined;
   #records = 0;
   #bytes = 0;
   #first = 0;
@@ -154,12 +157,13 @@ class Verification {
     const segment = new Segment(this.#files, this.#directory, header);
     const buffer = await readAll(this.#disk, file);
     const scan = scanSegment(buffer, header);
-    this.#before = { name: name.name, frames: scan.frames };
+    this.#before = { name: name.name, header, frames: scan.frames };
     const index = indexed ? await this.#footer(segment, scan, buffer) : undefined;
     indexSegment(segment, buffer, scan.frames);
     this.#records += segment.records;
     this.#bytes += buffer.length;
     const whole = this.#frames(segment, buffer, scan, next, index);
+    if (header.rewritten !== undefined) await this.#marks(segment);
     this.#last = Math.max(this.#last, scan.last);
     if (whole && index !== undefined) await this.#compare(segment, index);
   }
@@ -169,7 +173,8 @@ class Verification {
     const first = header.firstOffset;
     // a copy of a tail overlaps the segment it was taken from when a recovery was cut short: the copy counts
     const last = before?.frames.findLast(frame => frame.last < first);
-    if (before === undefined || last === undefined || header.previousCrc === last.crc) return;
+    const crc = before?.header.rewritten?.lastCrc ?? last?.crc;
+    if (before === undefined || crc === undefined || header.previousCrc === crc) return;
     const what = notFollowing(before.name);
     if (breakWasAccepted(this.#epochs, first)) this.#notes.push(`${name}: ${what}; that was accepted`);
     else this.#damages.push({ segment: name, offset: first, what });
@@ -228,6 +233,17 @@ class Verification {
       this.#notes.push(`offsets ${lost.from} to ${lost.to} are missing; their loss was accepted`);
     else this.#damages.push({ segment, offset: lost.from, what: 'the records before it are missing', lost });
     this.#last = to;
+  }
+
+  /** What says which records rules have dropped: without it nobody could be told. */
+  async #marks(segment: Segment): Promise<void> {
+    try {
+      // reading a block checks it
+      for await (const _ of marksOf(segment, { cache: new IndexCache(), gate: new Gate(1) }));
+    } catch (error) {
+      if (!(error instanceof LogDamaged)) throw error;
+      this.#damages.push(...error.damages);
+    }
   }
 
   async #footer(segment: Segment, scan: SegmentScan, buffer: Buffer): Promise<SealedIndex | undefined> {

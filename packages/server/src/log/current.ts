@@ -1,0 +1,69 @@
+import { type FilterSet, filterSet } from '@tailrace/protocol';
+import type { KeyIndex, Table } from './key-index.ts';
+import type { Current, Log, Position } from './log.ts';
+import type { LogRecord } from './record.ts';
+import type { Tables } from './tables.ts';
+
+export interface CurrentParts {
+  readonly log: Pick<Log, 'head' | 'floor' | 'hot'>;
+  readonly tables: Tables;
+  readonly index: KeyIndex;
+  /** The newest offset given out. */
+  readonly appended: () => number;
+  /** Offsets of the newest record with offset ≤ `to` of each matching topic that has one. */
+  readonly newest: (filters: FilterSet, to: number) => Promise<ReadonlyMap<string, readonly number[]>>;
+}
+
+/** The tables that the first round made are there in the second, which takes no time. */
+const roundsMax = 3;
+
+/** See `Log.current`. */
+export async function currentOf(parts: CurrentParts, filters: FilterSet, asked?: Position): Promise<Current> {
+  const { log, index } = parts;
+  let to = asked ?? log.head;
+  let newest: Map<string, readonly number[]>;
+  const used = new Map<string, Table>();
+  try {
+    for (let round = 1; ; round++) {
+      newest = new Map(await parts.newest(filters, to.offset));
+      for (const topic of newest.keys()) {
+        if (!parts.tables.has(topic) || used.has(topic)) continue;
+        const table = index.use(topic, parts.appended());
+        used.set(topic, table);
+        await table.loading;
+      }
+      if (asked !== undefined || log.hot.base <= to.offset || round === roundsMax) break;
+      to = log.head;
+    }
+    const young = new Map<string, readonly number[]>();
+    // what was committed while the tables were made; when it is too much for memory even so, it follows as changes
+    if (asked === undefined && log.hot.base <= to.offset) {
+      const { head } = log;
+      for (const topic of log.hot.matchedTopics(to.offset, head.offset, filters)) {
+        if (!parts.tables.has(topic)) newest.set(topic, log.hot.newest(topic, 1, head.offset));
+        else if (!used.has(topic)) young.set(topic, keysBetween(log, topic, to.offset, head.offset));
+      }
+      to = head;
+    }
+    const offsets: number[] = [];
+    for (const [topic, found] of newest) {
+      const table = used.get(topic);
+      for (const offset of table?.offsets(log.floor, to.offset) ?? found) offsets.push(offset);
+    }
+    for (const found of young.values()) for (const offset of found) offsets.push(offset);
+    return { to, offsets: Float64Array.from(offsets).sort() };
+  } finally {
+    for (const table of used.values()) index.release(table);
+  }
+}
+
+/** The newest record of each key of a topic whose first record lies above `after`, where memory begins at the latest. */
+function keysBetween({ hot }: Pick<Log, 'hot'>, topic: string, after: number, to: number): number[] {
+  const records: LogRecord[] = [];
+  hot.read(after, to, filterSet([topic]), Number.POSITIVE_INFINITY, records);
+  const newest = new Map<string | undefined, LogRecord>();
+  for (const record of records) newest.set(record.key, record);
+  return [...newest.values()]
+    .filter(({ key, data }) => key === undefined || data.length > 0)
+    .map(({ offset }) => offset);
+}

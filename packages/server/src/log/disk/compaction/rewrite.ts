@@ -1,0 +1,178 @@
+import * as path from 'node:path';
+import type { Clock } from '../../clock.ts';
+import { laterDropped } from '../../log.ts';
+import { Batch, batchBytes } from '../batch.ts';
+import type { Disk, DiskFile } from '../disk.ts';
+import { finishFrame, frameHeaderBytes, writeFrame } from '../frame.ts';
+import { FrameReader } from '../frame-reader.ts';
+import { type Pause, pauses, sortInSlices, writeIndex } from '../index-writer.ts';
+import { readHeader } from '../read-segment.ts';
+import { decodeRecord, recordLength } from '../record-codec.ts';
+import { type IndexReading, SealedIndex } from '../sealed-index.ts';
+import { Segment } from '../segment.ts';
+import { encodeSegmentHeader, type SegmentHeader, segmentHeaderBytes, segmentSeed } from '../segment-header.ts';
+import type { Doomed } from './doomed.ts';
+import { MarkWriter, marksOf } from './marks.ts';
+
+export interface RewriteParts {
+  readonly disk: Disk;
+  readonly clock: Clock;
+  readonly directory: string;
+  readonly reading: IndexReading;
+  /** Throws when the log is being closed. */
+  readonly checkStopped: () => void;
+}
+
+/** A generation that is whole and synced, and waits under a temporary name. */
+export interface Rewrite {
+  readonly segment: Segment;
+  readonly temporary: string;
+}
+
+/** Written at once: a commit beside it hardly notices. */
+const writeBytes = batchBytes / 4;
+
+/** Bytes between two syncs: one sync of all of it would hold commits up. */
+const syncBytes = 8 * 1024 * 1024;
+
+/**
+ * Writes the next generation of a sealed segment, without the records that are doomed. It gets its name only when it is
+ * whole and synced and has an index, so whichever of the two generations a start finds can be trusted:
+ *
+ *   `.log.tmp` written, synced ─▶ `.idx` written ─▶ renamed, directory synced ─▶ swapped in memory, old one unlinked
+ *   └──────── a start removes both ────────────┘   └──── a start takes it, and removes the old one ───────────────┘
+ */
+export async function rewriteSegment(parts: RewriteParts, source: Segment, doomed: Doomed): Promise<Rewrite> {
+  const { disk, clock, directory, reading } = parts;
+  const pause = pauses(clock);
+  const { header, marks } = await headerOf(parts, source, doomed, pause);
+  const segment = new Segment(source.files, directory, header);
+  const temporary = `${segment.path}.tmp`;
+  await disk.unlink(temporary).catch(() => undefined);
+  const file = await disk.open(temporary, 'create');
+  try {
+    await file.write(Buffer.concat([encodeSegmentHeader(header), marks]), 0, header.framesAt, 0);
+    await copySurvivors(parts, source, segment, file, doomed, pause);
+    await file.sync();
+    if (segment.records > 0) {
+      await writeIndex(disk, clock, directory, segment);
+      segment.index = await SealedIndex.open(segment, reading);
+    }
+  } catch (error) {
+    await discard(disk, { segment, temporary });
+    throw error;
+  } finally {
+    await file.close();
+  }
+  segment.sealed = true;
+  return { segment, temporary };
+}
+
+/** Removes what was written. */
+export async function discard(disk: Disk, { segment, temporary }: Rewrite): Promise<void> {
+  await segment.files.forget(segment.indexPath);
+  for (const file of [temporary, segment.path, segment.indexPath]) await disk.unlink(file).catch(() => undefined);
+}
+
+/** Gives the generation its name: from then on a start takes it. */
+export async function install(disk: Disk, directory: string, { segment, temporary }: Rewrite): Promise<void> {
+  await disk.rename(temporary, segment.path);
+  await disk.syncDirectory(path.resolve(directory));
+}
+
+async function headerOf(
+  { disk, clock, reading }: RewriteParts,
+  source: Segment,
+  doomed: Doomed,
+  pause: Pause,
+): Promise<{ header: SegmentHeader; marks: Buffer }> {
+  // not copied: there may be hundreds of thousands
+  const { marks: merged } = doomed;
+  for await (const earlier of marksOf(source, reading))
+    for (const mark of earlier) {
+      const added = merged.get(mark.topic);
+      merged.set(mark.topic, added === undefined ? mark : { topic: mark.topic, ...laterDropped(mark, added) });
+    }
+  const rewritten = {
+    marksBytes: 0,
+    newestDropped: 0,
+    newestDeletion: 0,
+    lastOffset: source.lastOffset,
+    lastCrc: source.chainCrc,
+  };
+  // what is in memory was planned before the last frame of the segment before was known
+  const written = await readHeader(disk, source.path);
+  if (typeof written === 'string') throw new Error(`${source.name}: ${written}`);
+  const header = { ...written, generation: written.generation + 1, created: clock.now(), rewritten };
+  const writer = new MarkWriter(source.firstOffset, segmentSeed(header));
+  for (const mark of await sortInSlices([...merged.values()], pause)) {
+    writer.add(mark);
+    const waiting = pause();
+    if (waiting !== undefined) await waiting;
+  }
+  const marks = writer.finish();
+  const { newestDropped, newestDeletion } = writer;
+  return {
+    marks,
+    header: {
+      ...header,
+      framesAt: segmentHeaderBytes + marks.length,
+      rewritten: { ...rewritten, marksBytes: marks.length, newestDropped, newestDeletion },
+    },
+  };
+}
+
+async function copySurvivors(
+  { reading, checkStopped }: RewriteParts,
+  source: Segment,
+  segment: Segment,
+  file: DiskFile,
+  doomed: Doomed,
+  pause: Pause,
+): Promise<void> {
+  const frames = new FrameReader(source, reading.gate, source.header.framesAt);
+  let unsynced = 0;
+  let batch = new Batch(segment, segment.end, Buffer.allocUnsafeSlow(writeBytes), 0);
+  const write = async (): Promise<void> => {
+    batch.close();
+    segment.lastCrc = batch.finish(source.lastOffset, segment.lastCrc);
+    await file.write(batch.buffer, 0, batch.length, batch.position);
+    batch.commitToIndex();
+    unsynced += batch.length;
+    if (unsynced >= syncBytes) {
+      await file.sync();
+      unsynced = 0;
+    }
+    batch = new Batch(segment, segment.end, batch.buffer, 0);
+  };
+  let ordinal = 0;
+  while (await frames.next()) {
+    checkStopped();
+    let at = frames.at + frameHeaderBytes;
+    for (let i = 0; i < frames.header.count; i++) {
+      if (!doomed.has(ordinal++)) {
+        const record = decodeRecord(frames.buffer, at, source.firstOffset);
+        batch.add(record, record.offset, record.time);
+      }
+      at += recordLength(frames.buffer, at);
+      const waiting = pause();
+      if (waiting !== undefined) await waiting;
+    }
+    if (batch.length >= writeBytes) await write();
+  }
+  if (batch.count > 0) await write();
+  await writeEnd(source, segment, file);
+}
+
+/** An empty frame closes the file: it carries on to where the records of the segment ended, and in time. */
+async function writeEnd(source: Segment, segment: Segment, file: DiskFile): Promise<void> {
+  const { lastOffset, lastTime } = source;
+  const frame = Buffer.alloc(frameHeaderBytes);
+  writeFrame(frame, 0, frameHeaderBytes, 0, lastOffset + 1, lastOffset, lastTime, segment.seed);
+  segment.lastCrc = finishFrame(frame, 0, lastOffset, segment.lastCrc, segment.seed);
+  await file.write(frame, 0, frame.length, segment.end);
+  segment.lastFrameAt = segment.end;
+  segment.end += frameHeaderBytes;
+  segment.lastOffset = lastOffset;
+  segment.lastTime = lastTime;
+}
