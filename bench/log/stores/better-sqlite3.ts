@@ -1,6 +1,19 @@
 import { join } from 'node:path';
-import Database from 'better-sqlite3';
+import { requirePeer } from './peers.ts';
 import type { Store } from './store.ts';
+
+/** The part of it that is needed. */
+type BetterSqlite3 = new (
+  path: string,
+) => {
+  pragma(text: string): void;
+  exec(sql: string): void;
+  prepare(sql: string): { run(...values: readonly unknown[]): unknown; get(): unknown };
+  transaction<T>(work: (of: T) => void): (of: T) => void;
+  close(): void;
+};
+
+const Database = requirePeer('better-sqlite3') as BetterSqlite3;
 
 interface Waiting {
   readonly topic: string;

@@ -1,5 +1,5 @@
-import { createRequire } from 'node:module';
 import { join } from 'node:path';
+import { requirePeer } from './peers.ts';
 import type { Store } from './store.ts';
 
 /** The part of it that is needed: its own types are not valid in a module. */
@@ -11,7 +11,7 @@ interface Lmdb {
   };
 }
 
-const { open } = createRequire(import.meta.url)('lmdb') as Lmdb;
+const { open } = requirePeer('lmdb') as Lmdb;
 
 /**
  * The fastest of its settings that keep the promise: binary values under ascending numbers, appended at the end of the
