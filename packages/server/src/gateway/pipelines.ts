@@ -27,7 +27,7 @@ interface Pipeline {
 /**
  * The requests of each connection of node:http's, one after another. By itself it would begin each as soon as it is
  * parsed: those behind one that is answered with `Connection: close`, which nobody may process (RFC 9112 §9.6), those
- * that are not safe to run beside others (§9.3.2), and any number behind one that waits.
+ * that are not safe to run beside others (RFC 9112 §9.3.2), and any number behind one that waits.
  */
 export class Pipelines {
   /** Requests without a whole answer. */

@@ -1,6 +1,6 @@
 import * as path from 'node:path';
 import type { Clock } from '../clock.ts';
-import { type Disk, type DiskFile, errorCode, isNoSpace } from './disk.ts';
+import { type Disk, type DiskFile, errorCode, isNoSpace, OwnershipLost } from './disk.ts';
 
 /** A file that is being filled with zeros. */
 export interface Filling {
@@ -113,8 +113,7 @@ export class Preparer {
     this.#answer();
     if (this.#next === undefined) return;
     await this.#next.file.close();
-    // a new owner has removed it already
-    await this.#disk.unlink(this.#next.path).catch(ignoreMissing);
+    await this.#disk.unlink(this.#next.path).catch(ignoreNewOwner);
   }
 
   #wait(filling: Filling | undefined, bytes: number): Promise<boolean> {
@@ -217,6 +216,7 @@ export class Preparer {
   }
 }
 
-function ignoreMissing(error: unknown): void {
-  if (errorCode(error) !== 'ENOENT') throw error;
+/** A new owner removes what the last one had prepared. */
+function ignoreNewOwner(error: unknown): void {
+  if (!(error instanceof OwnershipLost) && errorCode(error) !== 'ENOENT') throw error;
 }
