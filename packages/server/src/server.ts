@@ -40,7 +40,7 @@ const recordMax = 32 * 1024 * 1024;
 const recordOverhead = 64 * 1024;
 
 /** What was added to the protocol after its first version (§8.3). */
-const features: readonly string[] = ['heartbeat', 'deadline', 'expect', 'state'];
+const features: readonly string[] = ['heartbeat', 'deadline', 'expect', 'state', 'delete'];
 
 const clock = systemClock;
 const random = systemRandom;

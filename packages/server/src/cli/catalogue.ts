@@ -30,6 +30,11 @@ export const catalogue: readonly CatalogueEntry[] = [
     load: async () => (await import('./replay.ts')).replay,
   },
   {
+    name: 'topics delete',
+    summary: 'Delete what a topic holds for good.',
+    load: async () => (await import('./topics-delete.ts')).topicsDelete,
+  },
+  {
     name: 'check',
     summary: 'Say what is wrong with the settings, without starting a server.',
     load: async () => (await import('./check.ts')).check,

@@ -51,7 +51,13 @@ export class Reader implements IndexTarget {
 
   /** The next read needs nothing but memory. */
   get isHot(): boolean {
-    return this.#snapshot === undefined && this.#scanned >= this.#log.hot.base;
+    return this.#snapshot === undefined && this.#readsMemory;
+  }
+
+  /** What was deleted from memory is told by who reads the log. */
+  get #readsMemory(): boolean {
+    const { hot, deletions } = this.#log;
+    return this.#scanned >= hot.base && this.#scanned >= deletions.newest;
   }
 
   /** Reads on to at most `to`, about `maxBytes`; moves the cursor. */
@@ -59,7 +65,7 @@ export class Reader implements IndexTarget {
     const { hot } = this.#log;
     if (this.#snapshot !== undefined) return this.#readSnapshot(this.#snapshot, maxBytes, to);
     if (this.offset >= to) return { records: [], gap: undefined, reset: undefined, atHead: true };
-    if (this.#scanned >= hot.base) {
+    if (this.#readsMemory) {
       const records: LogRecord[] = [];
       const next = this.#scanned < to ? hot.read(this.#scanned, to, this.filters, maxBytes, records) : to;
       this.#moveTo(next, hot.timeAt(next) ?? this.time);

@@ -60,6 +60,13 @@ export class Intake {
     return offset;
   }
 
+  /** The records of a topic with offset ≤ `upTo` are deleted: what is published to it begins anew. */
+  forget(topic: string, upTo: number): void {
+    this.dedupe.forget(topic, upTo);
+    this.ended.forget(topic, upTo);
+    this.#keys.deleted(topic, upTo);
+  }
+
   rollback(head: number, time: number): void {
     this.nextOffset = head + 1;
     this.time = time;

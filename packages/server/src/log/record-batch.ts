@@ -88,6 +88,43 @@ export class PlainBatch extends RecordBatch {
   }
 }
 
+/** Some records of another batch. The memory of the others goes when that one's does. */
+export class PickedBatch extends RecordBatch {
+  readonly #source: RecordBatch;
+  /** Of each record, its index there. */
+  readonly #picked: readonly number[];
+
+  /** `picked` ascends and must not be empty. */
+  constructor(source: RecordBatch, picked: readonly number[]) {
+    const topics = new BatchTopics();
+    for (const index of picked) topics.add(source.topics.names[source.topics.of(index)]!);
+    topics.close();
+    super(topics, source.offsetAt(picked[0]!), source.offsetAt(picked[picked.length - 1]!));
+    this.#source = source;
+    this.#picked = picked;
+  }
+
+  get count(): number {
+    return this.#picked.length;
+  }
+
+  get weight(): number {
+    return this.#source.weight;
+  }
+
+  offsetAt(index: number): number {
+    return this.#source.offsetAt(this.#picked[index]!);
+  }
+
+  timeAt(index: number): number {
+    return this.#source.timeAt(this.#picked[index]!);
+  }
+
+  record(index: number): LogRecord {
+    return this.#source.record(this.#picked[index]!);
+  }
+}
+
 /**
  * The distinct topics of a batch in order of appearance, and the way from each record to the next with its topic.
  *

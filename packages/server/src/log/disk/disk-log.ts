@@ -1,6 +1,7 @@
-import { type FilterSet, type Message, TailraceError } from '@tailrace/protocol';
+import { type FilterSet, filterSet, type Message, TailraceError } from '@tailrace/protocol';
 import type { Clock } from '../clock.ts';
 import { currentOf } from '../current.ts';
+import { Deletions } from '../deletions.ts';
 import type { EpochList } from '../epoch-list.ts';
 import { HeldAppends } from '../held-appends.ts';
 import { HotTail } from '../hot-tail.ts';
@@ -10,6 +11,7 @@ import type {
   Appended,
   AppendFailure,
   Current,
+  Deleted,
   Dropped,
   Log,
   LogCapabilities,
@@ -31,6 +33,9 @@ import { Committer } from './committer.ts';
 import { type Compacted, Compactor } from './compaction/compactor.ts';
 import { DamagedReads } from './damaged-reads.ts';
 import { DedupeCheckpoints } from './dedupe-checkpoints.ts';
+import type { PendingDeletion } from './deletion/deletions-file.ts';
+import { TopicDeletions } from './deletion/topic-deletions.ts';
+import { UndeletedReads } from './deletion/undeleted-reads.ts';
 import type { Disk, Ownership } from './disk.ts';
 import type { Identity } from './identity.ts';
 import { LogReads } from './log-reads.ts';
@@ -96,6 +101,8 @@ export interface OpenedLog {
   readonly reader: Reader;
   readonly reading: IndexReading;
   readonly lost: readonly OffsetRange[];
+  /** Deletions that an earlier start was asked for and did not finish. */
+  readonly deletions: readonly PendingDeletion[];
 }
 
 /** A log in a directory of its own. `openDiskLog` makes one. */
@@ -105,6 +112,7 @@ export class DiskLog implements Log {
   readonly hot: HotTail;
   readonly lost: readonly OffsetRange[];
   readonly tables: Tables;
+  readonly deletions: Deletions = new Deletions();
   head: Position;
   readonly #options: DiskLogOptions & { readonly disk: Disk; readonly clock: Clock };
   readonly #ownership: Ownership;
@@ -116,7 +124,7 @@ export class DiskLog implements Log {
   readonly #segments: SegmentList;
   readonly #files: OpenFiles;
   readonly #reading: IndexReading;
-  readonly #reads: LogReads;
+  readonly #reads: UndeletedReads;
   readonly #damaged: DamagedReads;
   readonly #preparer: Preparer;
   readonly #queue: CommitQueue;
@@ -127,6 +135,8 @@ export class DiskLog implements Log {
   readonly #retention: Retention;
   readonly #scrub: Scrub;
   readonly #compactor: Compactor;
+  readonly #topicDeletions: TopicDeletions;
+  readonly #pendingDeletions: readonly PendingDeletion[];
   readonly #listeners = new Set<TailListener>();
   readonly #pendingBytesMax: number;
   readonly #pendingRecordsMax: number;
@@ -144,6 +154,7 @@ export class DiskLog implements Log {
     this.#start = opened.start;
     this.id = identity.id;
     this.lost = opened.lost;
+    this.#pendingDeletions = opened.deletions;
     this.#segments = segments;
     this.#files = files;
     for (const segment of recovered.segments) segments.push(segment);
@@ -198,6 +209,7 @@ export class DiskLog implements Log {
           this.#sealer.seal(segment, filling);
           this.#checkpoints.behind(segment);
           this.#checkpoints.take(segment);
+          this.#topicDeletions.onSealed();
         },
       },
       recovered.head,
@@ -230,7 +242,8 @@ export class DiskLog implements Log {
       report: report => this.#report(report),
     });
     const inFlight = new ReadsInFlight();
-    this.#reads = new LogReads(this, { segments, reader, reading, sealer: this.#sealer, inFlight });
+    const reads = new LogReads(this, { segments, reader, reading, sealer: this.#sealer, inFlight });
+    this.#reads = new UndeletedReads(reads, this.deletions);
     this.#damaged = new DamagedReads({ segments, gate: reader.gate, report: report => this.#report(report) });
     const turns = new Turns();
     this.#retention = new Retention({
@@ -271,6 +284,31 @@ export class DiskLog implements Log {
       rememberedFrom: () => rememberedFrom(segments.all, options.dedupe),
       report: report => this.#report(report),
     });
+    this.#topicDeletions = new TopicDeletions({
+      disk,
+      clock,
+      directory,
+      ownership,
+      reading,
+      segments,
+      sealer: this.#sealer,
+      compactor: this.#compactor,
+      checkpoints: this.#checkpoints,
+      deletions: this.deletions,
+      isTable: topic => this.tables.has(topic),
+      head: () => this.head,
+      hotBase: () => this.hot.base,
+      positionOf: offset => this.positionOf(offset),
+      newestOf: async (topic, to) => (await this.newest(filterSet([topic]), 1, to))[0] ?? 0,
+      makeDurable: () => this.#makeDurable(),
+      forget: ({ topic, upTo }) => {
+        this.hot.remove(topic, upTo);
+        this.#intake.forget(topic, upTo);
+        this.#checkpoints.expire();
+      },
+      roll: () => void this.#committer.roll(),
+      report: report => this.#report(report),
+    });
   }
 
   /** What the constructor cannot wait for. */
@@ -282,6 +320,7 @@ export class DiskLog implements Log {
       if (segment.index instanceof ActiveIndex) this.#sealer.seal(segment, undefined);
     const newest = this.#segments.all.at(-1);
     if (newest !== undefined) this.#checkpoints.take(newest);
+    this.#topicDeletions.start(this.#pendingDeletions);
     this.#refusedFull = this.#start.full !== undefined;
     this.#tellSpace();
     this.#preparer.start();
@@ -309,6 +348,7 @@ export class DiskLog implements Log {
       pendingRecords,
       pendingBytes,
       commits,
+      deletionsPending: this.#topicDeletions.pending,
       damagedReads: this.#damaged.count,
       scrub: this.#scrub,
     };
@@ -441,6 +481,11 @@ export class DiskLog implements Log {
     return this.#retention.trim(Math.min(offset, this.head.offset));
   }
 
+  deleteTopic(topic: string): Promise<Deleted> {
+    if (this.#closing !== undefined) return this.#refuse();
+    return this.#topicDeletions.delete(topic);
+  }
+
   /** Rewrites every sealed segment of whose bytes at least `share` may go by the rules of topics. */
   compact(share = 0): Promise<Compacted> {
     return this.#compactor.compact(share);
@@ -459,7 +504,9 @@ export class DiskLog implements Log {
     this.#stopBeat();
     await this.#held.settled();
     await this.#start.settled();
+    const deleted = this.#topicDeletions.stop();
     await this.#compactor.stop();
+    await deleted;
     await this.#retention.stop();
     await this.#scrub.stop();
     const active = await this.#committer.close();
@@ -526,6 +573,7 @@ export class DiskLog implements Log {
   #beat(): void {
     // readiness must come back although nobody publishes to a log that says it is full
     if (this.#start.full !== undefined) this.#recordStart().catch(error => this.#committer.fence(error));
+    this.#topicDeletions.tidy();
     this.#committer.beat();
   }
 

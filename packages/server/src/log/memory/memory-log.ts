@@ -1,24 +1,25 @@
 import { type FilterSet, type Message, TailraceError } from '@tailrace/protocol';
 import { type Clock, systemClock } from '../clock.ts';
 import { currentOf } from '../current.ts';
+import { Deletions } from '../deletions.ts';
 import { EpochList, nextEpoch } from '../epoch-list.ts';
 import { HeldAppends } from '../held-appends.ts';
 import { HotTail, recordsHeld } from '../hot-tail.ts';
 import { encodedBound, Intake } from '../intake.ts';
 import { KeyIndex } from '../key-index.ts';
-import {
-  type Appended,
-  type AppendFailure,
-  type Current,
-  type Dropped,
-  type Log,
-  type LogCapabilities,
-  type LogStatus,
-  nothingDropped,
-  type Position,
-  type Slice,
-  type TailListener,
-  type TopicInfo,
+import type {
+  Appended,
+  AppendFailure,
+  Current,
+  Deleted,
+  Dropped,
+  Log,
+  LogCapabilities,
+  LogStatus,
+  Position,
+  Slice,
+  TailListener,
+  TopicInfo,
 } from '../log.ts';
 import { type CommonLogOptions, logDefaults } from '../options.ts';
 import type { PendingAppend } from '../pending-append.ts';
@@ -44,6 +45,7 @@ export class MemoryLog implements Log {
   readonly hot: HotTail;
   readonly lost: readonly OffsetRange[] = [];
   readonly tables: Tables;
+  readonly deletions: Deletions = new Deletions();
   head: Position;
   readonly #clock: Clock;
   readonly #options: MemoryLogOptions;
@@ -94,6 +96,7 @@ export class MemoryLog implements Log {
       pendingRecords: this.#records.length,
       pendingBytes: this.#pendingBytes,
       commits: this.#commits,
+      deletionsPending: 0,
       damagedReads: 0,
       scrub: { bytes: 0, damages: 0, progress: 0 },
     };
@@ -152,7 +155,7 @@ export class MemoryLog implements Log {
       this.hot.push(batch);
       this.head = { epoch: this.#epochs.current!.epoch, offset: last.offset, time: last.time };
       this.#intake.dedupe.commit(last.offset);
-      this.#intake.ended.trim(this.floor);
+      this.#forgetBelowFloor();
       this.#keys.committed(batch);
       this.#commits++;
       this.#options.onCommitStats?.(this.#clock.monotonic() - this.#batchSince, records.length, bytes);
@@ -174,11 +177,12 @@ export class MemoryLog implements Log {
     const end = Math.max(from, Math.min(to, this.head.offset));
     const records: LogRecord[] = [];
     const next = end > from ? this.hot.read(from, end, filters, maxBytes, records) : from;
-    return Promise.resolve({ after: from, records, next, time: this.#timeAt(next), dropped: nothingDropped });
+    const dropped = this.deletions.droppedAfter(from, filters);
+    return Promise.resolve({ after: from, records, next, time: this.#timeAt(next), dropped });
   }
 
-  droppedAfter(): Dropped {
-    return nothingDropped;
+  droppedAfter(after: number, filters: FilterSet): Dropped {
+    return this.deletions.droppedAfter(after, filters);
   }
 
   newest(filters: FilterSet, count: number, to: number): Promise<Float64Array> {
@@ -243,8 +247,19 @@ export class MemoryLog implements Log {
 
   trim(offset: number): Promise<void> {
     this.hot.trim(Math.min(offset, this.head.offset));
-    this.#intake.ended.trim(this.floor);
+    this.#forgetBelowFloor();
     return Promise.resolve();
+  }
+
+  async deleteTopic(topic: string): Promise<Deleted> {
+    const [upTo] = this.hot.newest(topic, 1, this.head.offset);
+    if (upTo === undefined) return { upTo: undefined, pending: false };
+    this.deletions.checkRoom();
+    const position = await this.positionOf(upTo);
+    this.hot.remove(topic, upTo);
+    this.#intake.forget(topic, upTo);
+    this.deletions.add({ topic, upTo, table: this.tables.has(topic) });
+    return { upTo: position, pending: false };
   }
 
   async close(): Promise<void> {
@@ -254,6 +269,12 @@ export class MemoryLog implements Log {
     if (this.#appends.length > 0) this.#commit();
     await this.#held.settled();
     if (this.#appends.length > 0) this.#commit();
+  }
+
+  #forgetBelowFloor(): void {
+    const { floor } = this;
+    this.#intake.ended.trim(floor);
+    this.deletions.forget(({ upTo }) => upTo <= floor);
   }
 
   #timeAt(offset: number): number {
