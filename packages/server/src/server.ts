@@ -9,6 +9,7 @@ import { Door, Gateway } from './gateway/index.ts';
 import { pollRoutes } from './gateway/poll.ts';
 import { streamRoutes } from './gateway/stream-routes.ts';
 import { Hub } from './hub/index.ts';
+import { keepOptions } from './keep-options.ts';
 import {
   type Disk,
   type Log,
@@ -242,16 +243,12 @@ function openLog(
     onCommitStats: metrics.onCommit,
   };
   if (config.engine === 'memory') return Promise.resolve(openMemoryLog(common));
-  const keep = {
-    rules: config.rules.flatMap(({ filter, keep }) => (keep === undefined ? [] : [{ filter, ...keep }])),
-    tombstoneAgeMs: config.tombstone.age,
-  };
   return openDiskLog({
     ...common,
     directory: config.data,
     segmentBytes: config.segment.bytes,
     scrub: { intervalMs: config.scrub.interval, bytesPerSecond: config.scrub.rate },
-    keep,
+    keep: keepOptions(config),
     acceptLoss,
     disk,
   });

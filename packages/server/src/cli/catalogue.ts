@@ -55,6 +55,11 @@ export const catalogue: readonly CatalogueEntry[] = [
     load: async () => (await import('./log-repair.ts')).logRepair,
   },
   {
+    name: 'log compact',
+    summary: 'Remove from a stopped log what rules with keep let go of.',
+    load: async () => (await import('./log-compact.ts')).logCompact,
+  },
+  {
     name: 'log stats',
     summary: 'Say what a data directory holds: segments, topics, epochs, times.',
     load: async () => (await import('./log-stats.ts')).logStats,
