@@ -207,6 +207,8 @@ export interface LogStatus {
   readonly pendingBytes: number;
   /** Commits so far, records in them, and the time each took (ms) as a running histogram fed to metrics. */
   readonly commits: number;
+  /** Bytes that retention by age would remove and does not, since the clock may be wrong. */
+  readonly retentionWaitingBytes: number;
   /** Deleted topics of which files still hold records. */
   readonly deletionsPending: number;
   /** Reads so far that were refused as `log_damaged`. */

@@ -348,6 +348,7 @@ export class DiskLog implements Log {
       pendingRecords,
       pendingBytes,
       commits,
+      retentionWaitingBytes: this.#retention.waitingBytes,
       deletionsPending: this.#topicDeletions.pending,
       damagedReads: this.#damaged.count,
       scrub: this.#scrub,

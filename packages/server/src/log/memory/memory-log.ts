@@ -55,6 +55,8 @@ export class MemoryLog implements Log {
   readonly #epochs: EpochList;
   readonly #listeners = new Set<TailListener>();
   readonly #stopSweep: () => void;
+  readonly #wallStart: number;
+  readonly #monotonicStart: number;
   #records: LogRecord[] = [];
   #appends: PendingAppend[] = [];
   #pendingBytes = 0;
@@ -80,6 +82,9 @@ export class MemoryLog implements Log {
     });
     this.#epochs = new EpochList([{ epoch: nextEpoch(0, this.#clock.now()), first: 1 }]);
     this.head = { epoch: this.#epochs.current!.epoch, offset: 0, time: 0 };
+    // ages are measured on a clock that does not step
+    this.#wallStart = this.#clock.now();
+    this.#monotonicStart = this.#clock.monotonic();
     this.#stopSweep = this.#clock.every(logDefaults.sweepMs, () => this.#sweep());
   }
 
@@ -96,6 +101,7 @@ export class MemoryLog implements Log {
       pendingRecords: this.#records.length,
       pendingBytes: this.#pendingBytes,
       commits: this.#commits,
+      retentionWaitingBytes: 0,
       deletionsPending: 0,
       damagedReads: 0,
       scrub: { bytes: 0, damages: 0, progress: 0 },
@@ -285,7 +291,7 @@ export class MemoryLog implements Log {
   #sweep(): void {
     const { age } = this.#options.retention ?? {};
     if (age === undefined) return;
-    const limit = this.#clock.now() - age;
+    const limit = this.#wallStart + this.#clock.monotonic() - this.#monotonicStart - age;
     const first = this.hot.firstSince(limit);
     void this.trim((first ?? this.head.offset + 1) - 1);
   }
