@@ -68,7 +68,7 @@ export class Sealer {
   }
 
   async #seal(segment: Segment, filling: Filling | undefined): Promise<void> {
-    const { disk, clock, directory, reading, preparer } = this.#parts;
+    const { disk, clock, reading, preparer } = this.#parts;
     if (filling !== undefined) {
       await preparer.leave(filling);
       await filling.file.truncate(segment.end);
@@ -76,7 +76,7 @@ export class Sealer {
       await filling.file.close();
     }
     if (segment.records === 0 || segment.uncut || !(segment.index instanceof ActiveIndex)) return;
-    await writeIndex(disk, clock, directory, segment);
+    await writeIndex(disk, clock, segment);
     segment.index = await SealedIndex.open(segment, reading);
   }
 }

@@ -1,22 +1,13 @@
 import * as path from 'node:path';
 import { crc32 } from 'node:zlib';
 import type { Disk } from './disk.ts';
+import { replaceFile } from './replace-file.ts';
 
 /** A few lines of JSON that are either wholly old or wholly new: `<json>\n<crc32 in hex>\n`, replaced by rename. */
 export async function replaceSmallFile(disk: Disk, directory: string, name: string, value: unknown): Promise<void> {
   const json = JSON.stringify(value);
   const bytes = Buffer.from(`${json}\n${crc32(json).toString(16).padStart(8, '0')}\n`);
-  const temporary = path.join(directory, `${name}.tmp`);
-  await disk.unlink(temporary).catch(() => undefined);
-  const file = await disk.open(temporary, 'create');
-  try {
-    await file.write(bytes, 0, bytes.length, 0);
-    await file.sync();
-  } finally {
-    await file.close();
-  }
-  await disk.rename(temporary, path.join(directory, name));
-  await disk.syncDirectory(directory);
+  await replaceFile(disk, path.join(directory, name), file => file.write(bytes, 0, bytes.length, 0));
 }
 
 /** Undefined when there is no such file; throws when it is damaged. */

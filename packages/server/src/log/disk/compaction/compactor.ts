@@ -2,7 +2,7 @@ import type { Clock } from '../../clock.ts';
 import { type KeepOptions, logDefaults } from '../../options.ts';
 import type { LogReport } from '../../report.ts';
 import { ActiveIndex } from '../active-index.ts';
-import { type Disk, errorCode, type Ownership, OwnershipLost } from '../disk.ts';
+import { type Disk, ignoreMissing, type Ownership, OwnershipLost } from '../disk.ts';
 import type { ReadsInFlight } from '../reads-in-flight.ts';
 import type { IndexReading } from '../sealed-index.ts';
 import type { Sealer } from '../sealer.ts';
@@ -168,7 +168,7 @@ export class Compactor {
    * must not remove the new one before, or the old one would come back at the next start.
    */
   async #swap(source: Segment, rewrite: Rewrite): Promise<boolean> {
-    const { disk, directory, segments, sealer, ownership, makeDurable } = this.#parts;
+    const { disk, segments, sealer, ownership, makeDurable } = this.#parts;
     try {
       await makeDurable();
       await sealer.settled();
@@ -178,7 +178,7 @@ export class Compactor {
         await discard(disk, rewrite);
         return false;
       }
-      await install(disk, directory, rewrite);
+      await install(disk, rewrite);
     } catch (error) {
       if (!ownership.lost()) await discard(disk, rewrite);
       throw error;
@@ -206,8 +206,4 @@ export class Compactor {
   #checkStopped(): void {
     if (this.#stopped) throw new Stopped();
   }
-}
-
-function ignoreMissing(error: unknown): void {
-  if (errorCode(error) !== 'ENOENT') throw error;
 }

@@ -1,4 +1,3 @@
-import * as path from 'node:path';
 import type { Clock } from '../../clock.ts';
 import { laterDropped } from '../../log.ts';
 import { Batch, batchBytes } from '../batch.ts';
@@ -8,6 +7,7 @@ import { FrameReader } from '../frame-reader.ts';
 import { type Pause, pauses, sortInSlices, writeIndex } from '../index-writer.ts';
 import { readHeader } from '../read-segment.ts';
 import { decodeRecord, recordLength } from '../record-codec.ts';
+import { giveName, writeTemporary } from '../replace-file.ts';
 import { type IndexReading, SealedIndex } from '../sealed-index.ts';
 import { Segment } from '../segment.ts';
 import { encodeSegmentHeader, type SegmentHeader, segmentHeaderBytes, segmentSeed } from '../segment-header.ts';
@@ -47,22 +47,18 @@ export async function rewriteSegment(parts: RewriteParts, source: Segment, doome
   const pause = pauses(clock);
   const { header, marks } = await headerOf(parts, source, doomed, pause);
   const segment = new Segment(source.files, directory, header);
-  const temporary = `${segment.path}.tmp`;
-  await disk.unlink(temporary).catch(() => undefined);
-  const file = await disk.open(temporary, 'create');
-  try {
+  const temporary = await writeTemporary(disk, segment.path, async file => {
     await file.write(Buffer.concat([encodeSegmentHeader(header), marks]), 0, header.framesAt, 0);
     await copySurvivors(parts, source, segment, file, doomed, pause);
-    await file.sync();
+  });
+  try {
     if (segment.records > 0) {
-      await writeIndex(disk, clock, directory, segment);
+      await writeIndex(disk, clock, segment);
       segment.index = await SealedIndex.open(segment, reading);
     }
   } catch (error) {
     await discard(disk, { segment, temporary });
     throw error;
-  } finally {
-    await file.close();
   }
   segment.sealed = true;
   return { segment, temporary };
@@ -75,9 +71,8 @@ export async function discard(disk: Disk, { segment, temporary }: Rewrite): Prom
 }
 
 /** Gives the generation its name: from then on a start takes it. */
-export async function install(disk: Disk, directory: string, { segment, temporary }: Rewrite): Promise<void> {
-  await disk.rename(temporary, segment.path);
-  await disk.syncDirectory(path.resolve(directory));
+export function install(disk: Disk, { segment, temporary }: Rewrite): Promise<void> {
+  return giveName(disk, temporary, segment.path);
 }
 
 async function headerOf(

@@ -35,7 +35,6 @@ export async function restore(backup: string, directory: string, options: Restor
   await disk.makeDirectory(directory);
   for (const { name, bytes } of list.files)
     await copyFile(disk, path.join(backup, name), path.join(directory, name), bytes);
-  await disk.syncDirectory(directory);
   await writeEpochs(disk, directory, list.epochs);
   await writeIdentity(disk, directory, { id: list.id, secret: new Uint8Array(Buffer.from(list.secret, 'hex')) });
   if (options.verify) {
