@@ -2,7 +2,7 @@ import * as path from 'node:path';
 import type { Dedupe, DedupeState } from '../dedupe.ts';
 import type { LogReport } from '../report.ts';
 import { type CheckpointHeader, checkCheckpoint, encodeCheckpoint, restoreCheckpoint } from './checkpoint-format.ts';
-import type { Disk, Ownership } from './disk.ts';
+import type { Disk } from './disk.ts';
 import { readAll } from './read-segment.ts';
 import { replaceFile } from './replace-file.ts';
 import type { Segment } from './segment.ts';
@@ -11,7 +11,6 @@ import { checkpointName, parseCheckpointName } from './segment-name.ts';
 export interface DedupeCheckpointParts {
   readonly disk: Disk;
   readonly directory: string;
-  readonly ownership: Ownership;
   readonly logId: string;
   readonly dedupe: Dedupe;
   /** This start went on without records that were lost: what was remembered of them must not refuse them. */

@@ -223,7 +223,6 @@ export class DiskLog implements Log {
     this.#checkpoints = new DedupeCheckpoints({
       disk,
       directory,
-      ownership,
       logId: identity.id,
       dedupe: this.#intake.dedupe,
       lossAccepted: recovered.lost.length > 0,
@@ -263,7 +262,6 @@ export class DiskLog implements Log {
       options: options.keep,
       segments,
       sealer: this.#sealer,
-      ownership,
       turns,
       inFlight,
       hotBase: () => this.hot.base,

@@ -59,7 +59,6 @@ export async function openDiskLog(options: DiskLogOptions): Promise<DiskLog> {
     const start = new StartRecord({
       disk,
       directory,
-      ownership,
       identity: known === undefined ? identity : undefined,
       epochs: { starts: epochs.starts, nextSegment: recovered.nextSegment, lost },
     });

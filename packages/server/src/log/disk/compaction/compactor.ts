@@ -2,7 +2,7 @@ import type { Clock } from '../../clock.ts';
 import { type KeepOptions, logDefaults } from '../../options.ts';
 import type { LogReport } from '../../report.ts';
 import { ActiveIndex } from '../active-index.ts';
-import { type Disk, ignoreMissing, type Ownership, OwnershipLost } from '../disk.ts';
+import { type Disk, ignoreMissing } from '../disk.ts';
 import type { ReadsInFlight } from '../reads-in-flight.ts';
 import type { IndexReading } from '../sealed-index.ts';
 import type { Sealer } from '../sealer.ts';
@@ -22,7 +22,6 @@ export interface CompactorParts {
   readonly options: KeepOptions | undefined;
   readonly segments: SegmentList;
   readonly sealer: Sealer;
-  readonly ownership: Ownership;
   /** In which segments come and go. */
   readonly turns: Turns;
   readonly inFlight: ReadsInFlight;
@@ -168,19 +167,17 @@ export class Compactor {
    * must not remove the new one before, or the old one would come back at the next start.
    */
   async #swap(source: Segment, rewrite: Rewrite): Promise<boolean> {
-    const { disk, segments, sealer, ownership, makeDurable } = this.#parts;
+    const { disk, segments, sealer, makeDurable } = this.#parts;
     try {
       await makeDurable();
       await sealer.settled();
-      // the files are the new owner's by then
-      if (ownership.lost()) throw new OwnershipLost();
       if (this.#stopped || !segments.all.includes(source)) {
         await discard(disk, rewrite);
         return false;
       }
       await install(disk, rewrite);
     } catch (error) {
-      if (!ownership.lost()) await discard(disk, rewrite);
+      await discard(disk, rewrite);
       throw error;
     }
     segments.replace(source, rewrite.segment);
