@@ -215,7 +215,6 @@ export class DiskLog implements Log {
     this.#sealer = new Sealer({
       disk,
       clock,
-      directory,
       reading,
       preparer: this.#preparer,
       report: report => this.#report(report),

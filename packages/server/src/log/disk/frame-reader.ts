@@ -1,12 +1,11 @@
-import * as path from 'node:path';
 import type { LogRecord } from '../record.ts';
 import type { OffsetRange } from '../report.ts';
-import { type Damage, LogDamaged } from './damage.ts';
-import { errorCode } from './disk.ts';
+import type { LogDamaged } from './damage.ts';
 import { FrameHeader, frameHeaderBytes } from './frame.ts';
 import type { Gate } from './gate.ts';
 import { decodeRecord, recordHeaderBytes, recordIsWhole, recordLength } from './record-codec.ts';
 import type { Segment } from './segment.ts';
+import { readDamage, readInto } from './segment-bytes.ts';
 
 /** Bytes read at once on a scan. */
 const chunkBytes = 128 * 1024;
@@ -92,7 +91,6 @@ export class FrameReader {
 
   #damage(what: string, offset?: number, lost?: OffsetRange): LogDamaged {
     return readDamage(this.#segment, {
-      segment: this.#segment.name,
       position: this.position,
       ...(offset === undefined ? {} : { offset }),
       what,
@@ -128,7 +126,7 @@ export async function readRecordsAt(
         buffer = await readAt(segment, gate, position, length);
     }
     if (!recordIsWhole(buffer, at, segment.seed))
-      throw readDamage(segment, { segment: segment.name, position, what: 'the record fails its checksum' });
+      throw readDamage(segment, { position, what: 'the record fails its checksum' });
     records.push(decodeRecord(buffer, at, segment.firstOffset));
   }
   return records;
@@ -152,25 +150,4 @@ async function readAt(segment: Segment, gate: Gate, position: number, length: nu
   const size = Math.max(0, Math.min(length, segment.end - position));
   const buffer = Buffer.allocUnsafeSlow(size);
   return buffer.subarray(0, await readInto(buffer, segment, gate, position));
-}
-
-/** Fills the buffer as far as the file goes. A sector that cannot be read is damage, and so is a file that is gone. */
-async function readInto(buffer: Buffer, segment: Segment, gate: Gate, position: number): Promise<number> {
-  try {
-    return await gate.run(() => segment.use(file => file.read(buffer, 0, buffer.length, position)));
-  } catch (cause) {
-    const code = errorCode(cause);
-    if (code !== 'EIO' && code !== 'ENOENT') throw cause;
-    const what = code === 'EIO' ? 'the disk cannot read it (EIO)' : 'the file is missing';
-    throw readDamage(segment, { segment: segment.name, position, what }, cause);
-  }
-}
-
-function readDamage(segment: Segment, damage: Damage, cause?: unknown): LogDamaged {
-  return new LogDamaged(
-    path.dirname(segment.path),
-    [damage],
-    'Run `tailrace log verify` on the data directory to see all of it, and `tailrace log repair` to save the rest.',
-    cause,
-  );
 }

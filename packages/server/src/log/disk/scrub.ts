@@ -6,6 +6,7 @@ import { type Damage, describeDamage, LogDamaged } from './damage.ts';
 import { FrameReader } from './frame-reader.ts';
 import type { Gate } from './gate.ts';
 import type { Segment } from './segment.ts';
+import { readDamage, readInto } from './segment-bytes.ts';
 import { decodeSegmentHeader, segmentHeaderBytes } from './segment-header.ts';
 import type { SegmentList } from './segment-list.ts';
 
@@ -97,7 +98,7 @@ export class Scrub implements ScrubStatus {
       await this.#checkHeader(segment);
       while (await frames.next()) {
         if (crc !== undefined && frames.header.previousCrc !== crc)
-          throw damageAt(segment, frames.position, 'the frame does not follow the one before it');
+          throw readDamage(segment, { position: frames.position, what: 'the frame does not follow the one before it' });
         crc = frames.header.crc;
         frame++;
         if (frames.header.count > 0) offset = frames.header.last + 1;
@@ -129,9 +130,9 @@ export class Scrub implements ScrubStatus {
 
   async #checkHeader(segment: Segment): Promise<void> {
     const buffer = Buffer.alloc(segmentHeaderBytes);
-    const read = await this.#parts.gate.run(() => segment.use(file => file.read(buffer, 0, buffer.length, 0)));
+    const read = await readInto(buffer, segment, this.#parts.gate, 0);
     const header = decodeSegmentHeader(buffer.subarray(0, read));
-    if (typeof header === 'string') throw damageAt(segment, 0, header);
+    if (typeof header === 'string') throw readDamage(segment, { position: 0, what: header });
   }
 
   /** So many bytes were read: waits until more may be. */
@@ -157,8 +158,4 @@ export class Scrub implements ScrubStatus {
       };
     });
   }
-}
-
-function damageAt(segment: Segment, position: number, what: string): LogDamaged {
-  return new LogDamaged(segment.path, [{ segment: segment.name, position, what }], '');
 }

@@ -14,7 +14,7 @@ import { ManualClock } from '../manual-clock.ts';
 import { message, readAllOf, until } from '../messages.ts';
 import { SeededRandom } from '../seeded-random.ts';
 import { baseName, directory, diskWith, type Image, imageOf } from './prepared-log.ts';
-import { SimulatedDisk } from './simulated-disk.ts';
+import { failure, SimulatedDisk } from './simulated-disk.ts';
 
 const hour = 60 * 60 * 1000;
 
@@ -322,6 +322,20 @@ test('a reader that needs damaged marks gets an error, not silence', async () =>
   const machine = await diskWith(new Map([...image, [file, damaged]]));
   const log = await openDiskLog({ directory, disk: machine.boot(), clock: new ManualClock(), ...eager });
   await expect(log.read(0, 60, filterSet(['a']), 1000)).rejects.toMatchObject({ code: 'log_damaged' });
+  await log.close();
+});
+
+test('a reader that needs marks which the disk cannot read gets an error that names the place', async () => {
+  const { log, machine } = await subject({ rules: [{ filter: 'a', last: 1 }] });
+  await flood(log, 'a', 60);
+  await log.compact();
+  machine.fault = (operation, file) => {
+    if (operation === 'read' && file.endsWith('.0001.log')) throw failure('EIO', file);
+  };
+  await expect(log.droppedAfter(0, filterSet(['a']))).rejects.toMatchObject({
+    code: 'log_damaged',
+    message: expect.stringMatching(/position 128.*the disk cannot read it \(EIO\)/),
+  });
   await log.close();
 });
 
