@@ -1,6 +1,6 @@
 import type { LogRecord } from '../record.ts';
 import type { OffsetRange } from '../report.ts';
-import type { LogDamaged } from './damage.ts';
+import type { Damage, LogDamaged } from './damage.ts';
 import { FrameHeader, frameHeaderBytes } from './frame.ts';
 import type { Gate } from './gate.ts';
 import { decodeRecord, recordHeaderBytes, recordIsWhole, recordLength } from './record-codec.ts';
@@ -26,6 +26,9 @@ export class FrameReader {
   #base: number;
   /** Memory of an earlier buffer of which nothing is used any more. */
   #free: ArrayBuffer | undefined;
+  /** Frames passed, and the first offset behind them. */
+  #passed = 0;
+  #nextOffset: number;
 
   /** Reads `bytes` at once, more where a frame is larger. */
   constructor(segment: Segment, gate: Gate, position: number, bytes: number = chunkBytes) {
@@ -35,6 +38,7 @@ export class FrameReader {
     // what is committed later is not asked for: the caller's `to` lies below it
     this.#end = segment.end;
     this.#base = position;
+    this.#nextOffset = segment.firstOffset;
   }
 
   /** Position of the frame in the file. */
@@ -47,7 +51,12 @@ export class FrameReader {
    * before the offset `from` the header alone is checked: damage in it must not keep back those who have passed it.
    */
   async next(from = 0): Promise<boolean> {
-    const position = this.buffer.length === 0 ? this.#base : this.position + this.header.length;
+    let position = this.#base;
+    if (this.buffer.length > 0) {
+      position = this.position + this.header.length;
+      this.#passed++;
+      if (this.header.count > 0) this.#nextOffset = this.header.last + 1;
+    }
     if (position >= this.#end) return false;
     await this.#need(position, frameHeaderBytes);
     const { seed } = this.#segment;
@@ -61,6 +70,11 @@ export class FrameReader {
       throw this.#damage('the frame fails its checksum', first, { from: first, to: last });
     }
     return true;
+  }
+
+  /** Damage met at this frame, with its number and the first offset it can have: of one who began at the first frame. */
+  placed(damage: Damage): Damage {
+    return { frame: this.#passed, offset: this.#nextOffset, ...damage };
   }
 
   /** Nobody needs an earlier `buffer` any more: a new one for each chunk keeps the garbage collector busy. */

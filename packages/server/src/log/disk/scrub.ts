@@ -2,7 +2,7 @@ import type { Clock } from '../clock.ts';
 import type { ScrubStatus } from '../log.ts';
 import type { ScrubOptions } from '../options.ts';
 import type { LogReport } from '../report.ts';
-import { type Damage, describeDamage, LogDamaged } from './damage.ts';
+import { describeDamage, LogDamaged, placeOf } from './damage.ts';
 import { FrameReader } from './frame-reader.ts';
 import type { Gate } from './gate.ts';
 import type { Segment } from './segment.ts';
@@ -91,8 +91,6 @@ export class Scrub implements ScrubStatus {
     const { segments, gate, report } = this.#parts;
     const frames = new FrameReader(segment, gate, segment.header.framesAt);
     let crc: number | undefined;
-    let frame = 0;
-    let offset = segment.firstOffset;
     let seen = frames.buffer;
     try {
       await this.#checkHeader(segment);
@@ -100,8 +98,6 @@ export class Scrub implements ScrubStatus {
         if (crc !== undefined && frames.header.previousCrc !== crc)
           throw readDamage(segment, { position: frames.position, what: 'the frame does not follow the one before it' });
         crc = frames.header.crc;
-        frame++;
-        if (frames.header.count > 0) offset = frames.header.last + 1;
         if (frames.buffer === seen) continue;
         seen = frames.buffer;
         await this.#pace(seen.length, segment, frames.position);
@@ -111,19 +107,13 @@ export class Scrub implements ScrubStatus {
       // retention or a rewrite may have taken the file away
       if (!segments.all.includes(segment)) return;
       const met = error instanceof LogDamaged ? error.damages[0] : undefined;
-      const damage: Damage = {
-        frame,
-        offset,
-        ...(met ?? { segment: segment.name, what: `it cannot be read: ${String(error)}` }),
-      };
-      const { segment: name, what: _, lost, ...place } = damage;
+      const damage = frames.placed(met ?? { segment: segment.name, what: `it cannot be read: ${String(error)}` });
       this.damages++;
       report({
         level: 'error',
         kind: 'scrub',
         message: `found while re-reading the log: ${describeDamage(damage)}. Run \`tailrace log verify\` to see all of it; put the file back from a backup, or stop the server and run \`tailrace log repair\``,
-        at: { segment: name, ...place },
-        ...(lost === undefined ? {} : { lost: [lost] }),
+        ...placeOf(damage),
       });
     }
   }
