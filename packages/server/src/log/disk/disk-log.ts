@@ -1,11 +1,8 @@
 import { type FilterSet, type Message, TailraceError } from '@tailrace/protocol';
+import { Admission, type LogMemory } from '../admission.ts';
 import type { Clock } from '../clock.ts';
-import { currentOf } from '../current.ts';
 import type { EpochList } from '../epoch-list.ts';
-import { HeldAppends } from '../held-appends.ts';
 import { HotTail } from '../hot-tail.ts';
-import { encodedBound, Intake } from '../intake.ts';
-import { KeyIndex } from '../key-index.ts';
 import type {
   Appended,
   AppendFailure,
@@ -23,7 +20,7 @@ import { type CommonLogOptions, type KeepOptions, logDefaults, type ScrubOptions
 import type { Random } from '../random.ts';
 import type { LogRecord, StoredDurability } from '../record.ts';
 import type { LogReport, OffsetRange } from '../report.ts';
-import { type Tables, tablesOf } from '../tables.ts';
+import type { Tables } from '../tables.ts';
 import { ActiveIndex } from './active-index.ts';
 import type { Batch } from './batch.ts';
 import { CommitQueue } from './commit-queue.ts';
@@ -69,19 +66,6 @@ export interface DiskLogOptions extends CommonLogOptions {
 /** How often what was only `written` is synced and an idle log marks what is durable, in ms. */
 const beatMs = 500;
 
-/** What a log remembers beside its records, and what it had no room for. */
-export interface LogMemory {
-  readonly ids: number;
-  readonly producers: number;
-  readonly dedupeCutShort: number;
-  readonly endedTopics: number;
-  readonly endedCutShort: number;
-  /** Topics whose keys are in memory; times that keys were read from the log. */
-  readonly tables: number;
-  readonly tableBytes: number;
-  readonly tableLoads: number;
-}
-
 /** What opening a log leads to: recovered files, and what they are read through. */
 export interface OpenedLog {
   readonly options: DiskLogOptions & { readonly disk: Disk; readonly clock: Clock };
@@ -110,9 +94,7 @@ export class DiskLog implements Log {
   readonly #ownership: Ownership;
   readonly #epochs: EpochList;
   readonly #start: StartRecord;
-  readonly #intake: Intake;
-  readonly #keys: KeyIndex;
-  readonly #held: HeldAppends;
+  readonly #admission: Admission;
   readonly #segments: SegmentList;
   readonly #files: OpenFiles;
   readonly #reading: IndexReading;
@@ -128,8 +110,6 @@ export class DiskLog implements Log {
   readonly #scrub: Scrub;
   readonly #compactor: Compactor;
   readonly #listeners = new Set<TailListener>();
-  readonly #pendingBytesMax: number;
-  readonly #pendingRecordsMax: number;
   #stopBeat: () => void = () => undefined;
   #refusedFull = false;
   #toldFull = false;
@@ -150,18 +130,9 @@ export class DiskLog implements Log {
     const time = recovered.segments[recovered.segments.length - 1]?.lastTime ?? 0;
     this.head = { epoch: epochs.epochOf(recovered.head), offset: recovered.head, time };
     this.hot = new HotTail(options.hotBytes ?? logDefaults.hotBytes, recovered.head);
-    this.tables = tablesOf(options.tableRules ?? []);
-    this.#keys = new KeyIndex(this, options.keyIndexBytes ?? logDefaults.keyIndexBytes);
-    this.#intake = new Intake(options, clock, this.#keys, recovered.head, time);
-    this.#held = new HeldAppends({
-      index: this.#keys,
-      head: () => this.head.offset,
-      appended: () => this.#intake.nextOffset - 1,
-      append: (messages, durability) => this.#append(messages, durability),
-    });
+    this.#admission = new Admission(this, options, clock, (messages, durability) => this.#append(messages, durability));
+    this.tables = this.#admission.tables;
     this.#reading = reading;
-    this.#pendingBytesMax = options.pending?.bytes ?? logDefaults.pending.bytes;
-    this.#pendingRecordsMax = options.pending?.records ?? logDefaults.pending.records;
     const segmentBytes = options.segmentBytes ?? logDefaults.segmentBytes;
     this.#preparer = new Preparer(
       disk,
@@ -223,7 +194,7 @@ export class DiskLog implements Log {
       disk,
       directory,
       logId: identity.id,
-      dedupe: this.#intake.dedupe,
+      dedupe: this.#admission.intake.dedupe,
       lossAccepted: recovered.lost.length > 0,
       report: report => this.#report(report),
     });
@@ -242,7 +213,7 @@ export class DiskLog implements Log {
       roll: () => this.#committer.roll(),
       report: report => this.#report(report),
       floor: (recovered.segments[0]?.firstOffset ?? recovered.head + 1) - 1,
-      onFloor: floor => this.#intake.ended.trim(floor),
+      onFloor: floor => this.#admission.intake.ended.trim(floor),
     });
     this.#scrub = new Scrub({
       clock,
@@ -272,8 +243,13 @@ export class DiskLog implements Log {
 
   /** What the constructor cannot wait for. */
   async start(): Promise<void> {
-    await remember(this.#segments.all, this.#reading.gate, this.#intake, this.#checkpoints, this.#options, report =>
-      this.#report(report),
+    await remember(
+      this.#segments.all,
+      this.#reading.gate,
+      this.#admission.intake,
+      this.#checkpoints,
+      this.#options,
+      report => this.#report(report),
     );
     for (const segment of this.#segments.all)
       if (segment.index instanceof ActiveIndex) this.#sealer.seal(segment, undefined);
@@ -318,55 +294,26 @@ export class DiskLog implements Log {
 
   /** What is remembered of earlier publishes, for metrics. */
   get memory(): LogMemory {
-    const { dedupe, ended } = this.#intake;
-    return {
-      ids: dedupe.idCount,
-      producers: dedupe.producerCount,
-      dedupeCutShort: dedupe.cutShort,
-      endedTopics: ended.size,
-      endedCutShort: ended.dropped,
-      tables: this.#keys.tables,
-      tableBytes: this.#keys.bytes,
-      tableLoads: this.#keys.loads,
-    };
+    return this.#admission.memory;
   }
 
   /** Hot: one Promise a call, no closure and no Promise a record. */
   append(messages: readonly Message[], durability: StoredDurability): Promise<readonly (Appended | AppendFailure)[]> {
     if (this.#closing !== undefined) return this.#refuse();
-    const held = this.#held;
-    const pendingBytes = this.#queue.pendingBytes + held.bytes;
-    const pendingRecords = this.#queue.pendingRecords + held.records;
-    let incoming = 0;
-    let expects = false;
-    for (let i = 0; i < messages.length; i++) {
-      incoming += encodedBound(messages[i]!);
-      expects ||= messages[i]!.expect !== undefined;
-    }
-    if (
-      pendingRecords > 0 &&
-      (pendingBytes + incoming > this.#pendingBytesMax || pendingRecords + messages.length > this.#pendingRecordsMax)
-    ) {
-      return Promise.reject(
-        new TailraceError('overloaded', `${pendingRecords} records wait for their commit`, {
-          retryAfter: 100,
-        }),
-      );
-    }
-    if ((expects || held.records > 0) && held.mustHold(messages)) return held.hold(messages, durability, incoming);
-    return this.#append(messages, durability);
+    return this.#admission.append(messages, durability, this.#queue);
   }
 
   /** Hot. */
   #append(messages: readonly Message[], durability: StoredDurability): Promise<readonly (Appended | AppendFailure)[]> {
     const committer = this.#committer;
     if (committer.fenced !== undefined) return this.#refuse();
+    const { intake } = this.#admission;
     const sync = durability === 'fsync';
-    const append = this.#intake.begin();
+    const append = intake.begin();
     for (let i = 0; i < messages.length; i++) {
       const message = messages[i]!;
-      const offset = this.#intake.admit(message, append);
-      if (offset > 0) committer.add(message, offset, this.#intake.time, sync);
+      const offset = intake.admit(message, append);
+      if (offset > 0) committer.add(message, offset, intake.time, sync);
       else if ('error' in append.results[i]!) break;
     }
     committer.wait(append, sync);
@@ -389,16 +336,13 @@ export class DiskLog implements Log {
   }
 
   current(filters: FilterSet, to?: Position): Promise<Current> {
-    const appended = (): number => this.#intake.nextOffset - 1;
-    const newest = (asked: FilterSet, upTo: number): Promise<ReadonlyMap<string, readonly number[]>> =>
-      this.#reads.newestByTopic(asked, 1, upTo);
-    return currentOf({ log: this, tables: this.tables, index: this.#keys, appended, newest }, filters, to).catch(
-      this.#damaged.refuse,
-    );
+    return this.#admission
+      .current(filters, to, (asked, upTo) => this.#reads.newestByTopic(asked, 1, upTo))
+      .catch(this.#damaged.refuse);
   }
 
   keyAt(topic: string, key: string): Promise<number> {
-    return this.#keys.committedOf(topic, key, this.#intake.nextOffset - 1);
+    return this.#admission.keyAt(topic, key);
   }
 
   recordsAt(offsets: Float64Array, maxBytes: number): Promise<readonly LogRecord[]> {
@@ -423,7 +367,7 @@ export class DiskLog implements Log {
   }
 
   endedAt(topic: string): number {
-    return this.#intake.ended.endOf(topic);
+    return this.#admission.intake.ended.endOf(topic);
   }
 
   epochOf(offset: number): number {
@@ -454,7 +398,7 @@ export class DiskLog implements Log {
 
   async #close(): Promise<void> {
     this.#stopBeat();
-    await this.#held.settled();
+    await this.#admission.held.settled();
     await this.#start.settled();
     await this.#compactor.stop();
     await this.#retention.stop();
@@ -488,7 +432,7 @@ export class DiskLog implements Log {
 
   /** As a repeated publish waits for the first: for the sync of all there is. */
   async #makeDurable(): Promise<void> {
-    const append = this.#intake.begin();
+    const append = this.#admission.intake.begin();
     append.until = this.head.offset;
     this.#committer.wait(append, true);
     await append.promise;
@@ -504,20 +448,19 @@ export class DiskLog implements Log {
     if (batch.count === 0) return;
     const records = batch.toRecords();
     this.hot.push(records);
-    this.#intake.dedupe.commit(batch.lastOffset);
     this.head = { epoch: this.#epochs.current!.epoch, offset: batch.lastOffset, time: batch.lastTime };
     this.#refusedFull = false;
-    this.#keys.committed(records);
+    this.#admission.committed(records);
     const { onCommitStats, clock } = this.#options;
     if (onCommitStats !== undefined) onCommitStats(clock.monotonic() - batch.since, batch.count, batch.length);
     for (const listener of this.#listeners) listener.onCommit(records);
-    this.#held.goOn();
+    this.#admission.held.goOn();
   }
 
   #onRefused(): void {
-    this.#intake.rollback(this.head.offset, this.head.time);
+    this.#admission.intake.rollback(this.head.offset, this.head.time);
     this.#refusedFull = true;
-    this.#held.goOn();
+    this.#admission.held.goOn();
   }
 
   #beat(): void {
@@ -554,7 +497,7 @@ export class DiskLog implements Log {
   }
 
   #onFenced(reason: string, cause: unknown): void {
-    this.#held.letAllGo();
+    this.#admission.held.letAllGo();
     const detail = cause instanceof Error && cause.cause !== undefined ? ` (${String(cause.cause)})` : '';
     this.#report({ level: 'error', kind: 'fenced', message: `the log takes nothing more: ${reason}${detail}` });
   }
