@@ -1,7 +1,8 @@
 export * from './clock.ts';
 export { type Damage, describeDamage, LogDamaged } from './disk/damage.ts';
 export type { Disk, DiskFile } from './disk/disk.ts';
-export type { DiskLog, DiskLogOptions } from './disk/disk-log.ts';
+export type { DiskLog } from './disk/disk-log.ts';
+export type { DiskLogOptions } from './disk/disk-log-options.ts';
 export { Gate } from './disk/gate.ts';
 export { type BackupOptions, BackupRefused, type BackupReport, backup } from './disk/offline/backup.ts';
 export type { BackupList } from './disk/offline/backup-list.ts';

@@ -2,7 +2,8 @@ import { systemClock } from '../clock.ts';
 import { EpochList, nextEpoch } from '../epoch-list.ts';
 import { systemRandom } from '../random.ts';
 import type { Disk } from './disk.ts';
-import { DiskLog, type DiskLogOptions } from './disk-log.ts';
+import { DiskLog } from './disk-log.ts';
+import type { DiskLogOptions } from './disk-log-options.ts';
 import { readEpochs } from './epochs-file.ts';
 import { epochsFromHeaders } from './epochs-from-headers.ts';
 import { newIdentity, readIdentity } from './identity.ts';
@@ -53,6 +54,7 @@ export async function openDiskLog(options: DiskLogOptions): Promise<DiskLog> {
       acceptLoss,
       report,
     });
+    for (const segment of recovered.segments) segments.push(segment);
     const epochs = new EpochList(earlier?.starts ?? []);
     epochs.begin(nextEpoch(epochs.current?.epoch ?? 0, clock.now()), recovered.head + 1);
     const lost = [...(earlier?.lost ?? []), ...recovered.lost];
@@ -64,7 +66,10 @@ export async function openDiskLog(options: DiskLogOptions): Promise<DiskLog> {
     });
     await start.write();
     const log = new DiskLog({
-      options: { ...options, disk, clock },
+      options,
+      disk,
+      clock,
+      report,
       ownership,
       identity,
       epochs,

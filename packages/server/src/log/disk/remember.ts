@@ -2,7 +2,7 @@ import type { Intake } from '../intake.ts';
 import { type DedupeOptions, logDefaults } from '../options.ts';
 import type { LogReport } from '../report.ts';
 import type { DedupeCheckpoints } from './dedupe-checkpoints.ts';
-import type { DiskLogOptions } from './disk-log.ts';
+import type { DiskLogOptions } from './disk-log-options.ts';
 import { frameHeaderBytes } from './frame.ts';
 import { FrameReader } from './frame-reader.ts';
 import type { Gate } from './gate.ts';

@@ -1,0 +1,19 @@
+import type { Clock } from '../clock.ts';
+import type { CommonLogOptions, KeepOptions, ScrubOptions } from '../options.ts';
+import type { Random } from '../random.ts';
+import type { Disk } from './disk.ts';
+
+export interface DiskLogOptions extends CommonLogOptions {
+  /** Created when missing; owned by one process at a time. */
+  readonly directory: string;
+  readonly disk?: Disk | undefined;
+  readonly clock?: Clock | undefined;
+  readonly random?: Random | undefined;
+  /** Bytes of one segment; a larger record still fits into one of its own. */
+  readonly segmentBytes?: number | undefined;
+  /** Goes on after corruption, without what is lost; the lost offsets are reported. */
+  readonly acceptLoss?: boolean | undefined;
+  readonly scrub?: ScrubOptions | undefined;
+  /** Rules that keep less of some topics than retention leaves. */
+  readonly keep?: KeepOptions | undefined;
+}

@@ -1,0 +1,84 @@
+import type { Intake } from '../intake.ts';
+import type { Log } from '../log.ts';
+import { type Compacted, Compactor } from './compaction/compactor.ts';
+import type { LogAppends } from './log-appends.ts';
+import type { OpenedLog } from './opened-log.ts';
+import type { ReadsInFlight } from './reads-in-flight.ts';
+import { rememberedFrom } from './remember.ts';
+import { Retention } from './retention.ts';
+import { Scrub } from './scrub.ts';
+import { Turns } from './turns.ts';
+
+export interface UpkeepParts {
+  readonly log: Pick<Log, 'hot'>;
+  readonly intake: Intake;
+  readonly appends: LogAppends;
+  readonly inFlight: ReadsInFlight;
+}
+
+/** What is done to complete segments in the background: they are re-read, rewritten by the rules of topics, removed. */
+export class Upkeep {
+  readonly retention: Retention;
+  readonly scrub: Scrub;
+  readonly #compactor: Compactor;
+
+  constructor(opened: OpenedLog, { log, intake, appends, inFlight }: UpkeepParts) {
+    const { options, disk, clock, report, identity, recovered, segments, reader, reading } = opened;
+    const { sealer } = appends;
+    const turns = new Turns();
+    this.retention = new Retention({
+      disk,
+      clock,
+      cache: reading.cache,
+      options: options.retention ?? {},
+      segments,
+      sealer,
+      turns,
+      roll: () => appends.roll(),
+      report,
+      floor: (recovered.segments[0]?.firstOffset ?? recovered.head + 1) - 1,
+      onFloor: floor => intake.ended.trim(floor),
+    });
+    this.scrub = new Scrub({
+      clock,
+      gate: reader.gate,
+      segments,
+      options: options.scrub ?? { intervalMs: 0, bytesPerSecond: 0 },
+      busy: () => appends.pending.pendingRecords > 0,
+      report,
+    });
+    this.#compactor = new Compactor({
+      disk,
+      clock,
+      directory: options.directory,
+      reading,
+      secret: identity.secret,
+      options: options.keep,
+      segments,
+      sealer,
+      turns,
+      inFlight,
+      hotBase: () => log.hot.base,
+      makeDurable: () => appends.makeDurable(),
+      rememberedFrom: () => rememberedFrom(segments.all, options.dedupe),
+      report,
+    });
+  }
+
+  start(): void {
+    this.retention.start();
+    this.scrub.start();
+    this.#compactor.start();
+  }
+
+  async stop(): Promise<void> {
+    await this.#compactor.stop();
+    await this.retention.stop();
+    await this.scrub.stop();
+  }
+
+  /** Rewrites every sealed segment of whose bytes at least `share` may go by the rules of topics. */
+  compact(share: number): Promise<Compacted> {
+    return this.#compactor.compact(share);
+  }
+}
