@@ -72,6 +72,19 @@ export class FrameReader {
     return true;
   }
 
+  /** Calls `visit` with the place of each record of the frame until it returns false. The frame has been checked. */
+  walk(visit: (at: number) => boolean): void {
+    const { buffer, header } = this;
+    let at = this.at + frameHeaderBytes;
+    for (let i = 0; i < header.count; i++) {
+      const length = recordLength(buffer, at);
+      if (length < recordHeaderBytes)
+        throw new Error(`segment ${this.#segment.name} was written wrongly: a record of ${length} bytes`);
+      if (!visit(at)) return;
+      at += length;
+    }
+  }
+
   /** Damage met at this frame, with its number and the first offset it can have: of one who began at the first frame. */
   placed(damage: Damage): Damage {
     return { frame: this.#passed, offset: this.#nextOffset, ...damage };

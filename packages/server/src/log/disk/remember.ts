@@ -3,10 +3,9 @@ import { type DedupeOptions, logDefaults } from '../options.ts';
 import type { LogReport } from '../report.ts';
 import type { DedupeCheckpoints } from './dedupe-checkpoints.ts';
 import type { DiskLogOptions } from './disk-log-options.ts';
-import { frameHeaderBytes } from './frame.ts';
 import { FrameReader } from './frame-reader.ts';
 import type { Gate } from './gate.ts';
-import { decodeRecord, recordIsRemembered, recordLength } from './record-codec.ts';
+import { decodeRecord, recordIsRemembered } from './record-codec.ts';
 import type { Segment } from './segment.ts';
 
 /** Bytes of log that a start reads at most to find ids and producers again. */
@@ -63,14 +62,13 @@ export async function remember(
     checkpoints.behind(segment);
     const frames = new FrameReader(segment, gate, segment.header.framesAt);
     while (await frames.next()) {
-      let at = frames.at + frameHeaderBytes;
-      for (let i = 0; i < frames.header.count; i++) {
+      frames.walk(at => {
         if (recordIsRemembered(frames.buffer, at)) {
           const record = decodeRecord(frames.buffer, at, segment.firstOffset);
           intake.dedupe.add(record, record.offset, record.time);
         }
-        at += recordLength(frames.buffer, at);
-      }
+        return true;
+      });
       intake.dedupe.commit(frames.header.last);
     }
   }
