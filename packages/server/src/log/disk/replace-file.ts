@@ -6,7 +6,7 @@ export async function replaceFile(disk: Disk, file: string, fill: (file: DiskFil
   await giveName(disk, await writeTemporary(disk, file, fill), file);
 }
 
-/** Fills and syncs what is to become `file`, under a temporary name, which it returns; on an error nothing of it is left. */
+/** Writes what is to become `file` under a temporary name, and returns that. */
 export async function writeTemporary(
   disk: Disk,
   file: string,
@@ -14,17 +14,22 @@ export async function writeTemporary(
 ): Promise<string> {
   const temporary = `${file}.tmp`;
   await disk.unlink(temporary).catch(() => undefined);
-  const handle = await disk.open(temporary, 'create');
+  await writeNewFile(disk, temporary, fill);
+  return temporary;
+}
+
+/** Makes a file that is not there yet, and syncs it; on an error nothing of it is left. */
+export async function writeNewFile(disk: Disk, file: string, fill: (file: DiskFile) => Promise<void>): Promise<void> {
+  const handle = await disk.open(file, 'create');
   try {
     await fill(handle);
     await handle.sync();
   } catch (error) {
-    await disk.unlink(temporary).catch(() => undefined);
+    await disk.unlink(file).catch(() => undefined);
     throw error;
   } finally {
     await handle.close();
   }
-  return temporary;
 }
 
 /** The temporary file takes the place of `file`, durably. */
