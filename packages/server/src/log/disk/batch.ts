@@ -6,7 +6,14 @@ import type { ActiveIndex, ActiveTopic } from './active-index.ts';
 import { EncodedBatch } from './encoded-batch.ts';
 import { finishFrame, frameHeaderBytes, frameTargetBytes, writeFrame } from './frame.ts';
 import { align8 } from './integers.ts';
-import { encodeRecord, recordEndsTopic, recordIsRemembered, recordOffset, recordTime } from './record-codec.ts';
+import {
+  encodeRecord,
+  recordEndsTopic,
+  recordHasId,
+  recordIsRemembered,
+  recordOffset,
+  recordTime,
+} from './record-codec.ts';
 import type { Segment } from './segment.ts';
 
 /** Most bytes of one write, unless a single record is larger. */
@@ -112,6 +119,7 @@ export class Batch {
       const number = this.#topics.of(i);
       index.add(this.#active[number]!, this.position + place, offset, this.#timeAt(i));
       if (recordIsRemembered(buffer, place)) segment.remembered++;
+      if (recordHasId(buffer, place)) segment.ids++;
       if (recordEndsTopic(buffer, place)) index.ended.push([this.#topics.names[number]!, offset]);
     }
     for (let f = 0; f < this.#frames.length; f++) {

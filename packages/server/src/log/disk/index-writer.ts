@@ -73,6 +73,7 @@ class IndexWriter {
       lastOffset: segment.lastOffset,
       records: segment.records,
       remembered: segment.remembered,
+      ids: segment.ids,
       length: segment.end,
       lastCrc: segment.lastCrc,
       lastFrameAt: segment.lastFrameAt,

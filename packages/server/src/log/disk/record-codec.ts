@@ -139,6 +139,10 @@ export function recordIsRemembered(buffer: Buffer, at: number): boolean {
   return (buffer.readUInt16LE(at + 22) & (recordFlags.id | recordFlags.producer)) !== 0;
 }
 
+export function recordHasId(buffer: Buffer, at: number): boolean {
+  return (buffer.readUInt16LE(at + 22) & recordFlags.id) !== 0;
+}
+
 export function recordEndsTopic(buffer: Buffer, at: number): boolean {
   return (buffer.readUInt16LE(at + 22) & recordFlags.end) !== 0;
 }

@@ -76,15 +76,21 @@ export async function remember(
 
 /** Index of the first segment whose ids and producers are in the windows of de-duplication. */
 export function rememberedFrom(segments: readonly Segment[], dedupe: DedupeOptions = {}): number {
-  const wantedIds = dedupe.ids ?? logDefaults.dedupe.ids;
+  const wanted = dedupe.ids ?? logDefaults.dedupe.ids;
   const ageMs = dedupe.ageMs ?? logDefaults.dedupe.ageMs;
   const newest = segments[segments.length - 1]?.lastTime ?? 0;
-  let found = 0;
+  let ids = Math.min(
+    wanted,
+    segments.reduce((sum, segment) => sum + segment.ids, 0),
+  );
+  // how far back the newest of each producer lies is not known: as many records as there would be ids
+  let records = wanted;
   let first = segments.length;
   for (; first > 0; first--) {
     const segment = segments[first - 1]!;
-    if (found >= wantedIds && newest - segment.lastTime >= ageMs) break;
-    found += segment.remembered;
+    if (ids <= 0 && records <= 0 && newest - segment.lastTime >= ageMs) break;
+    ids -= segment.ids;
+    records -= segment.remembered;
   }
   return first;
 }

@@ -235,6 +235,22 @@ describe('checkpoints', () => {
     ]);
   });
 
+  test('without one all ids are found that are to be, behind however many records of producers', async () => {
+    const on = machine();
+    const dedupe = { ids: 40, ageMs: 0, limit: 40 };
+    const log = await open(on, { dedupe });
+    for (let i = 0; i < 60; i++) await log.append([message('t', 'x'.repeat(300), { id: `i${i}` })], 'fsync');
+    for (let i = 0; i < 200; i++)
+      await log.append([message('t', 'x'.repeat(300), { producer: 'p', sequence: i })], 'fsync');
+    await log.close();
+    const disk = on.boot();
+    for (const file of checkpoints(on)) await disk.unlink(file);
+    const again = await open(on, { dedupe });
+    expect(again.memory).toMatchObject({ ids: 40, producers: 1 });
+    expect(await again.append([message('t', '', { id: 'i20' })], 'fsync')).toMatchObject([{ duplicate: true }]);
+    await again.close();
+  });
+
   test('one of another history of the same log is not used', async () => {
     const [ours, theirs] = [await filled(), await filled()];
     for (const [on, id] of [
