@@ -5,7 +5,7 @@ import type { StartRecord } from './start-record.ts';
 /** Whether the disk has room, told each time that changes. */
 export class DiskSpace {
   /** An append was refused since the last commit: what was not refused yet may still fit into what is filled. */
-  refused = false;
+  refused: boolean;
   readonly #start: StartRecord;
   readonly #preparer: Preparer;
   readonly #report: (report: LogReport) => void;

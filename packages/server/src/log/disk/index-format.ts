@@ -34,6 +34,7 @@ export interface IndexFooter {
   readonly lastOffset: number;
   readonly records: number;
   readonly remembered: number;
+  /** Records with an id. */
   readonly ids: number;
   /** Length of the segment file; crc and place of its last frame. */
   readonly length: number;
