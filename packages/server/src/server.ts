@@ -233,25 +233,21 @@ function openLog(
     },
     dedupe: { ids: config.dedupe.ids, ageMs: config.dedupe.age },
     pending: { bytes: config.pending.bytes },
-    tableRules: config.rules.flatMap(({ filter, keep }) =>
-      keep === undefined ? [] : [{ filter, table: keep.lastPerKey === true }],
-    ),
+    keep: {
+      rules: config.rules.flatMap(({ filter, keep }) => (keep === undefined ? [] : [{ filter, ...keep }])),
+      tombstoneAgeMs: config.tombstone.age,
+    },
     keyIndexBytes: config.keys.bytes,
     recordBytes: Math.min(recordMax, config.limits.message + recordOverhead),
     onReport: ({ level, message, ...report }: LogReport) => logger[level](report, message),
     onCommitStats: metrics.onCommit,
   };
   if (config.engine === 'memory') return Promise.resolve(openMemoryLog(common));
-  const keep = {
-    rules: config.rules.flatMap(({ filter, keep }) => (keep === undefined ? [] : [{ filter, ...keep }])),
-    tombstoneAgeMs: config.tombstone.age,
-  };
   return openDiskLog({
     ...common,
     directory: config.data,
     segmentBytes: config.segment.bytes,
     scrub: { intervalMs: config.scrub.interval, bytesPerSecond: config.scrub.rate },
-    keep,
     acceptLoss,
     disk,
   });

@@ -42,6 +42,9 @@ const topicRule: z.ZodType<TopicRule> = z.strictObject({
   keep: keepRule.optional(),
 });
 
+/** What a rule may be. */
+export const ruleAllowed = 'an object with filter and durability, lag or keep';
+
 /** What each part of a rule may be: for messages, since rules are no settings of their own. */
 export const ruleParts: Readonly<Record<string, string>> = {
   filter: 'a filter, such as prices/# or iot/+/state',
@@ -184,7 +187,7 @@ const settings = {
     bytes: size(
       '64MiB',
       { min: '1MiB', max: '64GiB' },
-      'Memory for the keys of topics that were lately asked for what is current, or published to with `expect`. The keys of other topics are read from the log when they are needed; more keys than fit are read each time.',
+      'Memory for the keys of topics that were lately asked for what is current, or published to with `expect`. The keys of other topics are read from the log when they are needed; more keys than fit are read each time. A compaction takes as much again for the keys it meets, and keeps the deletions of what has no room.',
     ),
   }),
   lag: group({
@@ -295,7 +298,7 @@ const settings = {
   rules: leaf<readonly TopicRule[]>(z.array(topicRule), [], {
     kind: 'rules',
     help: 'Topic rules: settings for the topics a filter matches. For each setting the first rule that matches and has it decides.',
-    allowed: 'a list of rules, each an object with filter and durability, lag or keep',
+    allowed: `a list of rules, each ${ruleAllowed}`,
     shown: '[]',
     nullable: false,
   }),

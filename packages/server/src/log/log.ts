@@ -151,7 +151,7 @@ export interface Slice {
   readonly dropped: Dropped;
 }
 
-/** Highest offsets that rules have dropped (see `keep` in DiskLogOptions): of any record, and of a deletion; 0 for none. */
+/** Highest offsets that rules have dropped (see `keep` in CommonLogOptions): of any record, and of a deletion; 0 for none. */
 export interface Dropped {
   readonly records: number;
   readonly deletions: number;

@@ -19,7 +19,7 @@ import type {
   TailListener,
   TopicInfo,
 } from '../log.ts';
-import { type CommonLogOptions, type KeepOptions, logDefaults, type ScrubOptions } from '../options.ts';
+import { type CommonLogOptions, logDefaults, type ScrubOptions } from '../options.ts';
 import type { Random } from '../random.ts';
 import type { LogRecord, StoredDurability } from '../record.ts';
 import type { LogReport, OffsetRange } from '../report.ts';
@@ -62,8 +62,6 @@ export interface DiskLogOptions extends CommonLogOptions {
   /** Goes on after corruption, without what is lost; the lost offsets are reported. */
   readonly acceptLoss?: boolean | undefined;
   readonly scrub?: ScrubOptions | undefined;
-  /** Rules that keep less of some topics than retention leaves. */
-  readonly keep?: KeepOptions | undefined;
 }
 
 /** How often what was only `written` is synced and an idle log marks what is durable, in ms. */
@@ -150,8 +148,9 @@ export class DiskLog implements Log {
     const time = recovered.segments[recovered.segments.length - 1]?.lastTime ?? 0;
     this.head = { epoch: epochs.epochOf(recovered.head), offset: recovered.head, time };
     this.hot = new HotTail(options.hotBytes ?? logDefaults.hotBytes, recovered.head);
-    this.tables = tablesOf(options.tableRules ?? []);
-    this.#keys = new KeyIndex(this, options.keyIndexBytes ?? logDefaults.keyIndexBytes);
+    this.tables = tablesOf(options.keep?.rules ?? []);
+    const keyIndexBytes = options.keyIndexBytes ?? logDefaults.keyIndexBytes;
+    this.#keys = new KeyIndex(this, keyIndexBytes);
     this.#intake = new Intake(options, clock, this.#keys, recovered.head, time);
     this.#held = new HeldAppends({
       index: this.#keys,
@@ -261,6 +260,7 @@ export class DiskLog implements Log {
       reading,
       secret: identity.secret,
       options: options.keep,
+      tableBytes: keyIndexBytes,
       segments,
       sealer: this.#sealer,
       ownership,

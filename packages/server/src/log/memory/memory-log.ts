@@ -67,7 +67,7 @@ export class MemoryLog implements Log {
     const { bytes } = options.retention ?? {};
     const hotBytes = options.hotBytes ?? logDefaults.hotBytes;
     this.hot = new HotTail(bytes === undefined ? hotBytes : Math.min(bytes, hotBytes), 0);
-    this.tables = tablesOf(options.tableRules ?? []);
+    this.tables = tablesOf(options.keep?.rules ?? []);
     this.#keys = new KeyIndex(this, options.keyIndexBytes ?? logDefaults.keyIndexBytes);
     this.#intake = new Intake(options, this.#clock, this.#keys, 0, 0);
     this.#held = new HeldAppends({
