@@ -231,8 +231,14 @@ function openLog(
       bytes: config.retention.bytes ?? undefined,
       graceMs: config.retention.grace,
     },
-    dedupe: { ids: config.dedupe.ids, ageMs: config.dedupe.age },
-    pending: { bytes: config.pending.bytes },
+    dedupe: {
+      ids: config.dedupe.ids,
+      ageMs: config.dedupe.age,
+      limit: config.dedupe.limit,
+      producers: config.dedupe.producers,
+    },
+    endedTopics: config.ended.topics,
+    pending: config.pending,
     keep: {
       rules: config.rules.flatMap(({ filter, keep }) => (keep === undefined ? [] : [{ filter, ...keep }])),
       tombstoneAgeMs: config.tombstone.age,

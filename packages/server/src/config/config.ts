@@ -25,8 +25,9 @@ export interface Config {
   readonly retention: { readonly age: number | null; readonly bytes: number | null; readonly grace: number };
   readonly scrub: { readonly interval: number; readonly rate: number };
   readonly tombstone: { readonly age: number };
-  readonly dedupe: { readonly ids: number; readonly age: number };
-  readonly pending: { readonly bytes: number };
+  readonly dedupe: { readonly ids: number; readonly age: number; readonly limit: number; readonly producers: number };
+  readonly ended: { readonly topics: number };
+  readonly pending: { readonly bytes: number; readonly records: number };
   readonly keys: { readonly bytes: number };
   readonly lag: { readonly target: number; readonly limit: number };
   readonly pinned: { readonly max: number };

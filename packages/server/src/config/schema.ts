@@ -175,12 +175,34 @@ const settings = {
       { min: '0s', max: '1d' },
       'How long an id is remembered at least, even when more than `dedupe.ids` came since; 0 remembers by number alone.',
     ),
+    limit: count(
+      400_000,
+      { min: 0, max: 10_000_000 },
+      'Most ids remembered at all: beyond it they are forgotten before `dedupe.age` is over. Less than `dedupe.ids` counts as `dedupe.ids`.',
+    ),
+    producers: count(
+      10_000,
+      { min: 1, max: 1_000_000 },
+      'Producers whose sequences are remembered; beyond it those unused for longest are forgotten.',
+    ),
+  }),
+  ended: group({
+    topics: count(
+      1_000_000,
+      { min: 1, max: 10_000_000 },
+      'Topics whose `end` is remembered; beyond it the one ended longest ago is forgotten, and takes publishes again.',
+    ),
   }),
   pending: group({
     bytes: size(
       '64MiB',
       { min: '1MiB', max: '4GiB' },
       'Bytes of publishes that may wait for their commit; beyond it publishes are refused with `overloaded`.',
+    ),
+    records: count(
+      500_000,
+      { min: 1000, max: 10_000_000 },
+      'The same for their number: small ones take more memory than their bytes.',
     ),
   }),
   keys: group({
