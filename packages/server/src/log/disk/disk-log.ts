@@ -13,6 +13,7 @@ import type {
   Dropped,
   Log,
   LogCapabilities,
+  LogMemory,
   LogStatus,
   Position,
   Slice,
@@ -66,19 +67,6 @@ export interface DiskLogOptions extends CommonLogOptions {
 
 /** How often what was only `written` is synced and an idle log marks what is durable, in ms. */
 const beatMs = 500;
-
-/** What a log remembers beside its records, and what it had no room for. */
-export interface LogMemory {
-  readonly ids: number;
-  readonly producers: number;
-  readonly dedupeCutShort: number;
-  readonly endedTopics: number;
-  readonly endedCutShort: number;
-  /** Topics whose keys are in memory; times that keys were read from the log. */
-  readonly tables: number;
-  readonly tableBytes: number;
-  readonly tableLoads: number;
-}
 
 /** What opening a log leads to: recovered files, and what they are read through. */
 export interface OpenedLog {
@@ -319,19 +307,8 @@ export class DiskLog implements Log {
     return this.#writer.durable;
   }
 
-  /** What is remembered of earlier publishes, for metrics. */
   get memory(): LogMemory {
-    const { dedupe, ended } = this.#intake;
-    return {
-      ids: dedupe.idCount,
-      producers: dedupe.producerCount,
-      dedupeCutShort: dedupe.cutShort,
-      endedTopics: ended.size,
-      endedCutShort: ended.dropped,
-      tables: this.#keys.tables,
-      tableBytes: this.#keys.bytes,
-      tableLoads: this.#keys.loads,
-    };
+    return this.#intake.memory;
   }
 
   /** Hot: one Promise a call, no closure and no Promise a record. */
