@@ -80,7 +80,7 @@ export interface LagRule {
   readonly after: number;
 }
 
-/** Settings as people write them: any part, with "30s" or "64MiB" wherever a number stands. */
+/** Settings as people write them, as many as they like, with "30s" or "64MiB" wherever a number stands. */
 export type ConfigInput = Input<Config>;
 
 type Input<T> = T extends number
