@@ -232,14 +232,14 @@ export class Hub implements CohortHost {
     return new Reader(this.log, this.index, filters, at, snapshot, told);
   }
 
-  /** Reads what is current; see StateReader. */
-  state(filters: FilterSet, to: Position | undefined, after: number): Promise<StateReader> {
-    return StateReader.begin(this.log, this.newest, filters, to, after);
-  }
-
   /** The same for who listens in this process: class `none` too. */
   liveReader(filters: FilterSet, at: Place, snapshot?: NewestList, told?: Dropped): LiveReader {
     return new LiveReader(this.log, this.index, this.volatile, filters, at, snapshot, told);
+  }
+
+  /** Reads what is current; see StateReader. */
+  state(filters: FilterSet, to: Position | undefined, after: number): Promise<StateReader> {
+    return StateReader.begin(this.log, this.newest, filters, to, after);
   }
 
   /** Who listens to `topic` (C2): sessions with the subscriptions that match. */

@@ -4,7 +4,7 @@ import { currentOf, type NewestByTopic } from './current.ts';
 import { type Append, HeldAppends } from './held-appends.ts';
 import { encodedBound, Intake } from './intake.ts';
 import { KeyIndex } from './key-index.ts';
-import type { Appended, AppendFailure, Current, Log, Position } from './log.ts';
+import type { Appended, AppendFailure, Current, Log, LogMemory, Position } from './log.ts';
 import { type CommonLogOptions, logDefaults } from './options.ts';
 import type { StoredDurability } from './record.ts';
 import type { RecordBatch } from './record-batch.ts';
@@ -14,19 +14,6 @@ import { type Tables, tablesOf } from './tables.ts';
 export interface Pending {
   readonly pendingRecords: number;
   readonly pendingBytes: number;
-}
-
-/** What a log remembers beside its records, and what it had no room for. */
-export interface LogMemory {
-  readonly ids: number;
-  readonly producers: number;
-  readonly dedupeCutShort: number;
-  readonly endedTopics: number;
-  readonly endedCutShort: number;
-  /** Topics whose keys are in memory; times that keys were read from the log. */
-  readonly tables: number;
-  readonly tableBytes: number;
-  readonly tableLoads: number;
 }
 
 /** What is in front of the commits of every log: no more waits than may, keys are read before they are compared. */
@@ -50,7 +37,7 @@ export class Admission {
   ) {
     this.#log = log;
     this.#append = append;
-    this.tables = tablesOf(options.tableRules ?? []);
+    this.tables = tablesOf(options.keep?.rules ?? []);
     this.#keys = new KeyIndex(log, options.keyIndexBytes ?? logDefaults.keyIndexBytes);
     this.intake = new Intake(options, clock, this.#keys, log.head.offset, log.head.time);
     this.held = new HeldAppends({
@@ -64,17 +51,7 @@ export class Admission {
   }
 
   get memory(): LogMemory {
-    const { dedupe, ended } = this.intake;
-    return {
-      ids: dedupe.idCount,
-      producers: dedupe.producerCount,
-      dedupeCutShort: dedupe.cutShort,
-      endedTopics: ended.size,
-      endedCutShort: ended.dropped,
-      tables: this.#keys.tables,
-      tableBytes: this.#keys.bytes,
-      tableLoads: this.#keys.loads,
-    };
+    return this.intake.memory;
   }
 
   /** Hot. */

@@ -13,6 +13,7 @@ export { type LogStats, type StatsOptions, stats, type TopicStats } from './disk
 export { type VerifyReport, verify } from './disk/offline/verify.ts';
 export { openDiskLog } from './disk/open-disk-log.ts';
 export * from './hot-tail.ts';
+export type { KeepRule } from './keep-rules.ts';
 export * from './log.ts';
 export { type MemoryLog, type MemoryLogOptions, openMemoryLog } from './memory/memory-log.ts';
 export {
@@ -28,4 +29,4 @@ export * from './random.ts';
 export * from './record.ts';
 export * from './record-batch.ts';
 export type { FilePlace, LogReport, OffsetRange } from './report.ts';
-export { type TableRule, type Tables, tablesOf } from './tables.ts';
+export { type Tables, tablesOf } from './tables.ts';

@@ -3,6 +3,7 @@ import type { Clock } from './clock.ts';
 import { Dedupe } from './dedupe.ts';
 import { EndedTopics } from './ended-topics.ts';
 import type { KeyIndex } from './key-index.ts';
+import type { LogMemory } from './log.ts';
 import { type CommonLogOptions, logDefaults } from './options.ts';
 import { PendingAppend } from './pending-append.ts';
 import { tooOld, unseen } from './producer.ts';
@@ -58,6 +59,20 @@ export class Intake {
     if (message.end) this.ended.add(message.topic, offset);
     if (message.key !== undefined) this.#keys.appended(message.topic, message.key, offset, message.data.length === 0);
     return offset;
+  }
+
+  get memory(): LogMemory {
+    return {
+      ids: this.dedupe.idCount,
+      producers: this.dedupe.producerCount,
+      idsCutShort: this.dedupe.idsCutShort,
+      producersCutShort: this.dedupe.producersCutShort,
+      endedTopics: this.ended.size,
+      endedCutShort: this.ended.cutShort,
+      tables: this.#keys.tables,
+      tableBytes: this.#keys.bytes,
+      tableLoads: this.#keys.loads,
+    };
   }
 
   rollback(head: number, time: number): void {

@@ -1,5 +1,5 @@
 import type { Clock } from '../clock.ts';
-import type { CommonLogOptions, KeepOptions, ScrubOptions } from '../options.ts';
+import type { CommonLogOptions, ScrubOptions } from '../options.ts';
 import type { Random } from '../random.ts';
 import type { Disk } from './disk.ts';
 
@@ -14,6 +14,4 @@ export interface DiskLogOptions extends CommonLogOptions {
   /** Goes on after corruption, without what is lost; the lost offsets are reported. */
   readonly acceptLoss?: boolean | undefined;
   readonly scrub?: ScrubOptions | undefined;
-  /** Rules that keep less of some topics than retention leaves. */
-  readonly keep?: KeepOptions | undefined;
 }

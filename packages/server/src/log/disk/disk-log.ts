@@ -1,5 +1,5 @@
 import type { FilterSet, Message } from '@tailrace/protocol';
-import { Admission, type LogMemory } from '../admission.ts';
+import { Admission } from '../admission.ts';
 import { HotTail } from '../hot-tail.ts';
 import type {
   Appended,
@@ -8,6 +8,7 @@ import type {
   Dropped,
   Log,
   LogCapabilities,
+  LogMemory,
   LogStatus,
   Position,
   Slice,

@@ -24,11 +24,11 @@ export async function remember(
   report: (report: LogReport) => void,
 ): Promise<void> {
   for (const segment of segments) for (const [topic, offset] of segment.index.ended) intake.ended.add(topic, offset);
-  if (intake.ended.dropped > 0)
+  if (intake.ended.cutShort > 0)
     report({
       level: 'warn',
       kind: 'ended_topics_cut_short',
-      message: `${intake.ended.dropped} ended topics can be published to again: more than ${intake.ended.limit} have ended`,
+      message: `${intake.ended.cutShort} ended topics can be published to again: more than ${intake.ended.limit} have ended`,
     });
   const known = await checkpoints.restore(segments);
   const window = known === 0 ? rememberedFrom(segments, options.dedupe) : 0;

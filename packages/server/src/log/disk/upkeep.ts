@@ -1,5 +1,6 @@
 import type { Intake } from '../intake.ts';
 import type { Log } from '../log.ts';
+import { logDefaults } from '../options.ts';
 import { type Compacted, Compactor } from './compaction/compactor.ts';
 import type { LogAppends } from './log-appends.ts';
 import type { OpenedLog } from './opened-log.ts';
@@ -54,6 +55,7 @@ export class Upkeep {
       reading,
       secret: identity.secret,
       options: options.keep,
+      tableBytes: options.keyIndexBytes ?? logDefaults.keyIndexBytes,
       segments,
       sealer,
       turns,

@@ -10,6 +10,7 @@ import {
   type Dropped,
   type Log,
   type LogCapabilities,
+  type LogMemory,
   type LogStatus,
   nothingDropped,
   type Position,
@@ -82,6 +83,10 @@ export class MemoryLog implements Log {
       damagedReads: 0,
       scrub: { bytes: 0, damages: 0, progress: 0 },
     };
+  }
+
+  get memory(): LogMemory {
+    return this.#admission.memory;
   }
 
   append(messages: readonly Message[], durability: StoredDurability): Promise<readonly (Appended | AppendFailure)[]> {

@@ -24,11 +24,11 @@ const eager: Partial<DiskLogOptions> = { segmentBytes: 2048, hotBytes: 1, dedupe
 class Subject {
   readonly machine = new SimulatedDisk(new SeededRandom(1));
   readonly clock = new ManualClock();
-  readonly keep: KeepOptions;
+  readonly options: Partial<DiskLogOptions>;
   log!: DiskLog;
 
-  constructor(keep: KeepOptions) {
-    this.keep = keep;
+  constructor(options: Partial<DiskLogOptions>) {
+    this.options = options;
   }
 
   async open(): Promise<this> {
@@ -36,11 +36,11 @@ class Subject {
       directory,
       disk: this.machine.boot(),
       clock: this.clock,
-      keep: this.keep,
       onReport: ({ kind, message }) => {
         if (kind === 'compaction_failed' || kind === 'fenced') throw new Error(message);
       },
       ...eager,
+      ...this.options,
     });
     return this;
   }
@@ -56,8 +56,8 @@ class Subject {
   }
 }
 
-async function subject(keep: KeepOptions): Promise<Subject> {
-  return new Subject(keep).open();
+async function subject(keep: KeepOptions, options: Partial<DiskLogOptions> = {}): Promise<Subject> {
+  return new Subject({ keep, ...options }).open();
 }
 
 async function flood(log: DiskLog, topic: string, count: number): Promise<void> {
@@ -156,7 +156,7 @@ describe('keep last per key', () => {
   });
 
   test('with too little memory for all keys it keeps more, never less', async () => {
-    const room = await subject({ rules: [{ filter: '#', lastPerKey: true }], tableBytes: 1000 });
+    const room = await subject({ rules: [{ filter: '#', lastPerKey: true }] }, { keyIndexBytes: 1000 });
     for (let i = 0; i < 300; i++) await room.log.append([message('t', `${i}`, { key: `${i % 100}` })], 'fsync');
     const newest = (await room.left()).slice(-100);
     expect((await room.log.compact()).records).toBeGreaterThan(0);

@@ -5,7 +5,7 @@ import { type DiskLog, type DiskLogOptions, type LogReport, openDiskLog } from '
 import { tooOld, unseen } from '../../../src/log/producer.ts';
 import { ManualClock } from '../manual-clock.ts';
 import { message, readAllOf, until } from '../messages.ts';
-import { SeededRandom } from '../seeded-random.ts';
+import { firstSeed, SeededRandom } from '../seeded-random.ts';
 import { SimulatedDisk } from './simulated-disk.ts';
 
 const directory = '/simulated';
@@ -122,7 +122,7 @@ class History {
 }
 
 test('what is remembered after a restart is what was remembered before, by seed', { timeout: 120_000 }, async () => {
-  const first = Math.floor(Math.random() * 1e9);
+  const first = firstSeed();
   const deadline = performance.now() + 8000;
   let found = 0;
   let seeds = 0;

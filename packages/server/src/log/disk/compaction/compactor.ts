@@ -20,6 +20,8 @@ export interface CompactorParts {
   readonly reading: IndexReading;
   readonly secret: Uint8Array;
   readonly options: KeepOptions | undefined;
+  /** Memory for what a sweep knows of newer records, bytes. */
+  readonly tableBytes: number;
   readonly segments: SegmentList;
   readonly sealer: Sealer;
   /** In which segments come and go. */
@@ -106,7 +108,7 @@ export class Compactor {
   }
 
   async #compact(share: number): Promise<Compacted> {
-    const { clock, reading, secret, options, segments, sealer } = this.#parts;
+    const { clock, reading, secret, options, tableBytes, segments, sealer } = this.#parts;
     this.#segments = this.#records = this.#bytes = 0;
     await sealer.settled();
     if (options !== undefined && options.rules.length > 0 && !this.#stopped) {
@@ -119,8 +121,8 @@ export class Compactor {
         const rewrite = (segment: Segment, doomed: Doomed): Promise<Segment> => this.#rewrite(segment, doomed, share);
         const onUnreadable = (segment: Segment, error: unknown): void =>
           this.#failed(`${segment.name} cannot be looked through: ${String(error)}`);
-        const parts = { clock, reading, secret, options, checkStopped, isThere, onUnreadable, mayRewrite, rewrite };
-        await new Sweep(parts, [...segments.all]).run();
+        const ways = { checkStopped, isThere, onUnreadable, mayRewrite, rewrite };
+        await new Sweep({ clock, reading, secret, options, tableBytes, ...ways }, [...segments.all]).run();
       } catch (error) {
         if (!(error instanceof Stopped)) {
           this.#failed(`compaction stopped, and is tried again later: ${String(error)}`);
