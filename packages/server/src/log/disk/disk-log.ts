@@ -368,8 +368,9 @@ export class DiskLog implements Log {
     const append = this.#intake.begin();
     for (let i = 0; i < messages.length; i++) {
       const message = messages[i]!;
-      const offset = this.#intake.admit(message, append);
-      if (offset > 0) committer.add(message, offset, this.#intake.time, sync);
+      const bound = encodedBound(message);
+      const offset = this.#intake.admit(message, bound, append);
+      if (offset > 0) committer.add(message, offset, this.#intake.time, sync, bound);
       else if ('error' in append.results[i]!) break;
     }
     committer.wait(append, sync);

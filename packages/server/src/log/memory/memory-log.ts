@@ -121,7 +121,7 @@ export class MemoryLog implements Log {
     for (const message of messages) incoming += encodedBound(message);
     const append = this.#intake.begin();
     for (const message of messages) {
-      const offset = this.#intake.admit(message, append);
+      const offset = this.#intake.admit(message, encodedBound(message), append);
       if (offset > 0) this.#records.push(new LogRecord(offset, this.#intake.time, message));
       else if ('error' in append.results[append.results.length - 1]!) break;
     }
