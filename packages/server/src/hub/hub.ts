@@ -301,8 +301,9 @@ export class Hub implements CohortHost {
   #dispatch(batch: RecordBatch): void {
     this.#commits.push(batch.last, this.clock.monotonic());
     if (this.#commits.length > 4096) this.#commits = this.#commits.slice(2048);
-    const { names, firsts } = batch.topics;
-    for (let t = 0; t < names.length; t++) this.index.mark(names[t]!, batch.offsetAt(firsts[t]!));
+    const { topics } = batch;
+    const { names } = topics;
+    for (let t = 0; t < names.length; t++) this.index.mark(names[t]!, batch.offsetAt(topics.firstOf(t)));
   }
 
   #passOn(message: Message): void {

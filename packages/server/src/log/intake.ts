@@ -38,22 +38,25 @@ export class Intake {
     return new PendingAppend();
   }
 
-  /** Offset of the record to make, or 0 when the message makes none: then the append's results say why. Hot. */
-  admit(message: Message, append: PendingAppend): number {
+  /**
+   * Offset of the record to make, or 0 when the message makes none: then the append's results say why. `bound` is that of
+   * its bytes. Hot.
+   */
+  admit(message: Message, bound: number, append: PendingAppend): number {
     const found = this.dedupe.find(message);
     if (found > unseen) {
-      append.results.push({ offset: found, time: this.dedupe.foundTime, duplicate: true });
+      append.add({ offset: found, time: this.dedupe.foundTime, duplicate: true });
       if (found > append.until) append.until = found;
       return 0;
     }
-    const failure = found === tooOld ? sequenceTooOld(message) : this.#refusal(message, append);
+    const failure = found === tooOld ? sequenceTooOld(message) : this.#refusal(message, bound, append);
     if (failure !== undefined) {
-      append.results.push({ error: failure });
+      append.add({ error: failure });
       return 0;
     }
     const { time } = this;
     const offset = this.nextOffset++;
-    append.results.push({ offset, time, duplicate: false });
+    append.add({ offset, time, duplicate: false });
     append.until = offset;
     if (message.id !== undefined || message.producer !== undefined) this.dedupe.add(message, offset, time);
     if (message.end) this.ended.add(message.topic, offset);
@@ -83,7 +86,7 @@ export class Intake {
     this.#keys.rollback(head);
   }
 
-  #refusal(message: Message, append: PendingAppend): TailraceError | undefined {
+  #refusal(message: Message, bytes: number, append: PendingAppend): TailraceError | undefined {
     const end = this.ended.endOf(message.topic);
     if (end > 0) {
       // the end itself may be on its way: the refusal is true once that is committed
@@ -98,7 +101,6 @@ export class Intake {
         return expectFailed(message, found);
       }
     }
-    const bytes = encodedBound(message);
     if (bytes <= this.#recordBytes) return undefined;
     return new TailraceError(
       'payload_too_large',

@@ -1,8 +1,8 @@
 import type { Clock } from '../clock.ts';
-import { encodedBound } from '../intake.ts';
 import type { PendingAppend } from '../pending-append.ts';
 import type { RecordSource } from '../record.ts';
-import { Batch, BatchBuffers, batchBytes, frameOverhead } from './batch.ts';
+import { Batch, frameOverhead } from './batch.ts';
+import { BatchSpaces, batchBytes } from './batch-space.ts';
 import { frameHeaderBytes } from './frame.ts';
 import type { OpenFiles } from './open-files.ts';
 import { Segment } from './segment.ts';
@@ -27,7 +27,7 @@ export class CommitQueue {
   pendingBytes = 0;
   pendingRecords = 0;
   readonly #parts: CommitQueueParts;
-  readonly #buffers = new BatchBuffers();
+  readonly #spaces = new BatchSpaces();
   // where the next batch will go
   #segment: Segment;
   #at: number;
@@ -44,9 +44,9 @@ export class CommitQueue {
     return this.#collecting === undefined && this.#queue.length === 0;
   }
 
-  /** Encodes a record into the newest batch. Hot. */
-  add(record: RecordSource, offset: number, time: number, sync: boolean): void {
-    const bound = encodedBound(record) + frameOverhead;
+  /** Encodes a record, of at most `recordBound` bytes, into the newest batch. Hot. */
+  add(record: RecordSource, offset: number, time: number, sync: boolean, recordBound: number): void {
+    const bound = recordBound + frameOverhead;
     let batch = this.#collecting;
     if (batch !== undefined && batch.length > 0 && batch.length + bound > batchBytes) {
       this.#enqueue(batch);
@@ -61,7 +61,7 @@ export class CommitQueue {
     }
     batch ??= this.#collect();
     const before = batch.length;
-    batch.add(record, offset, time);
+    batch.add(record, offset, time, recordBound);
     batch.sync ||= sync;
     batch.counted += batch.length - before;
     this.pendingBytes += batch.length - before;
@@ -81,11 +81,11 @@ export class CommitQueue {
     return this.#queue.shift();
   }
 
-  /** The batch waits no more: it is committed. */
+  /** The batch waits no more: it is committed, and nothing of it is needed. */
   done(batch: Batch): void {
     this.pendingBytes -= batch.counted;
     this.pendingRecords -= batch.count;
-    this.#buffers.give(batch.buffer);
+    this.#spaces.give(batch.space);
   }
 
   /** Gives up all that waits. */
@@ -120,7 +120,7 @@ export class CommitQueue {
   }
 
   #collect(): Batch {
-    this.#collecting = new Batch(this.#segment, this.#at, this.#buffers.take(), this.#parts.clock.monotonic());
+    this.#collecting = new Batch(this.#segment, this.#at, this.#spaces.take(), this.#parts.clock.monotonic());
     return this.#collecting;
   }
 

@@ -1,6 +1,6 @@
 import { type Message, TailraceError } from '@tailrace/protocol';
 import type { Pending } from '../admission.ts';
-import type { Intake } from '../intake.ts';
+import { encodedBound, type Intake } from '../intake.ts';
 import type { Appended, AppendFailure, Log } from '../log.ts';
 import { logDefaults } from '../options.ts';
 import type { StoredDurability } from '../record.ts';
@@ -154,8 +154,9 @@ export class LogAppends {
     const append = intake.begin();
     for (let i = 0; i < messages.length; i++) {
       const message = messages[i]!;
-      const offset = intake.admit(message, append);
-      if (offset > 0) committer.add(message, offset, intake.time, sync);
+      const bound = encodedBound(message);
+      const offset = intake.admit(message, bound, append);
+      if (offset > 0) committer.add(message, offset, intake.time, sync, bound);
       else if ('error' in append.results[i]!) break;
     }
     committer.wait(append, sync);

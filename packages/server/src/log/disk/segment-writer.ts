@@ -1,4 +1,5 @@
 import { Batch } from './batch.ts';
+import { BatchSpace } from './batch-space.ts';
 import type { Disk } from './disk.ts';
 import { frameHeaderBytes } from './frame.ts';
 import { decodeRecord, recordLength } from './record-codec.ts';
@@ -26,7 +27,7 @@ export async function writeSegment(
   frames: readonly ScannedFrame[],
 ): Promise<WrittenSegment> {
   const segment = new Segment(source.files, directory, header);
-  const batch = new Batch(segment, header.framesAt, Buffer.allocUnsafeSlow(64 * 1024), 0);
+  const batch = new Batch(segment, header.framesAt, new BatchSpace(64 * 1024), 0);
   for (const frame of frames) {
     let at = frame.position + frameHeaderBytes;
     for (let i = 0; i < frame.count; i++) {

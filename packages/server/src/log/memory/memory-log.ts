@@ -3,6 +3,7 @@ import { Admission } from '../admission.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { EpochList, nextEpoch } from '../epoch-list.ts';
 import { HotTail, recordsHeld } from '../hot-tail.ts';
+import { encodedBound } from '../intake.ts';
 import {
   type Appended,
   type AppendFailure,
@@ -99,7 +100,7 @@ export class MemoryLog implements Log {
     const next = this.#next;
     const append = intake.begin();
     for (const message of messages) {
-      const offset = intake.admit(message, append);
+      const offset = intake.admit(message, encodedBound(message), append);
       if (offset > 0) next.records.push(new LogRecord(offset, intake.time, message));
       else if ('error' in append.results[append.results.length - 1]!) break;
     }

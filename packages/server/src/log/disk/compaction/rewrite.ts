@@ -1,6 +1,7 @@
 import type { Clock } from '../../clock.ts';
 import { laterDropped } from '../../log.ts';
-import { Batch, batchBytes } from '../batch.ts';
+import { Batch } from '../batch.ts';
+import { BatchSpace, batchBytes } from '../batch-space.ts';
 import type { Disk, DiskFile } from '../disk.ts';
 import { finishFrame, frameHeaderBytes, writeFrame } from '../frame.ts';
 import { FrameReader } from '../frame-reader.ts';
@@ -127,7 +128,7 @@ async function copySurvivors(
 ): Promise<void> {
   const frames = new FrameReader(source, reading.gate, source.header.framesAt);
   let unsynced = 0;
-  let batch = new Batch(segment, segment.end, Buffer.allocUnsafeSlow(writeBytes), 0);
+  let batch = new Batch(segment, segment.end, new BatchSpace(writeBytes), 0);
   const write = async (): Promise<void> => {
     batch.close();
     segment.lastCrc = batch.finish(source.lastOffset, segment.lastCrc);
@@ -138,7 +139,7 @@ async function copySurvivors(
       await file.sync();
       unsynced = 0;
     }
-    batch = new Batch(segment, segment.end, batch.buffer, 0);
+    batch = new Batch(segment, segment.end, batch.space, 0);
   };
   let ordinal = 0;
   while (await frames.next()) {
