@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { type InputLimits, type PlainLines, parseMessage, TailraceError, toTailraceError } from '@tailrace/protocol';
+import { type InputLimits, type PlainLines, parseMessage, TailraceError } from '@tailrace/protocol';
 import { LineBuffer } from './line-buffer.ts';
 import type { WaitingMessages } from './waiting-messages.ts';
 
@@ -69,8 +69,6 @@ export class MessageLines {
     try {
       if (isUtf8(bytes)) this.#readText(bytes);
       else this.#readApart(bytes);
-    } catch (error) {
-      throw toTailraceError(error);
     } finally {
       // payloads are views of `bytes`, and must not keep much more in memory than they count for
       if ((waiting.bytes - weight) * 2 < bytes.length) waiting.detach(length);

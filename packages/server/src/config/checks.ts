@@ -75,7 +75,9 @@ export function checkTogether(config: Config, sourceOf: (path: string) => string
       warn(
         `rules[${index}]`,
         `rules[${index}] for "${rule.filter}" has keep, by which engine memory removes nothing: it keeps the newest records of all topics, as many as hot.bytes holds` +
-          (rule.keep.lastPerKey === true ? '. That its topics are tables holds: from=last begins with their keys' : ''),
+          (rule.keep.lastPerKey === true
+            ? '; its topics are tables all the same, so that from=last begins with the newest record of each key'
+            : ''),
       );
   });
   return problems;

@@ -17,17 +17,7 @@ export interface WatchedRooms {
       readonly damagedReads: number;
       readonly scrub: { readonly bytes: number; readonly damages: number; readonly progress: number };
     };
-    readonly memory: {
-      readonly ids: number;
-      readonly producers: number;
-      readonly idsCutShort: number;
-      readonly producersCutShort: number;
-      readonly endedTopics: number;
-      readonly endedCutShort: number;
-      readonly tables: number;
-      readonly tableBytes: number;
-      readonly tableLoads: number;
-    };
+    readonly memory: Readonly<Record<Remembered, number>>;
   };
   readonly hub: {
     readonly clock: { monotonic(): number };
@@ -58,6 +48,16 @@ export interface WatchedRooms {
   };
 }
 
+type Remembered =
+  | 'ids'
+  | 'producers'
+  | 'idsCutShort'
+  | 'producersCutShort'
+  | 'endedTopics'
+  | 'endedCutShort'
+  | 'tables'
+  | 'tableBytes'
+  | 'tableLoads';
 type Grades = Iterable<readonly [windowAndGrade: readonly string[], count: number]>;
 const gradeLabels: readonly string[] = ['window', 'grade'];
 
