@@ -8,6 +8,7 @@ const config: ViteUserConfig = defineConfig({
       'examples/*/test/**/*.test.ts',
       'test/**/*.test.ts',
     ],
+    setupFiles: ['test/seed.ts'],
     testTimeout: 30_000,
     hookTimeout: 30_000,
     // two cores: more workers only make servers under test starve each other

@@ -1,16 +1,12 @@
 // The server's own index, filter sets and hub, in this process and without a socket: how long a lookup takes; the same
 // questions to a plain list of all filters.
 import { type FilterSet, filterSet, isWildcard, matchFilter } from '@tailrace/protocol';
-import {
-  type Encoding,
-  Hub,
-  type Outlet,
-  type Session,
-  type SessionOwner,
-} from '../../packages/server/src/hub/index.ts';
+import { defaultConfig } from '../../packages/server/src/config/index.ts';
+import type { Encoding, Hub, Session } from '../../packages/server/src/hub/index.ts';
 import { type IndexTarget, TopicIndex } from '../../packages/server/src/hub/topic-index.ts';
-import { type MemoryLog, openMemoryLog, systemClock, systemRandom } from '../../packages/server/src/log/index.ts';
+import { type MemoryLog, openMemoryLog } from '../../packages/server/src/log/index.ts';
 import { CpuMeter, type CpuShares } from '../cpu.ts';
+import { nobody, openHub, takesAll } from '../hub.ts';
 import { numbers, Site } from './site.ts';
 
 export interface LookupJob {
@@ -35,7 +31,7 @@ const topicsOfRound = 16_384;
 const shortRound = 16;
 const roundsAtLeast = 8;
 /** The server's limits as they are set where nobody changes them. */
-const usualLimits = { filters: 128, subscriptions: 256 } as const;
+const usualLimits = defaultConfig().limits;
 /** Most filters of one subscription that the configuration allows. */
 const mostFilters = 10_000;
 const subscriptionsOfSession = 10;
@@ -158,34 +154,13 @@ function nanoseconds(look: (topic: string) => void, topics: readonly string[], w
   return median(times);
 }
 
-/** A hub with a log in memory, and sessions that lead nowhere. */
+/** A hub with a log in memory, and sessions that lead takesAll. */
 class Room {
-  readonly hub: Hub;
   readonly sessions: Session[] = [];
   /** All subscriptions in one plain list. */
   readonly list: { readonly session: Session; readonly sub: string; readonly filter: string }[] = [];
   readonly #log: MemoryLog = openMemoryLog();
-
-  constructor() {
-    this.hub = new Hub({
-      log: this.#log,
-      clock: systemClock,
-      random: systemRandom,
-      durability: 'fsync',
-      durabilityRules: [],
-      lagRules: [],
-      lagTarget: 100,
-      lagLimit: 200,
-      pinnedMax: 2 ** 24,
-      stallMax: 60_000,
-      publishDeadline: 3_000,
-      heartbeat: 25_000,
-      subscriptionsMax: usualLimits.subscriptions,
-      onReadError: error => {
-        throw error;
-      },
-    });
-  }
+  readonly hub: Hub = openHub(this.#log);
 
   /** `count` subscriptions: one session has as many as it may, the others ten each. */
   static async open(count: number): Promise<Room> {
@@ -213,7 +188,7 @@ class Room {
   }
 
   #session(): Session {
-    const session = this.hub.openSession('bench', nowhere, silent, nobody);
+    const session = this.hub.openSession('bench', takesAll, silent, nobody);
     this.sessions.push(session);
     return session;
   }
@@ -227,17 +202,8 @@ class Room {
 }
 
 const empty = Buffer.alloc(0);
-const nowhere: Outlet = {
-  unfinished: 0,
-  left: 0,
-  write: () => undefined,
-  whenFinished: () => undefined,
-  end: () => undefined,
-  destroy: () => undefined,
-};
 /** With labels, as over WebSocket: only there a session has many subscriptions. */
 const silent: Encoding = { name: 'bench', body: () => empty, wrap: () => empty, notice: () => empty };
-const nobody: SessionOwner = { onCut: () => undefined, onEnded: () => undefined };
 
 type Heard = { readonly session: Session; readonly sub: string }[];
 type Listened = { readonly sub: string; readonly filters: readonly string[] }[];

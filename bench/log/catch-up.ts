@@ -1,16 +1,11 @@
 // Readers far behind the head, over the server's own hub, whose outlets take everything at once; and a publisher beside.
 import { filterSet } from '@tailrace/protocol';
 import { sseEncoding } from '../../packages/server/src/gateway/sse-encoding.ts';
-import { Hub, type Outlet, type SessionOwner, type Subscription } from '../../packages/server/src/hub/index.ts';
-import {
-  type Log,
-  nothingDropped,
-  openDiskLog,
-  systemClock,
-  systemRandom,
-} from '../../packages/server/src/log/index.ts';
+import type { Hub, Subscription } from '../../packages/server/src/hub/index.ts';
+import { type Log, nothingDropped, openDiskLog } from '../../packages/server/src/log/index.ts';
 import { CpuMeter, type CpuShares } from '../cpu.ts';
 import { Histogram, type Quantiles } from '../histogram.ts';
+import { nobody, openHub, takesAll } from '../hub.ts';
 import { makePayload } from '../load/payload.ts';
 import { sleep, until } from '../wait.ts';
 import { LoopDelay } from './appends.ts';
@@ -119,27 +114,6 @@ class PacedAppends {
   }
 }
 
-function openHub(log: Log): Hub {
-  return new Hub({
-    log,
-    clock: systemClock,
-    random: systemRandom,
-    durability: 'fsync',
-    durabilityRules: [],
-    lagRules: [],
-    lagTarget: 100,
-    lagLimit: 200,
-    pinnedMax: 2 ** 24,
-    stallMax: 60_000,
-    publishDeadline: 3_000,
-    heartbeat: 25_000,
-    subscriptionsMax: 1,
-    onReadError: error => {
-      throw error;
-    },
-  });
-}
-
 function subscribe(hub: Hub, filter: string, offset: number): Subscription {
   const session = hub.openSession('bench', takesAll, sseEncoding(false, hub.tokens), nobody);
   const start = {
@@ -152,13 +126,3 @@ function subscribe(hub: Hub, filter: string, offset: number): Subscription {
   };
   return hub.subscribe(session, 's0', filterSet([filter]), start, () => undefined);
 }
-
-const takesAll: Outlet = {
-  unfinished: 0,
-  left: 0,
-  write: () => undefined,
-  whenFinished: () => undefined,
-  end: () => undefined,
-  destroy: () => undefined,
-};
-const nobody: SessionOwner = { onCut: () => undefined, onEnded: () => undefined };

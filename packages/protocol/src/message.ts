@@ -1,10 +1,10 @@
 import { payloadKind, storedContentType } from './content-type.ts';
 import { type Durability, durabilities } from './durability.ts';
 import { type ErrorCode, type ErrorPlace, TailraceError } from './errors.ts';
+import { describe, unknownField } from './fields.ts';
 import { jsonValueEnd } from './json-check.ts';
 import { rawMember } from './json-raw.ts';
 import { defaultInputLimits, type InputLimits } from './limits.ts';
-import { didYouMean } from './nearest.ts';
 import { setAside, unsupported } from './set-aside.ts';
 import { checkTopic, isReserved } from './topic.ts';
 import { encodeUtf8, utf8Length } from './utf8.ts';
@@ -142,12 +142,7 @@ function checkName(name: string): void {
       at: { field: name },
     });
   }
-  const shown = name.slice(0, 64);
-  throw new TailraceError(
-    'unknown_field',
-    `a message has no field ${JSON.stringify(shown)}${didYouMean(shown, jsonMembers)}`,
-    { at: { field: shown } },
-  );
+  throw unknownField('a message', name, jsonMembers);
 }
 
 function tooLarge(length: number, limits: InputLimits): TailraceError {
@@ -410,10 +405,4 @@ function fromBase64(text: string): Uint8Array {
 function fieldError(code: ErrorCode, field: string, what: string): TailraceError {
   const at: ErrorPlace = { field };
   return new TailraceError(code, `${field} ${what}`, { at });
-}
-
-export function describe(value: unknown): string {
-  if (value === null) return 'null';
-  if (Array.isArray(value)) return 'an array';
-  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }

@@ -21,6 +21,7 @@ import {
 } from './log/index.ts';
 import { connectionsAllowed } from './observe/descriptors.ts';
 import { createMetrics, type Metrics } from './observe/index.ts';
+import { gatewayOptions, hubOptions } from './room-options.ts';
 import { version } from './version.ts';
 
 export interface Address {
@@ -71,18 +72,7 @@ export class Server {
       log,
       clock,
       random,
-      durability: config.durability,
-      durabilityRules: config.rules.flatMap(({ filter, durability }) =>
-        durability === undefined ? [] : [{ filter, durability }],
-      ),
-      lagRules: config.rules.flatMap(({ filter, lag }) => (lag === undefined ? [] : [{ filter, ...lag }])),
-      lagTarget: config.lag.target,
-      lagLimit: config.lag.limit,
-      pinnedMax: config.pinned.max,
-      stallMax: config.stall.max,
-      publishDeadline: config.publish.deadline,
-      heartbeat: config.heartbeat,
-      subscriptionsMax: limits.subscriptions,
+      ...hubOptions(config),
       onReadError: error => logger.error(error, 'the log could not be read for a subscriber'),
     });
     this.limits = {
@@ -104,17 +94,9 @@ export class Server {
       clock,
       random,
       limits: this.limits,
-      frameMax: limits.frame,
+      ...gatewayOptions(config),
       connectionsMax,
-      heartbeat: {
-        sse: config.sse.heartbeat ?? config.heartbeat,
-        websocket: config.websocket.heartbeat ?? config.heartbeat,
-      },
-      connectTimeout: config.connect.timeout,
-      idleTimeout: config.idle.timeout,
       onRoundTrip: metrics.onRoundTrip,
-      reconnectRate: config.reconnect.rate,
-      drainWindow: config.drain.window,
       server: `tailrace/${version}`,
       features,
       limitsTold: { ...limits },
@@ -232,11 +214,15 @@ function openLog(
       bytes: config.retention.bytes ?? undefined,
       graceMs: config.retention.grace,
     },
-    dedupe: { ids: config.dedupe.ids, ageMs: config.dedupe.age },
-    pending: { bytes: config.pending.bytes },
-    tableRules: config.rules.flatMap(({ filter, keep }) =>
-      keep === undefined ? [] : [{ filter, table: keep.lastPerKey === true }],
-    ),
+    dedupe: {
+      ids: config.dedupe.ids,
+      ageMs: config.dedupe.age,
+      limit: config.dedupe.limit,
+      producers: config.dedupe.producers,
+    },
+    endedTopics: config.ended.topics,
+    pending: config.pending,
+    keep: keepOptions(config),
     keyIndexBytes: config.keys.bytes,
     recordBytes: Math.min(recordMax, config.limits.message + recordOverhead),
     onReport: ({ level, message, ...report }: LogReport) => logger[level](report, message),
@@ -248,7 +234,6 @@ function openLog(
     directory: config.data,
     segmentBytes: config.segment.bytes,
     scrub: { intervalMs: config.scrub.interval, bytesPerSecond: config.scrub.rate },
-    keep: keepOptions(config),
     acceptLoss,
     disk,
   });

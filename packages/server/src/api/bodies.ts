@@ -3,7 +3,7 @@ import { TailraceError } from '@tailrace/protocol';
 import type { HeaderList } from '../admission/index.ts';
 import type { Clock } from '../log/index.ts';
 import { type Answers, problemBody, problemHeaders } from './answers.ts';
-import { shareTurns } from './turn-share.ts';
+import { paceBody } from './pace-body.ts';
 
 /** Given the whole body of one request; not called when the client went away before its end. */
 export type TakeBody<T> = (
@@ -72,7 +72,7 @@ export class Bodies {
 
   /** Lets the others have their turn while this body comes in. */
   pace(req: IncomingMessage): void {
-    shareTurns(req, this.#clock);
+    paceBody(req, this.#clock);
   }
 
   delete(swept: Swept): void {

@@ -49,7 +49,7 @@ export function readPublishFields(req: IncomingMessage, query: string, deadlineM
   return fields;
 }
 
-/** The deadline of a publish whose messages carry their own fields: any other field beside the body is refused. */
+/** The deadline of a publish whose messages carry their own fields; another field beside the body is refused. */
 export function readDeadline(req: IncomingMessage, query: string, deadlineMax: number): number | undefined {
   const asked = single(parseQuery(query, ['deadline'], setAside.message), 'deadline');
   const raw = req.rawHeaders;
@@ -58,14 +58,11 @@ export function readDeadline(req: IncomingMessage, query: string, deadlineMax: n
     const name = ownHeader(raw[i]!);
     if (name === undefined) continue;
     const field = name.slice(prefix.length);
-    if (field !== 'deadline') {
-      if (setAside.message.includes(field)) throw unsupported(field);
-      throw new TailraceError(
-        'unknown_field',
-        `no header ${name} here: messages sent to /v1/publish have their fields as members; the one header is Tailrace-Deadline`,
-        { at: { field: name } },
+    if (field !== 'deadline')
+      throw unknownHeader(
+        field,
+        ': messages sent to /v1/publish have their fields as members; the one header is Tailrace-Deadline',
       );
-    }
     if (text !== undefined) throw asked === undefined ? twice(name) : bothWays(field);
     text = raw[i + 1]!;
   }
@@ -102,12 +99,8 @@ function fromHeaders(raw: readonly string[], fields: RawFields, queried: boolean
     }
     const field = name.slice(prefix.length);
     if (!besideBody.includes(field as BesideName)) {
-      if (setAside.message.includes(field)) throw unsupported(field);
-      throw new TailraceError(
-        'unknown_field',
-        `no header ${name} here; known are ${besideBody.map(known => `Tailrace-${known}`).join(', ')} and Tailrace-Header-<name>`,
-        { at: { field: name } },
-      );
+      const known = besideBody.map(one => `Tailrace-${one}`).join(', ');
+      throw unknownHeader(field, `; known are ${known} and Tailrace-Header-<name>`);
     }
     if (fields[field as BesideName] !== undefined) throw queried ? bothWays(field) : twice(name);
     set(fields, field as BesideName, value, deadlineMax);
@@ -139,6 +132,13 @@ function utf8(name: string, value: string): string {
     throw new TailraceError('bad_request', `header ${name} is not valid UTF-8`, { at: { field: name } });
   }
   return value;
+}
+
+/** `instead` goes on behind "no header … here". */
+function unknownHeader(field: string, instead: string): TailraceError {
+  if (setAside.message.includes(field)) return unsupported(field);
+  const name = `${prefix}${field}`;
+  return new TailraceError('unknown_field', `no header ${name} here${instead}`, { at: { field: name } });
 }
 
 function twice(name: string): TailraceError {

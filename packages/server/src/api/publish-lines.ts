@@ -1,19 +1,12 @@
-import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage, ServerResponse } from 'node:http';
-import {
-  type InputLimits,
-  type Message,
-  type PlainLines,
-  parseMessage,
-  TailraceError,
-  toTailraceError,
-} from '@tailrace/protocol';
+import { type InputLimits, type PlainLines, TailraceError, toTailraceError } from '@tailrace/protocol';
 import type { HeaderList } from '../admission/index.ts';
 import { type Held, type Hub, type Published, passedOn } from '../hub/index.ts';
 import type { PublishCounts } from '../observe/publish-counts.ts';
 import type { Answers } from './answers.ts';
 import { type Bodies, type Swept, sendContinue } from './bodies.ts';
-import { LineBuffer } from './line-buffer.ts';
+import { MessageLines } from './message-lines.ts';
+import { type MessageBatch, WaitingMessages } from './waiting-messages.ts';
 
 export interface PublishLinesOptions {
   readonly hub: Hub;
@@ -28,15 +21,8 @@ export interface PublishLinesOptions {
   readonly onEnd: (lines: PublishLines) => void;
 }
 
-const TAB = 9;
-const LF = 10;
-const CR = 13;
-const SPACE = 32;
 /** Bytes of checked lines that wait for the batch before them; beyond it the request is not read on. */
 const waitingMax = 1024 * 1024;
-/** What a message costs beside its data. */
-const messageWeight = 200;
-
 /**
  * One NDJSON request (§4): a message a line, appended as it arrives, in bounded memory.
  *
@@ -52,13 +38,8 @@ export class PublishLines implements Swept, Held {
   readonly #req: IncomingMessage;
   readonly #res: ServerResponse;
   readonly #cors: HeaderList;
-  /** Longest line. JSON can be longer than what it carries: base64 by a third, escapes by more. */
-  readonly #lineMax: number;
-  readonly #unfinished = new LineBuffer();
-  #lineNumber = 0;
-  #waiting: Message[] = [];
-  #waitingLines: number[] = [];
-  #waitingBytes = 0;
+  readonly #waiting = new WaitingMessages();
+  readonly #lines: MessageLines;
   #busy = false;
   /** The log had no room: not tried again before the next sweep. */
   #heldOff = false;
@@ -82,8 +63,7 @@ export class PublishLines implements Swept, Held {
     this.#res = res;
     this.#cors = cors;
     this.#o = options;
-    const { message, messageHeaders } = options.limits;
-    this.#lineMax = Math.ceil((message * 4) / 3) + 2 * messageHeaders + 8192;
+    this.#lines = new MessageLines(options.plain, options.limits, this.#waiting);
   }
 
   start(): void {
@@ -114,8 +94,9 @@ export class PublishLines implements Swept, Held {
       this.#writeHead();
       this.#res.write(`{"accepted":${this.#accepted}${this.#cursorMember()}}\n`);
     }
-    if (this.#unfinished.length > 0 && !this.#paused && ++this.#idle > this.#o.bodies.patience) {
-      const at = { line: this.#lineNumber + 1 };
+    const line = this.#lines.unfinished;
+    if (line !== undefined && !this.#paused && ++this.#idle > this.#o.bodies.patience) {
+      const at = { line };
       this.#stop(new TailraceError('request_timeout', 'the line stopped arriving in its middle', { at }));
     }
     return true;
@@ -124,125 +105,24 @@ export class PublishLines implements Swept, Held {
   #data(chunk: Buffer): void {
     if (this.#readEnded) return;
     this.#idle = 0;
-    let start = 0;
-    if (this.#unfinished.length > 0) {
-      const lf = chunk.indexOf(LF);
-      const end = lf === -1 ? chunk.length : lf;
-      if (this.#unfinished.length + end > this.#lineMax) {
-        this.#stop(this.#tooLong(this.#lineNumber + 1));
-        return;
-      }
-      this.#unfinished.append(chunk, 0, end);
-      if (lf === -1) return;
-      this.#lines(this.#unfinished.take());
-      start = lf + 1;
-    }
-    const last = chunk.lastIndexOf(LF);
-    if (last >= start && !this.#readEnded) {
-      this.#lines(start === 0 && last === chunk.length - 1 ? chunk.subarray(0, last) : chunk.subarray(start, last));
-      start = last + 1;
-    }
-    if (start < chunk.length && !this.#readEnded) {
-      if (chunk.length - start > this.#lineMax) {
-        this.#stop(this.#tooLong(this.#lineNumber + 1));
-        return;
-      }
-      this.#unfinished.append(chunk, start, chunk.length);
+    try {
+      this.#lines.append(chunk);
+    } catch (error) {
+      this.#stop(toTailraceError(error));
+      return;
     }
     this.#submit();
     this.#pauseIfFull();
   }
 
-  /** Reads whole lines, without the line feed of the last. */
-  #lines(bytes: Buffer): void {
-    const from = this.#waiting.length;
-    const weight = this.#waitingBytes;
-    let failure: TailraceError | undefined;
-    try {
-      if (isUtf8(bytes)) this.#read(bytes);
-      else this.#readApart(bytes);
-    } catch (error) {
-      failure = toTailraceError(error);
-    }
-    // payloads are views of `bytes`, and must not keep much more in memory than they count for
-    if ((this.#waitingBytes - weight) * 2 < bytes.length) this.#detach(from);
-    if (failure !== undefined) this.#stop(failure);
-  }
-
-  /** Some line is not UTF-8: those before it are taken, and it is named. */
-  #readApart(bytes: Buffer): void {
-    for (let start = 0; start <= bytes.length; ) {
-      const lf = bytes.indexOf(LF, start);
-      const end = lf === -1 ? bytes.length : lf;
-      const line = bytes.subarray(start, end);
-      if (!isUtf8(line)) {
-        const at = { line: this.#lineNumber + 1 };
-        throw new TailraceError('payload_invalid', 'the line is not valid UTF-8, as JSON must be', { at });
-      }
-      this.#read(line);
-      start = end + 1;
-    }
-  }
-
-  /** Hot: the plain line is the usual one. */
-  #read(bytes: Buffer): void {
-    const { plain } = this.#o;
-    for (let start = 0; start <= bytes.length; ) {
-      this.#lineNumber++;
-      if (bytes[start] === LF) {
-        start++;
-        continue;
-      }
-      const message = plain.read(bytes, start);
-      if (message !== undefined) {
-        this.#take(message);
-        start = plain.end + 1;
-        continue;
-      }
-      const text = afterBlanks(bytes, start);
-      if (text === bytes.length || bytes[text] === LF) {
-        start = text + 1;
-        continue;
-      }
-      const lf = bytes.indexOf(LF, text);
-      const end = lf === -1 ? bytes.length : lf;
-      this.#readOther(bytes, start, end);
-      start = end + 1;
-    }
-  }
-
-  /** A line in any form, good or bad. */
-  #readOther(bytes: Buffer, start: number, end: number): void {
-    const { plain, limits } = this.#o;
-    if (end - start > this.#lineMax) throw this.#tooLong(this.#lineNumber);
-    const learns = plain.unknownTopic;
-    const line = bytes.toString('utf8', start, end);
-    try {
-      const message = parseMessage(JSON.parse(line), line, 0, limits);
-      if (learns) plain.learn(message.topic);
-      this.#take(message);
-    } catch (error) {
-      throw lineError(error).placed({ line: this.#lineNumber });
-    }
-  }
-
-  #take(message: Message): void {
-    this.#waiting.push(message);
-    this.#waitingLines.push(this.#lineNumber);
-    this.#waitingBytes += message.data.length + messageWeight;
-  }
-
-  /** Payloads get memory of their own. */
-  #detach(from: number): void {
-    for (let i = from; i < this.#waiting.length; i++) {
-      const message = this.#waiting[i]!;
-      this.#waiting[i] = { ...message, data: new Uint8Array(message.data) };
-    }
-  }
-
   #end(): void {
     if (this.#readEnded) return;
-    if (this.#unfinished.length > 0) this.#lines(this.#unfinished.take());
+    try {
+      this.#lines.end();
+    } catch (error) {
+      this.#stop(toTailraceError(error));
+      return;
+    }
     this.#readEnded = true;
     this.#submit();
   }
@@ -251,12 +131,8 @@ export class PublishLines implements Swept, Held {
   #closed(): void {
     if (this.#readEnded) return;
     this.#readEnded = true;
-    this.#unfinished.take();
+    this.#lines.drop();
     this.#submit();
-  }
-
-  #tooLong(line: number): TailraceError {
-    return new TailraceError('payload_too_large', `the line has more than ${this.#lineMax} bytes`, { at: { line } });
   }
 
   /** Reads no further; what came before is published, then the client is told. */
@@ -264,7 +140,7 @@ export class PublishLines implements Swept, Held {
     if (this.#finished || this.#failure !== undefined) return;
     this.#failure = error;
     this.#readEnded = true;
-    this.#unfinished.take();
+    this.#lines.drop();
     if (this.#paused) this.#resume();
     this.#submit();
   }
@@ -281,47 +157,35 @@ export class PublishLines implements Swept, Held {
 
   /** The brake lets the next batch go. */
   released(): void {
-    const messages = this.#takeBatch();
-    const lines = this.#waitingLines.splice(0, messages.length);
-    this.#o.hub.publisher.publish(messages, this.#o.deadline).then(
+    const batch = this.#waiting.take(this.#batchMax);
+    if (this.#paused && this.#waiting.bytes <= waitingMax) this.#resume();
+    this.#o.hub.publisher.publish(batch.messages, this.#o.deadline).then(
       results => {
         this.#busy = false;
         this.#batchMax *= 2;
-        this.#settle(results, lines);
+        this.#settle(results, batch.lines);
         this.#submit();
       },
       (cause: unknown) => {
         this.#busy = false;
         const error = this.#o.answers.asError(cause, this.#req);
         // a stream is held back where a single publish is refused: the sweep tries again
-        if (error.code === 'overloaded') this.#putBack(messages, lines);
-        else this.#refused(error, lines[0]!);
+        if (error.code === 'overloaded') this.#putBack(batch);
+        else this.#refused(error, batch.lines[0]!);
         this.#submit();
       },
     );
   }
 
-  #takeBatch(): Message[] {
-    const all = this.#waiting;
-    const messages = all.length <= this.#batchMax ? all : all.slice(0, this.#batchMax);
-    this.#waiting = messages === all ? [] : all.slice(this.#batchMax);
-    this.#waitingBytes = 0;
-    for (const message of this.#waiting) this.#waitingBytes += message.data.length + messageWeight;
-    if (this.#paused && this.#waitingBytes <= waitingMax) this.#resume();
-    return messages;
-  }
-
-  #putBack(messages: Message[], lines: number[]): void {
+  #putBack(batch: MessageBatch): void {
     this.#heldOff = true;
-    this.#batchMax = Math.max(1, Math.floor(messages.length / 2));
-    this.#waiting = messages.concat(this.#waiting);
-    this.#waitingLines = lines.concat(this.#waitingLines);
-    for (const message of messages) this.#waitingBytes += message.data.length + messageWeight;
+    this.#batchMax = Math.max(1, Math.floor(batch.messages.length / 2));
+    this.#waiting.putBack(batch);
     this.#pauseIfFull();
   }
 
   #pauseIfFull(): void {
-    if (this.#paused || this.#waitingBytes <= waitingMax) return;
+    if (this.#paused || this.#waiting.bytes <= waitingMax) return;
     this.#paused = true;
     this.#req.pause();
   }
@@ -356,9 +220,7 @@ export class PublishLines implements Swept, Held {
 
   /** The publisher did not take the message of this line: nothing after it is attempted. */
   #refused(error: TailraceError, line: number): void {
-    this.#waiting = [];
-    this.#waitingLines = [];
-    this.#waitingBytes = 0;
+    this.#waiting.clear();
     this.#failure = undefined;
     this.#stop(error.placed({ line }));
   }
@@ -406,21 +268,4 @@ export class PublishLines implements Swept, Held {
     if (this.#o.answers.closing || (this.#readEnded && !this.#req.complete)) headers.push('Connection', 'close');
     res.writeHead(200, [...headers, ...this.#cors]);
   }
-}
-
-/** Where the blanks of JSON (RFC 8259 §2) from `start` on end, line feeds apart. */
-function afterBlanks(bytes: Buffer, start: number): number {
-  let at = start;
-  while (at < bytes.length && (bytes[at] === SPACE || bytes[at] === TAB || bytes[at] === CR)) at++;
-  return at;
-}
-
-/** What is wrong with a line that gave no message. */
-function lineError(error: unknown): TailraceError {
-  if (error instanceof TailraceError) return error;
-  const { message } = error as Error;
-  const several = /after JSON/.test(message)
-    ? '; two values on one line: use --data-binary, since curl -d removes the line breaks'
-    : '';
-  return new TailraceError('bad_request', `the line is not JSON: ${message.slice(0, 200)}${several}`, { cause: error });
 }

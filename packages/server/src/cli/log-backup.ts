@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { BackupRefused, backup, LogDamaged } from '../log/index.ts';
 import { type Command, CommandError, type Input } from './command.ts';
-import { dataDirectory } from './data-directory.ts';
+import { dataDirectory, jsonOption, printFound, verifies, verifyOption } from './log-command.ts';
 
 export const logBackup: Command = {
   name: 'log backup',
@@ -12,8 +12,8 @@ export const logBackup: Command = {
     'Backups into one destination run one after another. What retention removed from the log goes from the backup as well.',
   ],
   options: {
-    verify: { type: 'switch', help: 'Read every byte of the backup before it counts; the default. --no-verify: not.' },
-    json: { type: 'switch', help: 'Print the report as JSON.' },
+    ...verifyOption('the backup before it counts'),
+    ...jsonOption('the report'),
   },
   examples: [
     { command: 'tailrace log backup ./data /backup/tailrace', does: 'beside the running server' },
@@ -27,16 +27,14 @@ export const logBackup: Command = {
 async function run(input: Input): Promise<number> {
   const directory = dataDirectory(input);
   const destination = resolve(input.positionals[1]!);
-  const verify = input.all.verify !== false;
+  const verify = verifies(input);
   const report = await backup(directory, destination, { now: Date.now(), verify }).catch((cause: unknown) => {
     throw cause instanceof BackupRefused || cause instanceof LogDamaged
       ? new CommandError(cause.message, { cause })
       : cause;
   });
   const { head, segments, bytes, linked, copied, kept, removed } = report;
-  const text = input.on('json')
-    ? JSON.stringify(report)
-    : `${segments} segments, ${bytes} bytes, up to offset ${head}; files: ${linked} linked, ${copied} copied, ${kept} kept, ${removed} removed: the backup is ${verify ? 'whole' : 'there, not verified'}`;
-  process.stdout.write(`${text}\n`);
+  const text = `${segments} segments, ${bytes} bytes, up to offset ${head}; files: ${linked} linked, ${copied} copied, ${kept} kept, ${removed} removed: the backup is ${verify ? 'whole' : 'there, not verified'}`;
+  printFound(input, report, text);
   return 0;
 }

@@ -3,18 +3,18 @@ import { keepOptions } from '../keep-options.ts';
 import { type CompactReport, compact, type LogReport } from '../log/index.ts';
 import { coloursFor } from './colour.ts';
 import { type Command, CommandError, type Input } from './command.ts';
-import { dataDirectory } from './data-directory.ts';
+import { dataDirectory, jsonOption, onDirectory, printFound } from './log-command.ts';
 import { readSettings, settingOptions } from './settings.ts';
 
 export const logCompact: Command = {
   name: 'log compact',
-  arguments: '[directory]',
+  ...onDirectory,
   summary: 'Remove from a stopped log what rules with keep let go of.',
   details: [
     'Takes the same flags, variables and file as tailrace serve; of them the rules, tombstone.age and dedupe count. The directory is the argument, else the setting data. The server must not run: while it does it compacts by itself, a segment at a time when it is worth it.',
   ],
   options: {
-    json: { type: 'switch', help: 'Print {"before":…,"after":…,"rewritten":…,"records":…} as JSON.' },
+    ...jsonOption('{"before":…,"after":…,"rewritten":…,"records":…}'),
     ...settingOptions(),
   },
   examples: [
@@ -25,7 +25,6 @@ export const logCompact: Command = {
     },
   ],
   exitCodes: { 1: 'the log is in use or damaged, a segment could not be rewritten, or no rule has keep' },
-  positionals: { least: 0, most: 1 },
   run,
 };
 
@@ -43,11 +42,14 @@ async function run(input: Input): Promise<number> {
     failed = true;
     process.stderr.write(`${red('failed:')} ${message}\n`);
   };
-  const dedupe = { ids: config.dedupe.ids, ageMs: config.dedupe.age };
-  const report = await compact(directory, { keep, dedupe, onReport }).catch((cause: unknown) => {
-    throw cause instanceof Error && !(cause instanceof TypeError) ? new CommandError(told(cause), { cause }) : cause;
-  });
-  process.stdout.write(`${input.on('json') ? JSON.stringify(report) : describe(report)}\n`);
+  const { ids, age: ageMs, limit } = config.dedupe;
+  const dedupe = { ids, ageMs, limit };
+  const report = await compact(directory, { keep, dedupe, tableBytes: config.keys.bytes, onReport }).catch(
+    (cause: unknown) => {
+      throw cause instanceof Error && !(cause instanceof TypeError) ? new CommandError(told(cause), { cause }) : cause;
+    },
+  );
+  printFound(input, report, describe(report));
   return failed ? 1 : 0;
 }
 

@@ -3,14 +3,14 @@ import { envelopeText } from '../hub/index.ts';
 import { dump, LogDamaged } from '../log/index.ts';
 import { coloursFor } from './colour.ts';
 import { type Command, CommandError, type Input } from './command.ts';
-import { dataDirectory, directoryHelp } from './data-directory.ts';
 import { checkFilterArguments } from './filters.ts';
+import { dataDirectory, directoryHelp, onDirectory } from './log-command.ts';
 import { printer } from './print-message.ts';
 import { printForm, printOptions } from './sub.ts';
 
 export const logDump: Command = {
   name: 'log dump',
-  arguments: '[directory]',
+  ...onDirectory,
   summary: 'Print the records of a data directory offline.',
   details: [`No server needs to run. ${directoryHelp}`],
   options: {
@@ -24,7 +24,6 @@ export const logDump: Command = {
     { command: `tailrace log dump /backup/data --filter 'orders/#' --from 1000`, does: 'a part of a backup' },
   ],
   exitCodes: { 1: 'damage was met (what comes before it was printed), or the directory cannot be read' },
-  positionals: { least: 0, most: 1 },
   run,
 };
 

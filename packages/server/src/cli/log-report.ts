@@ -1,6 +1,7 @@
 import { describeDamage, type VerifyReport } from '../log/index.ts';
 import { type Colours, coloursFor } from './colour.ts';
 import type { Input } from './command.ts';
+import { printFound } from './log-command.ts';
 
 /** What a command found in a data directory. */
 export interface LogReported {
@@ -14,10 +15,7 @@ export interface LogReported {
 
 /** Prints it; the exit code is 0 for a log that is whole. */
 export function printLogReport(input: Input, { json, verified, steps = [] }: LogReported): number {
-  const text = input.on('json')
-    ? JSON.stringify(json)
-    : [...steps, ...linesOf(verified, coloursFor(process.stdout))].join('\n');
-  process.stdout.write(`${text}\n`);
+  printFound(input, json, [...steps, ...linesOf(verified, coloursFor(process.stdout))].join('\n'));
   return verified.damages.length === 0 ? 0 : 1;
 }
 

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { BackupRefused, restore } from '../log/index.ts';
 import { type Command, CommandError, type Input } from './command.ts';
+import { jsonOption, printFound, verifies, verifyOption } from './log-command.ts';
 
 export const logRestore: Command = {
   name: 'log restore',
@@ -10,8 +11,8 @@ export const logRestore: Command = {
     'The directory must be empty or missing. The server that starts on it begins a new epoch: clients whose cursors lie beyond the backup are told reset. Do not run the original beside it.',
   ],
   options: {
-    verify: { type: 'switch', help: 'Read every byte of what was restored; the default. --no-verify: not.' },
-    json: { type: 'switch', help: 'Print {"id":…,"head":…,"made":…} as JSON.' },
+    ...verifyOption('what was restored'),
+    ...jsonOption('{"id":…,"head":…,"made":…}'),
   },
   examples: [{ command: 'tailrace log restore /backup/tailrace ./data', does: 'then start the server' }],
   exitCodes: { 1: 'there is no finished backup, the directory is not empty, or what was restored is damaged' },
@@ -21,15 +22,12 @@ export const logRestore: Command = {
 
 async function run(input: Input): Promise<number> {
   const [from, to] = input.positionals.map(word => resolve(word));
-  const verify = input.all.verify !== false;
-  const list = await restore(from!, to!, { verify }).catch((cause: unknown) => {
+  const list = await restore(from!, to!, { verify: verifies(input) }).catch((cause: unknown) => {
     const missing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
     throw cause instanceof BackupRefused || missing ? new CommandError((cause as Error).message, { cause }) : cause;
   });
   const { id, head, made } = list;
-  const text = input.on('json')
-    ? JSON.stringify({ id, head, made })
-    : `restored log ${id} up to offset ${head}, as it was at ${new Date(made).toISOString()}`;
-  process.stdout.write(`${text}\n`);
+  const text = `restored log ${id} up to offset ${head}, as it was at ${new Date(made).toISOString()}`;
+  printFound(input, { id, head, made }, text);
   return 0;
 }

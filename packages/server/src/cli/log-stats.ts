@@ -1,28 +1,27 @@
 import { type LogStats, stats, type TopicStats } from '../log/index.ts';
 import type { Command, Input } from './command.ts';
-import { dataDirectory, directoryHelp } from './data-directory.ts';
+import { dataDirectory, directoryHelp, jsonOption, onDirectory, printFound } from './log-command.ts';
 
 export const logStats: Command = {
   name: 'log stats',
-  arguments: '[directory]',
+  ...onDirectory,
   summary: 'Say what a data directory holds: segments, topics, epochs, times.',
   details: [`Reads every byte and changes nothing, beside a running server as well. ${directoryHelp}`],
   options: {
     top: { type: 'text', value: 'number', help: 'How many of the largest topics to name; 10 by default.' },
-    json: { type: 'switch', help: 'Print everything as JSON.' },
+    ...jsonOption('everything'),
   },
   examples: [
     { command: 'tailrace log stats', does: 'the log in ./data' },
     { command: 'tailrace log stats /var/lib/tailrace --top 100 --json', does: 'for a script' },
   ],
   exitCodes: { 1: 'the directory cannot be read' },
-  positionals: { least: 0, most: 1 },
   run,
 };
 
 async function run(input: Input): Promise<number> {
   const found = await stats(dataDirectory(input), { top: input.count('top', 0) });
-  process.stdout.write(`${input.on('json') ? JSON.stringify(found) : linesOf(found).join('\n')}\n`);
+  printFound(input, found, linesOf(found).join('\n'));
   return 0;
 }
 

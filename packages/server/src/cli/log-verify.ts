@@ -1,22 +1,21 @@
 import { verify } from '../log/index.ts';
 import type { Command, Input } from './command.ts';
-import { dataDirectory, directoryHelp } from './data-directory.ts';
+import { dataDirectory, directoryHelp, jsonOption, onDirectory } from './log-command.ts';
 import { printLogReport } from './log-report.ts';
 
 export const logVerify: Command = {
   name: 'log verify',
-  arguments: '[directory]',
+  ...onDirectory,
   summary: 'Read a data directory offline and report every damaged frame.',
   details: [
     `Reads every byte and changes nothing. ${directoryHelp} While a server writes to it, the newest records may look unfinished.`,
   ],
-  options: { json: { type: 'switch', help: 'Print the report as JSON.' } },
+  options: jsonOption('the report'),
   examples: [
     { command: 'tailrace log verify', does: 'the log in ./data' },
     { command: 'tailrace log verify /var/lib/tailrace --json', does: 'for a monitor' },
   ],
   exitCodes: { 1: 'damage was found, or the directory cannot be read' },
-  positionals: { least: 0, most: 1 },
   run,
 };
 

@@ -74,7 +74,10 @@ export function checkTogether(config: Config, sourceOf: (path: string) => string
     if (config.engine === 'memory' && rule.keep !== undefined)
       warn(
         `rules[${index}]`,
-        `rules[${index}] for "${rule.filter}" has keep, which engine memory ignores: it keeps the newest records of all topics, as many as hot.bytes holds`,
+        `rules[${index}] for "${rule.filter}" has keep, by which engine memory removes nothing: it keeps the newest records of all topics, as many as hot.bytes holds` +
+          (rule.keep.lastPerKey === true
+            ? '; its topics are tables all the same, so that from=last begins with the newest record of each key'
+            : ''),
       );
   });
   return problems;

@@ -25,8 +25,9 @@ export interface Config {
   readonly retention: { readonly age: number | null; readonly bytes: number | null; readonly grace: number };
   readonly scrub: { readonly interval: number; readonly rate: number };
   readonly tombstone: { readonly age: number };
-  readonly dedupe: { readonly ids: number; readonly age: number };
-  readonly pending: { readonly bytes: number };
+  readonly dedupe: { readonly ids: number; readonly age: number; readonly limit: number; readonly producers: number };
+  readonly ended: { readonly topics: number };
+  readonly pending: { readonly bytes: number; readonly records: number };
   readonly keys: { readonly bytes: number };
   readonly lag: { readonly target: number; readonly limit: number };
   readonly pinned: { readonly max: number };
@@ -79,7 +80,7 @@ export interface LagRule {
   readonly after: number;
 }
 
-/** Settings as people write them: any part, with "30s" or "64MiB" wherever a number stands. */
+/** Settings as people write them, as many as they like, with "30s" or "64MiB" wherever a number stands. */
 export type ConfigInput = Input<Config>;
 
 type Input<T> = T extends number

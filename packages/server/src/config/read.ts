@@ -3,7 +3,7 @@ import type { z } from 'zod';
 import { checkTogether } from './checks.ts';
 import type { Config, ConfigInput } from './config.ts';
 import { ConfigError, type ConfigProblem } from './problem.ts';
-import { configSchema, ruleParts } from './schema.ts';
+import { configSchema, ruleAllowed, ruleParts } from './schema.ts';
 import { settings, settingsByName } from './settings.ts';
 
 /** Settings after checking: no `config` when any problem is an error. */
@@ -72,7 +72,7 @@ function allowedAt(path: string): string {
   const setting = settingsByName.get(path);
   if (setting !== undefined) return setting.allowed;
   const rule = /^rules\[\d+\]\.?(.*)$/.exec(path);
-  if (rule !== null) return ruleParts[rule[1]!] ?? 'an object with filter and durability, lag or keep';
+  if (rule !== null) return ruleParts[rule[1]!] ?? ruleAllowed;
   const list = settingsByName.get(path.replace(/\[\d+\]$/, ''));
   if (list !== undefined) return `allowed in ${list.allowed}`;
   return path === '' ? 'an object with settings' : `an object with ${childrenOf(path).join(', ')}`;

@@ -42,6 +42,9 @@ const topicRule: z.ZodType<TopicRule> = z.strictObject({
   keep: keepRule.optional(),
 });
 
+/** What a rule may be. */
+export const ruleAllowed = 'an object with filter and durability, lag or keep';
+
 /** What each part of a rule may be: for messages, since rules are no settings of their own. */
 export const ruleParts: Readonly<Record<string, string>> = {
   filter: 'a filter, such as prices/# or iot/+/state',
@@ -172,6 +175,23 @@ const settings = {
       { min: '0s', max: '1d' },
       'How long an id is remembered at least, even when more than `dedupe.ids` came since; 0 remembers by number alone.',
     ),
+    limit: count(
+      400_000,
+      { min: 0, max: 10_000_000 },
+      'Most ids remembered at all: beyond it they are forgotten before `dedupe.age` is over. Less than `dedupe.ids` counts as `dedupe.ids`.',
+    ),
+    producers: count(
+      10_000,
+      { min: 1, max: 1_000_000 },
+      'Producers whose sequences are remembered; beyond it those unused for longest are forgotten.',
+    ),
+  }),
+  ended: group({
+    topics: count(
+      1_000_000,
+      { min: 1, max: 10_000_000 },
+      'Topics whose `end` is remembered; beyond it the one ended longest ago is forgotten, and takes publishes again.',
+    ),
   }),
   pending: group({
     bytes: size(
@@ -179,12 +199,17 @@ const settings = {
       { min: '1MiB', max: '4GiB' },
       'Bytes of publishes that may wait for their commit; beyond it publishes are refused with `overloaded`.',
     ),
+    records: count(
+      500_000,
+      { min: 1000, max: 10_000_000 },
+      'The same for their number: small ones take more memory than their bytes.',
+    ),
   }),
   keys: group({
     bytes: size(
       '64MiB',
       { min: '1MiB', max: '64GiB' },
-      'Memory for the keys of topics that were lately asked for what is current, or published to with `expect`. The keys of other topics are read from the log when they are needed; more keys than fit are read each time.',
+      'Memory for the keys of topics that were lately asked for what is current, or published to with `expect`. The keys of other topics are read from the log when they are needed; more keys than fit are read each time. A compaction takes as much again for the keys it meets, and keeps the deletions of what has no room.',
     ),
   }),
   lag: group({
@@ -295,7 +320,7 @@ const settings = {
   rules: leaf<readonly TopicRule[]>(z.array(topicRule), [], {
     kind: 'rules',
     help: 'Topic rules: settings for the topics a filter matches. For each setting the first rule that matches and has it decides.',
-    allowed: 'a list of rules, each an object with filter and durability, lag or keep',
+    allowed: `a list of rules, each ${ruleAllowed}`,
     shown: '[]',
     nullable: false,
   }),

@@ -239,14 +239,14 @@ export class Hub implements CohortHost {
     return new Reader(this.log, this.index, filters, at, snapshot, told, this.newest);
   }
 
-  /** Reads what is current; see StateReader. */
-  state(filters: FilterSet, to: Position | undefined, after: number): Promise<StateReader> {
-    return StateReader.begin(this.log, this.newest, filters, to, after);
-  }
-
   /** The same for who listens in this process: class `none` too. */
   liveReader(filters: FilterSet, at: Place, snapshot?: NewestList, told?: Dropped): LiveReader {
     return new LiveReader(this.log, this.index, this.volatile, filters, at, snapshot, told, this.newest);
+  }
+
+  /** Reads what is current; see StateReader. */
+  state(filters: FilterSet, to: Position | undefined, after: number): Promise<StateReader> {
+    return StateReader.begin(this.log, this.newest, filters, to, after);
   }
 
   /** Who listens to `topic` (C2): sessions with the subscriptions that match. */
@@ -308,8 +308,9 @@ export class Hub implements CohortHost {
   #dispatch(batch: RecordBatch): void {
     this.#commits.push(batch.last, this.clock.monotonic());
     if (this.#commits.length > 4096) this.#commits = this.#commits.slice(2048);
-    const { names, firsts } = batch.topics;
-    for (let t = 0; t < names.length; t++) this.index.mark(names[t]!, batch.offsetAt(firsts[t]!));
+    const { topics } = batch;
+    const { names } = topics;
+    for (let t = 0; t < names.length; t++) this.index.mark(names[t]!, batch.offsetAt(topics.firstOf(t)));
   }
 
   #passOn(message: Message): void {

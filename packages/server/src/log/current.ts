@@ -4,14 +4,16 @@ import type { Current, Log, Position } from './log.ts';
 import type { LogRecord } from './record.ts';
 import type { Tables } from './tables.ts';
 
+/** Offsets of the newest record with offset ≤ `to` of each matching topic that has one. */
+export type NewestByTopic = (filters: FilterSet, to: number) => Promise<ReadonlyMap<string, readonly number[]>>;
+
 export interface CurrentParts {
   readonly log: Pick<Log, 'head' | 'floor' | 'hot'>;
   readonly tables: Tables;
   readonly index: KeyIndex;
   /** The newest offset given out. */
   readonly appended: () => number;
-  /** Offsets of the newest record with offset ≤ `to` of each matching topic that has one. */
-  readonly newest: (filters: FilterSet, to: number) => Promise<ReadonlyMap<string, readonly number[]>>;
+  readonly newest: NewestByTopic;
 }
 
 /** The tables that the first round made are there in the second, which takes no time. */

@@ -44,9 +44,14 @@ export class Dedupe {
     return this.#producers.size;
   }
 
-  /** Ids and producers forgotten for want of room before their time. */
-  get cutShort(): number {
-    return this.#ids.cutShort + this.#producers.cutShort;
+  /** Ids forgotten for want of room before their time. */
+  get idsCutShort(): number {
+    return this.#ids.cutShort;
+  }
+
+  /** Producers forgotten for want of room. */
+  get producersCutShort(): number {
+    return this.#producers.cutShort;
   }
 
   /** Offset of the record that this message repeats, `unseen` or `tooOld`. Hot. */

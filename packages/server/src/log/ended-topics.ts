@@ -5,7 +5,7 @@
 export class EndedTopics {
   readonly limit: number;
   /** Ends forgotten for want of room. */
-  dropped = 0;
+  cutShort = 0;
   readonly #offsets = new Map<string, number>();
 
   constructor(limit: number) {
@@ -27,7 +27,7 @@ export class EndedTopics {
     if (this.#offsets.size <= this.limit) return;
     for (const oldest of this.#offsets.keys()) {
       this.#offsets.delete(oldest);
-      this.dropped++;
+      this.cutShort++;
       break;
     }
   }

@@ -5,12 +5,15 @@ import type { StoredDurability } from './record.ts';
 
 type Results = readonly (Appended | AppendFailure)[];
 
+/** Takes messages into the next commit; `bytes` is what they may have at most. */
+export type Append = (messages: readonly Message[], durability: StoredDurability, bytes: number) => Promise<Results>;
+
 export interface HeldAppendsParts {
   readonly index: KeyIndex;
   readonly head: () => number;
   /** The newest offset given out. */
   readonly appended: () => number;
-  readonly append: (messages: readonly Message[], durability: StoredDurability) => Promise<Results>;
+  readonly append: Append;
 }
 
 /**
@@ -97,7 +100,7 @@ export class HeldAppends {
     this.bytes -= held.bytes;
     this.records -= held.messages.length;
     if (held.failure !== undefined) held.reject(held.failure);
-    else this.#parts.append(held.messages, held.durability).then(held.resolve, held.reject);
+    else this.#parts.append(held.messages, held.durability, held.bytes).then(held.resolve, held.reject);
     for (const table of held.tables) this.#parts.index.release(table);
   }
 

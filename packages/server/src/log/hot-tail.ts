@@ -29,14 +29,14 @@ export class HotTail {
 
   /** Takes a committed batch; evicts the oldest batches beyond the budget. Hot. */
   push(batch: RecordBatch): void {
-    const { names, firsts } = batch.topics;
+    const { names } = batch.topics;
     for (let t = 0; t < names.length; t++) {
       let tail = this.#byTopic.get(names[t]!);
       if (tail === undefined) {
         tail = new TopicTail();
         this.#byTopic.set(names[t]!, tail);
       }
-      tail.push(batch, firsts[t]!);
+      tail.push(batch, batch.topics.firstOf(t));
     }
     this.#batches.push(batch);
     this.bytes += batch.weight;
@@ -281,7 +281,7 @@ class TopicTail {
       const left = replaced.get(batch);
       if (!replaced.has(batch)) tail.push(batch, this.firsts[b]!);
       else if (left?.topics.names.includes(topic))
-        tail.push(left, left.topics.firsts[left.topics.names.indexOf(topic)]!);
+        tail.push(left, left.topics.firstOf(left.topics.names.indexOf(topic)));
     }
     return tail;
   }

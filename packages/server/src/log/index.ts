@@ -1,7 +1,8 @@
 export * from './clock.ts';
 export { type Damage, describeDamage, LogDamaged } from './disk/damage.ts';
 export type { Disk, DiskFile } from './disk/disk.ts';
-export type { DiskLog, DiskLogOptions } from './disk/disk-log.ts';
+export type { DiskLog } from './disk/disk-log.ts';
+export type { DiskLogOptions } from './disk/disk-log-options.ts';
 export { Gate } from './disk/gate.ts';
 export { type BackupOptions, BackupRefused, type BackupReport, backup } from './disk/offline/backup.ts';
 export type { BackupList } from './disk/offline/backup-list.ts';
@@ -13,6 +14,7 @@ export { type LogStats, type StatsOptions, stats, type TopicStats } from './disk
 export { type VerifyReport, verify } from './disk/offline/verify.ts';
 export { openDiskLog } from './disk/open-disk-log.ts';
 export * from './hot-tail.ts';
+export type { KeepRule } from './keep-rules.ts';
 export * from './log.ts';
 export { type MemoryLog, type MemoryLogOptions, openMemoryLog } from './memory/memory-log.ts';
 export {
@@ -28,4 +30,4 @@ export * from './random.ts';
 export * from './record.ts';
 export * from './record-batch.ts';
 export type { FilePlace, LogReport, OffsetRange } from './report.ts';
-export { type TableRule, type Tables, tablesOf } from './tables.ts';
+export { type Tables, tablesOf } from './tables.ts';

@@ -3,6 +3,7 @@ import type { Clock } from './clock.ts';
 import { Dedupe } from './dedupe.ts';
 import { EndedTopics } from './ended-topics.ts';
 import type { KeyIndex } from './key-index.ts';
+import type { LogMemory } from './log.ts';
 import { type CommonLogOptions, logDefaults } from './options.ts';
 import { PendingAppend } from './pending-append.ts';
 import { tooOld, unseen } from './producer.ts';
@@ -37,22 +38,25 @@ export class Intake {
     return new PendingAppend();
   }
 
-  /** Offset of the record to make, or 0 when the message makes none: then the append's results say why. Hot. */
-  admit(message: Message, append: PendingAppend): number {
+  /**
+   * Offset of the record to make, or 0 when the message makes none: then the append's results say why. `bound` is that of
+   * its bytes. Hot.
+   */
+  admit(message: Message, bound: number, append: PendingAppend): number {
     const found = this.dedupe.find(message);
     if (found > unseen) {
-      append.results.push({ offset: found, time: this.dedupe.foundTime, duplicate: true });
+      append.add({ offset: found, time: this.dedupe.foundTime, duplicate: true });
       if (found > append.until) append.until = found;
       return 0;
     }
-    const failure = found === tooOld ? sequenceTooOld(message) : this.#refusal(message, append);
+    const failure = found === tooOld ? sequenceTooOld(message) : this.#refusal(message, bound, append);
     if (failure !== undefined) {
-      append.results.push({ error: failure });
+      append.add({ error: failure });
       return 0;
     }
     const { time } = this;
     const offset = this.nextOffset++;
-    append.results.push({ offset, time, duplicate: false });
+    append.add({ offset, time, duplicate: false });
     append.until = offset;
     if (message.id !== undefined || message.producer !== undefined) this.dedupe.add(message, offset, time);
     if (message.end) this.ended.add(message.topic, offset);
@@ -67,6 +71,20 @@ export class Intake {
     this.#keys.deleted(topic, upTo);
   }
 
+  get memory(): LogMemory {
+    return {
+      ids: this.dedupe.idCount,
+      producers: this.dedupe.producerCount,
+      idsCutShort: this.dedupe.idsCutShort,
+      producersCutShort: this.dedupe.producersCutShort,
+      endedTopics: this.ended.size,
+      endedCutShort: this.ended.cutShort,
+      tables: this.#keys.tables,
+      tableBytes: this.#keys.bytes,
+      tableLoads: this.#keys.loads,
+    };
+  }
+
   rollback(head: number, time: number): void {
     this.nextOffset = head + 1;
     this.time = time;
@@ -75,7 +93,7 @@ export class Intake {
     this.#keys.rollback(head);
   }
 
-  #refusal(message: Message, append: PendingAppend): TailraceError | undefined {
+  #refusal(message: Message, bytes: number, append: PendingAppend): TailraceError | undefined {
     const end = this.ended.endOf(message.topic);
     if (end > 0) {
       // the end itself may be on its way: the refusal is true once that is committed
@@ -90,7 +108,6 @@ export class Intake {
         return expectFailed(message, found);
       }
     }
-    const bytes = encodedBound(message);
     if (bytes <= this.#recordBytes) return undefined;
     return new TailraceError(
       'payload_too_large',

@@ -207,7 +207,7 @@ export class KeyIndex {
       const table = this.#byTopic.get(topics.names[t]!);
       if (table === undefined) continue;
       const before = table.bytes;
-      for (let i = topics.firsts[t]!; i !== -1; i = topics.after(i)) table.committed(batch.record(i));
+      for (let i = topics.firstOf(t); i !== -1; i = topics.after(i)) table.committed(batch.record(i));
       this.bytes += table.bytes - before;
     }
     if (this.bytes > this.#maxBytes) this.#fit();

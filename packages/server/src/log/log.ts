@@ -37,6 +37,7 @@ export interface Log {
   /** Stretches of offsets whose loss an operator accepted: a reader from below one of them has missed it. */
   readonly lost: readonly OffsetRange[];
   readonly status: LogStatus;
+  readonly memory: LogMemory;
   readonly tables: Tables;
   /** What is deleted for good, as long as readers have to be told of it otherwise than by marks. */
   readonly deletions: Deletions;
@@ -168,7 +169,7 @@ export interface Slice {
   readonly dropped: Dropped;
 }
 
-/** Highest offsets that rules have dropped (see `keep` in DiskLogOptions): of any record, and of a deletion; 0 for none. */
+/** Highest offsets that rules have dropped (see `keep` in CommonLogOptions): of any record, and of a deletion; 0 for none. */
 export interface Dropped {
   readonly records: number;
   readonly deletions: number;
@@ -214,6 +215,23 @@ export interface LogStatus {
   /** Reads so far that were refused as `log_damaged`. */
   readonly damagedReads: number;
   readonly scrub: ScrubStatus;
+}
+
+/** What a log remembers beside its records, and what it had no room for since it was opened. */
+export interface LogMemory {
+  /** What repeated publishes are recognised by. */
+  readonly ids: number;
+  readonly producers: number;
+  /** Ids younger than `dedupe.ageMs`, and producers, that were forgotten for want of room. */
+  readonly idsCutShort: number;
+  readonly producersCutShort: number;
+  readonly endedTopics: number;
+  /** Ends forgotten for want of room. */
+  readonly endedCutShort: number;
+  /** Topics whose keys are in memory, what these take, and how often keys were read from the log. */
+  readonly tables: number;
+  readonly tableBytes: number;
+  readonly tableLoads: number;
 }
 
 /** How far complete stretches of the log are re-read in the background. */

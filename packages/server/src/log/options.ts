@@ -1,5 +1,5 @@
+import type { KeepRule } from './keep-rules.ts';
 import type { LogReport } from './report.ts';
-import type { TableRule } from './tables.ts';
 
 /** How much is kept. A log without `age` and `bytes` keeps everything. */
 export interface RetentionOptions {
@@ -11,20 +11,15 @@ export interface RetentionOptions {
   readonly graceMs?: number | undefined;
 }
 
-/** What is kept of topics, beside what retention leaves. Sealed segments are rewritten without the rest, in time. */
+/**
+ * What is kept of topics, beside what retention leaves. On disk sealed segments are rewritten without the rest, in time;
+ * in memory nothing more goes. Either way the rules say which topics are tables.
+ */
 export interface KeepOptions {
   /** For each topic the first rule whose filter matches decides; without one everything is kept. */
-  readonly rules: readonly {
-    readonly filter: string;
-    /** The newest so many records. */
-    readonly last?: number | undefined;
-    /** The newest record of each key, and every record without one. */
-    readonly lastPerKey?: true | undefined;
-  }[];
+  readonly rules: readonly KeepRule[];
   /** A deletion (key and no data) under `lastPerKey` is kept at least this many ms. */
   readonly tombstoneAgeMs?: number | undefined;
-  /** Memory for what is known of newer records while segments are looked through, bytes. */
-  readonly tableBytes?: number | undefined;
 }
 
 /** How long a repeated publish is recognised (protocol.md §1). */
@@ -63,9 +58,8 @@ export interface CommonLogOptions {
   readonly pending?: PendingOptions | undefined;
   /** Topics whose end is remembered; the one ended longest ago is forgotten first. */
   readonly endedTopics?: number | undefined;
-  /** Which topics are tables; none when left out. */
-  readonly tableRules?: readonly TableRule[] | undefined;
-  /** Bytes of memory for the keys of topics whose keys were asked for lately. */
+  readonly keep?: KeepOptions | undefined;
+  /** Bytes of memory for the keys of topics whose keys were asked for lately; a compaction takes as many again. */
   readonly keyIndexBytes?: number | undefined;
   /** What the operator should read: cut tails, full disks, what retention removed. Must not throw. */
   readonly onReport?: ((report: LogReport) => void) | undefined;
@@ -90,7 +84,6 @@ interface LogDefaults {
   readonly keyIndexBytes: number;
   readonly keep: {
     readonly tombstoneAgeMs: number;
-    readonly tableBytes: number;
     readonly share: number;
     readonly everyMs: number;
   };
@@ -109,5 +102,5 @@ export const logDefaults: LogDefaults = Object.freeze({
   endedTopics: 1_000_000,
   keyIndexBytes: 64 * MiB,
   /** `share`: how much of a segment must go before it is rewritten. `everyMs`: how often segments are looked through. */
-  keep: Object.freeze({ tombstoneAgeMs: 24 * 60 * 60 * 1000, tableBytes: 64 * MiB, share: 0.25, everyMs: 60_000 }),
+  keep: Object.freeze({ tombstoneAgeMs: 24 * 60 * 60 * 1000, share: 0.25, everyMs: 60_000 }),
 });

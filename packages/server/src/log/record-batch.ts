@@ -1,3 +1,4 @@
+import { type BatchTopics, BatchTopicsBuilder } from './batch-topics.ts';
 import type { LogRecord } from './record.ts';
 
 /**
@@ -59,9 +60,7 @@ export class PlainBatch extends RecordBatch {
 
   /** `records` must hold one. */
   constructor(records: readonly LogRecord[]) {
-    const topics = new BatchTopics();
-    for (const record of records) topics.add(record.topic);
-    super(topics, records[0]!.offset, records[records.length - 1]!.offset);
+    super(topicsOf(records.map(({ topic }) => topic)), records[0]!.offset, records[records.length - 1]!.offset);
     this.#records = records;
   }
 
@@ -96,10 +95,11 @@ export class PickedBatch extends RecordBatch {
 
   /** `picked` ascends and must not be empty. */
   constructor(source: RecordBatch, picked: readonly number[]) {
-    const topics = new BatchTopics();
-    for (const index of picked) topics.add(source.topics.names[source.topics.of(index)]!);
-    topics.close();
-    super(topics, source.offsetAt(picked[0]!), source.offsetAt(picked[picked.length - 1]!));
+    super(
+      topicsOf(picked.map(index => source.topics.names[source.topics.of(index)]!)),
+      source.offsetAt(picked[0]!),
+      source.offsetAt(picked[picked.length - 1]!),
+    );
     this.#source = source;
     this.#picked = picked;
   }
@@ -125,80 +125,14 @@ export class PickedBatch extends RecordBatch {
   }
 }
 
-/**
- * The distinct topics of a batch in order of appearance, and the way from each record to the next with its topic.
- *
- *      topics    a ──┐     b ──┐               records   0   1   2   3   4
- *      firsts        0         1               topicOf   a   b   a   a   b
- *                                              next      2   4   3   –   –
- */
-export class BatchTopics {
-  readonly names: string[] = [];
-  /** Index of each topic's first record. */
-  readonly firsts: number[] = [];
-  // of each record; empty while there is one topic
-  readonly #topicOf: number[] = [];
-  readonly #next: number[] = [];
-  // while it is filled: index of each topic's last record, and the topics by name
-  #lasts: number[] = [];
-  #byName: Map<string, number> | undefined;
-  #newest = 0;
-  #count = 0;
-
-  /** Takes the topic of the next record; returns its number. Hot. */
-  add(topic: string): number {
-    const index = this.#count++;
-    const { names } = this;
-    let number = this.#newest;
-    if (names[number] !== topic) {
-      number = this.#numberOf(topic);
-      this.#newest = number;
-    }
-    if (names.length > 1) {
-      this.#topicOf.push(number);
-      this.#next.push(-1);
-      const last = this.#lasts[number]!;
-      if (last !== index) this.#next[last] = index;
-    }
-    this.#lasts[number] = index;
-    return number;
+/** `names`: the topic of each record. */
+function topicsOf(names: readonly string[]): BatchTopics {
+  const topics = new BatchTopicsBuilder();
+  const numbers = new Map<string, number>();
+  for (const topic of names) {
+    const number = numbers.get(topic) ?? numbers.size;
+    if (number === numbers.size) numbers.set(topic, number);
+    topics.add(number, topic);
   }
-
-  /** Number of the topic of a record. */
-  of(index: number): number {
-    return this.names.length === 1 ? 0 : this.#topicOf[index]!;
-  }
-
-  /** Index of the next record with the same topic, or −1. */
-  after(index: number): number {
-    if (this.names.length === 1) return index + 1 < this.#count ? index + 1 : -1;
-    return this.#next[index]!;
-  }
-
-  /** Nothing more will be added. */
-  close(): void {
-    this.#lasts = [];
-    this.#byName = undefined;
-  }
-
-  #numberOf(topic: string): number {
-    const { names } = this;
-    const index = this.#count - 1;
-    if (names.length === 1) {
-      this.#byName = new Map([[names[0]!, 0]]);
-      for (let i = 0; i < index; i++) {
-        this.#topicOf.push(0);
-        this.#next.push(i + 1 < index ? i + 1 : -1);
-      }
-    }
-    let number = this.#byName?.get(topic);
-    if (number === undefined) {
-      number = names.length;
-      names.push(topic);
-      this.firsts.push(index);
-      this.#lasts.push(index);
-      this.#byName?.set(topic, number);
-    }
-    return number;
-  }
+  return topics.finish();
 }

@@ -1,4 +1,5 @@
-import { type FilterSet, matchFilter } from '@tailrace/protocol';
+import type { FilterSet } from '@tailrace/protocol';
+import { type KeepRule, ruleFor } from './keep-rules.ts';
 
 /** Topics that are tables: what counts is the newest record of each of their keys. */
 export interface Tables {
@@ -7,17 +8,11 @@ export interface Tables {
   mayMatch(filters: FilterSet): boolean;
 }
 
-export interface TableRule {
-  readonly filter: string;
-  /** Whether the topics that match, and no earlier rule does, are tables. */
-  readonly table: boolean;
-}
-
-/** Tables by rule: the first that matches a topic decides. */
-export function tablesOf(rules: readonly TableRule[]): Tables {
-  const filters = rules.filter(({ table }) => table).map(({ filter }) => filter);
+/** The topics whose rule keeps the last of each key. */
+export function tablesOf(rules: readonly KeepRule[]): Tables {
+  const filters = rules.filter(({ lastPerKey }) => lastPerKey === true).map(({ filter }) => filter);
   return {
-    has: topic => filters.length > 0 && rules.find(({ filter }) => matchFilter(filter, topic))?.table === true,
+    has: topic => filters.length > 0 && ruleFor(rules, topic)?.lastPerKey === true,
     mayMatch: asked => filters.some(filter => asked.filters.some(other => overlap(filter, other))),
   };
 }

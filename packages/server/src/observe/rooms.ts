@@ -19,6 +19,7 @@ export interface WatchedRooms {
       readonly damagedReads: number;
       readonly scrub: { readonly bytes: number; readonly damages: number; readonly progress: number };
     };
+    readonly memory: Readonly<Record<Remembered, number>>;
   };
   readonly hub: {
     readonly clock: { monotonic(): number };
@@ -49,6 +50,16 @@ export interface WatchedRooms {
   };
 }
 
+type Remembered =
+  | 'ids'
+  | 'producers'
+  | 'idsCutShort'
+  | 'producersCutShort'
+  | 'endedTopics'
+  | 'endedCutShort'
+  | 'tables'
+  | 'tableBytes'
+  | 'tableLoads';
 type Grades = Iterable<readonly [windowAndGrade: readonly string[], count: number]>;
 const gradeLabels: readonly string[] = ['window', 'grade'];
 
@@ -166,6 +177,33 @@ export function roomReadings({ clock, log, hub, gateway }: WatchedRooms): Read[]
       'Damaged places met while re-reading; any is a reason to look.',
       () => log.status.scrub.damages,
     ),
+    gauge(
+      'dedupe_remembered',
+      'Message ids and producers by which repeated publishes are recognised.',
+      () => [
+        ['ids', log.memory.ids],
+        ['producers', log.memory.producers],
+      ],
+      'kind',
+    ),
+    counter(
+      'dedupe_cut_short_total',
+      'Ids younger than dedupe.age, and producers, forgotten for want of room: a repeat of one is a new record.',
+      () => [
+        ['ids', log.memory.idsCutShort],
+        ['producers', log.memory.producersCutShort],
+      ],
+      'kind',
+    ),
+    gauge('ended_topics', 'Topics that are known to have ended.', () => log.memory.endedTopics),
+    counter(
+      'ended_topics_cut_short_total',
+      'Ended topics forgotten for want of room: they take publishes again.',
+      () => log.memory.endedCutShort,
+    ),
+    gauge('key_topics', 'Topics whose keys are in memory.', () => log.memory.tables),
+    gauge('key_bytes', 'Bytes that these keys take, about.', () => log.memory.tableBytes),
+    counter('key_loads_total', 'Times that the keys of a topic were read from the log.', () => log.memory.tableLoads),
     gauge('hot_bytes', 'Weight of the newest records kept in memory.', () => log.hot.bytes),
     gauge('hot_batches', 'Committed batches kept in memory.', () => log.hot.batchCount),
     gauge('hot_topics', 'Topics with records in memory.', () => log.hot.topicCount),

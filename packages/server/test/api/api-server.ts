@@ -4,12 +4,14 @@ import { type AddressInfo, connect, type Socket } from 'node:net';
 import { defaultInputLimits, type FrameLimits } from '@tailrace/protocol';
 import { OriginPolicy } from '../../src/admission/index.ts';
 import { type Api, createApi, PublishResults } from '../../src/api/index.ts';
+import { defaultConfig } from '../../src/config/index.ts';
 import { Gateway } from '../../src/gateway/gateway.ts';
 import { pollRoutes } from '../../src/gateway/poll.ts';
 import { streamRoutes } from '../../src/gateway/stream-routes.ts';
 import { Hub, type HubOptions } from '../../src/hub/index.ts';
 import { type Log, openMemoryLog, systemClock, systemRandom } from '../../src/log/index.ts';
 import { createMetrics, type Metrics } from '../../src/observe/index.ts';
+import { gatewayOptions, hubOptions } from '../../src/room-options.ts';
 import { Bystander } from '../gateway/bystander.ts';
 
 /** The API and long-poll on a real port over a memory log, without the front door. */
@@ -45,22 +47,14 @@ export async function startApi(options: ApiServerOptions = {}): Promise<ApiServe
   const metrics = createMetrics();
   const log = options.log ?? openMemoryLog({ onCommitStats: metrics.onCommit });
   const clock = systemClock;
-  const publishDeadline = options.hub?.publishDeadline ?? 3000;
+  const config = defaultConfig();
+  const publishDeadline = options.hub?.publishDeadline ?? config.publish.deadline;
   const limits: FrameLimits = { ...defaultInputLimits, items: 1000, deadline: publishDeadline, ...options.limits };
   const hub = new Hub({
     log,
     clock,
     random: systemRandom,
-    durability: 'fsync',
-    durabilityRules: [],
-    lagRules: [],
-    lagTarget: 100,
-    lagLimit: 200,
-    pinnedMax: 16 * 1024 * 1024,
-    stallMax: 60_000,
-    publishDeadline,
-    heartbeat: 25_000,
-    subscriptionsMax: 256,
+    ...hubOptions(config),
     onReadError: error => faults.push(error),
     ...options.hub,
   });
@@ -70,20 +64,14 @@ export async function startApi(options: ApiServerOptions = {}): Promise<ApiServe
     clock,
     random: systemRandom,
     limits,
-    frameMax: 1024 * 1024,
+    ...gatewayOptions(config),
     connectionsMax: 1000,
-    heartbeat: { sse: 25_000, websocket: 25_000 },
-    connectTimeout: 10_000,
-    idleTimeout: 30_000,
     onRoundTrip: () => {},
-    reconnectRate: 1000,
-    drainWindow: 30_000,
     server: 'tailrace/test',
     features: [],
     limitsTold: {},
     onFault: error => faults.push(error),
   });
-  const bodyMax = options.bodyMax ?? 16 * 1024 * 1024;
   const api = createApi({
     hub,
     clock,
@@ -95,11 +83,10 @@ export async function startApi(options: ApiServerOptions = {}): Promise<ApiServe
     metrics,
     limits,
     config: {
-      heartbeat: 25_000,
-      dedupe: { ids: 100_000, age: 300_000 },
-      body: { timeout: options.bodyTimeout ?? 30_000 },
-      stall: { max: options.stallMax ?? 60_000 },
-      limits: { ...limits, body: bodyMax },
+      ...config,
+      body: { timeout: options.bodyTimeout ?? config.body.timeout },
+      stall: { max: options.stallMax ?? config.stall.max },
+      limits: { ...limits, body: options.bodyMax ?? config.limits.body },
     },
     server: 'tailrace/test',
     routes: [...streamRoutes(gateway), ...pollRoutes(gateway, { wait: 25_000, max: 60_000 })],

@@ -3,7 +3,7 @@ import { openDiskLog, openMemoryLog } from '../../src/log/index.ts';
 import { temporaryDirectory } from '../log/temporary-directory.ts';
 import { type ApiServer, startApi } from './api-server.ts';
 
-const tableRules = [{ filter: 'stock/#', table: true }];
+const keep = { rules: [{ filter: 'stock/#', lastPerKey: true }] } as const;
 
 interface Line {
   readonly topic: string;
@@ -31,7 +31,7 @@ let server: ApiServer;
 let directory: string;
 
 async function start(): Promise<void> {
-  server = await startApi({ log: await openDiskLog({ directory, tableRules, hotBytes: 1 }) });
+  server = await startApi({ log: await openDiskLog({ directory, keep, hotBytes: 1 }) });
 }
 
 beforeEach(async () => {
@@ -245,7 +245,7 @@ describe('GET /v1/state', () => {
       const { status, body } = await answer(`/v1/state?${query}`);
       expect([query, status, body.code]).toEqual([query, 400, code]);
     }
-    await using other = await startApi({ log: openMemoryLog({ tableRules }) });
+    await using other = await startApi({ log: openMemoryLog({ keep }) });
     const cursor = other.hub.tokens.of(1, 1);
     expect((await answer(`/v1/state?filter=stock/a&cursor=${cursor}&after=1`)).body.code).toBe('cursor_invalid');
   });

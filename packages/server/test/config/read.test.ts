@@ -144,7 +144,11 @@ describe('settings that must fit together', () => {
 
   test('a memory log is told to keep what it cannot', () => {
     const input = { engine: 'memory', rules: [{ filter: 'a', keep: { last: 5 } }] };
-    expect(only(input)).toContain('rules[0] for "a" has keep, which engine memory ignores');
+    expect(only(input)).toContain('rules[0] for "a" has keep, by which engine memory removes nothing');
+    expect(only(input)).not.toContain('tables');
+    const table = { engine: 'memory', rules: [{ filter: 'a', keep: { lastPerKey: true } }] };
+    expect(only(table)).toContain('by which engine memory removes nothing');
+    expect(only(table)).toContain('tables');
   });
 
   test('a rule that sets nothing is a warning', () => {

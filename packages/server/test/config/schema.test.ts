@@ -47,7 +47,7 @@ describe('the settings', () => {
       stall: { max: 60_000 },
       lag: { target: 100, limit: 200 },
       retention: { age: null, bytes: null },
-      dedupe: { ids: 100_000, age: 300_000 },
+      dedupe: { ids: 100_000, age: 300_000, limit: 400_000, producers: 10_000 },
     });
   });
 

@@ -41,7 +41,6 @@ beforeEach(async () => {
     hotBytes: 1,
     segmentBytes: 64 * 1024,
     dedupe: { ids: 0, ageMs: 0 },
-    tableRules: [{ filter: 'table', table: true }],
     keep: { rules: [{ filter: 'table', lastPerKey: true }], tombstoneAgeMs: day },
   });
   const first = await put('gone');

@@ -2,11 +2,13 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { checkMessage, defaultInputLimits, isTailraceError, type MessageFields } from '@tailrace/protocol';
 import { corsHeaders, type OriginOptions, OriginPolicy } from '../../src/admission/index.ts';
 import { absoluteForm, PublishResults } from '../../src/api/index.ts';
+import { defaultConfig } from '../../src/config/index.ts';
 import { Door, Gateway, type GatewayOptions } from '../../src/gateway/index.ts';
 import { streamRoutes } from '../../src/gateway/stream-routes.ts';
 import { Hub, type HubOptions, passedOn } from '../../src/hub/index.ts';
 import { type Log, openMemoryLog, systemClock, systemRandom } from '../../src/log/index.ts';
 import { PublishCounts } from '../../src/observe/publish-counts.ts';
+import { gatewayOptions, hubOptions } from '../../src/room-options.ts';
 
 export interface RoomOptions {
   readonly log?: Log;
@@ -37,20 +39,12 @@ export class Rooms {
   private constructor(options: RoomOptions) {
     this.log = options.log ?? openMemoryLog();
     const onFault = (error: unknown): void => void this.faults.push(error);
+    const config = defaultConfig();
     const common = { clock: this.clock, random: systemRandom };
     this.hub = new Hub({
       ...common,
       log: this.log,
-      durability: 'fsync',
-      durabilityRules: [],
-      lagRules: [],
-      lagTarget: 100,
-      lagLimit: 200,
-      pinnedMax: 16 * 1024 * 1024,
-      stallMax: 60_000,
-      publishDeadline: 3000,
-      heartbeat: 25_000,
-      subscriptionsMax: 256,
+      ...hubOptions(config),
       onReadError: onFault,
       ...options.hub,
     });
@@ -61,14 +55,9 @@ export class Rooms {
       hub: this.hub,
       results: this.#results,
       limits: { ...defaultInputLimits, items: 1000, deadline: options.hub?.publishDeadline ?? 3000 },
-      frameMax: 1024 * 1024,
+      ...gatewayOptions(config),
       connectionsMax: options.connectionsMax ?? 19_000,
-      heartbeat: { sse: 25_000, websocket: 25_000 },
-      connectTimeout: 10_000,
-      idleTimeout: 30_000,
       onRoundTrip: () => {},
-      reconnectRate: 1000,
-      drainWindow: 30_000,
       server: 'tailrace/test',
       features: [],
       limitsTold: {},

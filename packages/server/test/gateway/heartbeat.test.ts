@@ -1,169 +1,11 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import type { ClientOptions } from 'ws';
-import type { Session } from '../../src/hub/index.ts';
-import { createMetrics } from '../../src/observe/index.ts';
-import { SimulatedClock } from '../hub/simulation.ts';
-import { type RoomOptions, Rooms, until } from './harness.ts';
+import { describe, expect, it } from 'vitest';
+import { until } from './harness.ts';
+import { expectTimes, heartbeatStage, silent, subscribe, tick } from './heartbeat-stage.ts';
 import { heldLog } from './held-log.ts';
 import { RawClient } from './raw-client.ts';
 import { SseClient } from './sse-client.ts';
-import { WsClient } from './ws-client.ts';
 
-const stepMs = 100;
-/** What the steps of the wheel may add to a time, ms. */
-const tick = 500;
-
-/** Real sockets to a gateway whose time passes only where a test says so. */
-class Stage {
-  readonly clock: SimulatedClock = new SimulatedClock();
-  readonly metrics = createMetrics();
-  /** Each round trip with its jitter, as the gateway told them. */
-  readonly roundTrips: [ms: number, jitter: number][] = [];
-  rooms!: Rooms;
-  readonly #open: (() => void)[] = [];
-
-  static async open(gateway: RoomOptions['gateway'] = {}, rooms: RoomOptions = {}): Promise<Stage> {
-    const stage = new Stage();
-    stage.clock.readCost = 0;
-    stage.rooms = await Rooms.open({
-      ...rooms,
-      gateway: { clock: stage.clock, onRoundTrip: (...trip) => void stage.roundTrips.push(trip), ...gateway },
-    });
-    stage.metrics.watch(stage.rooms);
-    return stage;
-  }
-
-  async peer(connect: object = { subscribe: [{ filter: 'a' }] }, options?: ClientOptions): Promise<Peer> {
-    const client = await WsClient.open(this.rooms.port, options);
-    this.#open.push(() => client.close());
-    const { session, heartbeat } = await client.ask({ type: 'connect', ref: 'c', ...connect });
-    return new Peer(this, client, this.rooms.hub.sessions.get(session as string)!, heartbeat as number);
-  }
-
-  async stream(query = 'filter=a'): Promise<{ client: SseClient; session: Session }> {
-    const client = await SseClient.open(this.rooms.port, query);
-    this.#open.push(() => client.close());
-    const { session } = await client.notice('subscribed');
-    return { client, session: this.rooms.hub.sessions.get(session as string)! };
-  }
-
-  /** Lets time pass. */
-  pass(ms: number): void {
-    for (let passed = 0; passed < ms; passed += stepMs) this.clock.advance(stepMs);
-  }
-
-  /** Lets time pass until the server did something; how much that took, ms. */
-  passUntil(done: () => boolean, what: string): number {
-    const began = this.clock.ms;
-    while (!done()) {
-      if (this.clock.ms - began > 200_000) throw new Error(`never: ${what}`);
-      this.clock.advance(stepMs);
-    }
-    return this.clock.ms - began;
-  }
-
-  /** Lets time pass until a stream is written to after it was quiet; how much that took, ms. */
-  passUntilWritten(session: Session): number {
-    let before = true;
-    return this.passUntil(() => {
-      const now = session.wrote;
-      const written = now && !before;
-      before = now;
-      return written;
-    }, 'a write');
-  }
-
-  cuts(): Record<string, number> {
-    return Object.fromEntries(this.rooms.gateway.cut);
-  }
-
-  /** The gauges of one measure: `newest prompt` and so on. */
-  async graded(measure: string): Promise<Record<string, number>> {
-    const lines = (await this.metrics.text()).matchAll(
-      /^tailrace_(\w+)_connections\{window="(\w+)",grade="(\w+)"\} (\d+)$/gm,
-    );
-    return Object.fromEntries(
-      [...lines].filter(line => line[1] === measure).map(line => [`${line[2]} ${line[3]}`, Number(line[4])]),
-    );
-  }
-
-  async close(): Promise<void> {
-    for (const close of this.#open) close();
-    await until(() => this.rooms.gateway.connections.size === 0, 'no connection left');
-    expect(this.rooms.gateway.wheel.size).toBe(0);
-    expect(this.rooms.faults).toEqual([]);
-    await this.rooms.close();
-    this.metrics.close();
-  }
-}
-
-/** A WebSocket client that knows when each ping was sent, by what it carries. */
-class Peer {
-  readonly client: WsClient;
-  readonly session: Session;
-  /** As `welcome` tells it. */
-  readonly heartbeat: number;
-  /** Times of the pings that came, ms since the peer connected. */
-  readonly pings: number[] = [];
-  readonly payloads: Buffer[] = [];
-  readonly #stage: Stage;
-  readonly #due: { readonly at: number; readonly payload: Buffer }[] = [];
-
-  constructor(stage: Stage, client: WsClient, session: Session, heartbeat: number) {
-    this.#stage = stage;
-    this.client = client;
-    this.session = session;
-    this.heartbeat = heartbeat;
-    const began = stage.rooms.gateway.now();
-    client.socket.on('ping', (payload: Buffer) => {
-      this.pings.push((payload.readInt32BE(0) - began) | 0);
-      this.payloads.push(payload);
-    });
-  }
-
-  /** Lets time pass while each ping is answered `after` ms of it. */
-  async answer(ms: number, after = 0): Promise<void> {
-    const { clock, roundTrips } = this.#stage;
-    const due = this.#due;
-    for (let passed = 0; passed < ms; passed += stepMs) {
-      const seen = this.pings.length;
-      this.session.wrote = false;
-      clock.advance(stepMs);
-      if (this.session.closed) return;
-      if (this.session.wrote) {
-        await until(() => this.pings.length > seen, 'a ping');
-        due.push({ at: clock.ms + after, payload: this.payloads.at(-1)! });
-      }
-      while (due.length > 0 && due[0]!.at <= clock.ms) {
-        const before = roundTrips.length;
-        this.client.socket.pong(due.shift()!.payload);
-        await until(() => roundTrips.length > before, 'its answer taken');
-      }
-    }
-  }
-}
-
-/** A time that the wheel met: not before, and not more than its steps after. */
-function expectTimes(times: readonly number[], wanted: readonly number[]): void {
-  expect(times).toHaveLength(wanted.length);
-  for (const [i, at] of times.entries()) {
-    expect(at, `the time at ${i} of ${times}`).toBeGreaterThanOrEqual(wanted[i]!);
-    expect(at, `the time at ${i} of ${times}`).toBeLessThanOrEqual(wanted[i]! + 2 * tick);
-  }
-}
-
-const silent: ClientOptions = { autoPong: false };
-const subscribe = [{ filter: 'a' }];
-
-let stage: Stage;
-const begin = async (gateway?: RoomOptions['gateway'], rooms?: RoomOptions): Promise<void> => {
-  if (stage !== undefined) await stage.close();
-  stage = await Stage.open(gateway, rooms);
-};
-beforeEach(async () => {
-  stage = await Stage.open();
-});
-afterEach(() => stage.close());
+const stage = heartbeatStage();
 
 describe('the heartbeat of a WebSocket', () => {
   it('pings each 25 s as long as it is answered', async () => {
@@ -228,7 +70,7 @@ describe('the heartbeat of a WebSocket', () => {
 
 it('a WebSocket whose publishes wait is not cut for answers that the server does not read', async () => {
   const { log, release } = heldLog();
-  await begin({}, { log, hub: { publishDeadline: 60_000 } });
+  await stage.begin({}, { log, hub: { publishDeadline: 60_000 } });
   const peer = await stage.peer();
   const { socket } = peer.client;
   const frame = { type: 'publish', messages: Array.from({ length: 500 }, () => ({ topic: 'x', data: 1 })) };
@@ -251,7 +93,7 @@ it('a WebSocket whose publishes wait is not cut for answers that the server does
 
 describe('the interval', () => {
   it('is that of the class: the transport, or what the client asked for', async () => {
-    await begin({ heartbeat: { sse: 10_000, websocket: 20_000 } });
+    await stage.begin({ heartbeat: { sse: 10_000, websocket: 20_000 } });
     const usual = await stage.peer(undefined, silent);
     const often = await stage.peer({ heartbeat: 7000, subscribe }, silent);
     expect([usual.heartbeat, often.heartbeat]).toEqual([20_000, 7000]);
@@ -325,144 +167,5 @@ describe('the heartbeat of an event stream', () => {
     const { left } = session.outlet;
     stage.pass(600_000);
     expect([session.wrote, session.lagging, session.outlet.left]).toEqual([false, true, left]);
-  });
-});
-
-describe('round trips', () => {
-  it('are those of each ping, also when it was sent again before its answer', async () => {
-    const peer = await stage.peer(undefined, silent);
-    stage.pass(40_000);
-    await until(() => peer.payloads.length === 2, 'two pings');
-    const [first, second] = peer.pings;
-    for (const [i, payload] of peer.payloads.entries()) {
-      peer.client.socket.pong(payload);
-      await until(() => stage.roundTrips.length === i + 1, 'its answer');
-    }
-    expect(stage.roundTrips).toEqual([
-      [40_000 - first!, 0],
-      [40_000 - second!, second! - first!],
-    ]);
-  });
-
-  it('are not measured by pongs that answer no ping', async () => {
-    const peer = await stage.peer(undefined, silent);
-    const forged = (ms: number): Buffer => {
-      const payload = Buffer.alloc(4);
-      payload.writeInt32BE((stage.rooms.gateway.now() + ms) | 0);
-      return payload;
-    };
-    const { socket } = peer.client;
-    for (const payload of [Buffer.alloc(0), Buffer.from('x'), Buffer.alloc(4), forged(-1), forged(0), forged(1)])
-      socket.pong(payload);
-    await peer.client.ask({ type: 'ping', ref: 0 });
-    stage.pass(26_000);
-    await until(() => peer.payloads.length === 1, 'a ping');
-    const [payload] = peer.payloads;
-    for (const late of [forged(1), Buffer.alloc(125), payload!, payload!, forged(-60_000)]) socket.pong(late);
-    await peer.client.ask({ type: 'ping', ref: 1 });
-    expect(stage.roundTrips).toEqual([[26_000 - peer.pings[0]!, 0]]);
-  });
-
-  it('that are long make the server wait longer for answers, and still find a dead peer within 60 s', async () => {
-    const peer = await stage.peer(undefined, silent);
-    await peer.answer(90_000, 25_000); // within the three pings that a peer of unknown speed gets
-    const slowest = stage.roundTrips.length;
-    expect(slowest).toBeGreaterThan(0);
-    await peer.answer(600_000, 45_000); // would be cut after 30 s without an answer
-    expect(stage.cuts()).toEqual({});
-    const taken = stage.roundTrips.slice(slowest + 3).map(([ms]) => ms);
-    expect(taken.length).toBeGreaterThan(5);
-    for (const ms of taken) expect(ms).toBe(45_000);
-    await peer.client.ask({ type: 'ping', ref: 1 });
-    expect(stage.passUntil(() => stage.cuts().silent === 1, 'found')).toBeLessThanOrEqual(60_000);
-  });
-
-  it('that are short leave the pace as it is', async () => {
-    const peer = await stage.peer(undefined, silent);
-    await peer.answer(300_000, 3000);
-    for (const [i, at] of peer.pings.slice(1).entries()) expect(at - peer.pings[i]!).toBe(25_000);
-  });
-
-  it('are graded with their jitter in two windows', async () => {
-    const none = {
-      'newest prompt': 0,
-      'newest late': 0,
-      'newest lost': 0,
-      'usual prompt': 0,
-      'usual late': 0,
-      'usual lost': 0,
-    };
-    const peer = await stage.peer(undefined, silent);
-    await stage.stream();
-    expect([await stage.graded('round_trip'), await stage.graded('round_trip_jitter')]).toEqual([none, none]);
-
-    await peer.answer(110_000, 200);
-    expect(await stage.graded('round_trip')).toEqual({ ...none, 'newest prompt': 1, 'usual prompt': 1 });
-    expect(await stage.graded('round_trip_jitter')).toEqual({ ...none, 'newest prompt': 1, 'usual prompt': 1 });
-
-    // an answer that is owed shows in the newest window before it has come
-    const seen = peer.pings.length;
-    stage.pass(25_000 + 11_000);
-    await until(() => peer.payloads.length > seen, 'pings');
-    expect(await stage.graded('round_trip')).toEqual({ ...none, 'newest late': 1, 'usual prompt': 1 });
-
-    // and so does one that came late, with the jitter that it brings
-    peer.client.socket.pong(peer.payloads[seen]!);
-    await until(() => stage.roundTrips.length > seen, 'the answer');
-    expect(await stage.graded('round_trip')).toEqual({ ...none, 'newest late': 1, 'usual prompt': 1 });
-    expect(await stage.graded('round_trip_jitter')).toEqual({ ...none, 'newest late': 1, 'usual prompt': 1 });
-
-    await peer.answer(1_500_000, 35_000);
-    expect(await stage.graded('round_trip')).toEqual({ ...none, 'newest lost': 1, 'usual lost': 1 });
-    expect(await stage.graded('round_trip_jitter')).toEqual({ ...none, 'newest prompt': 1, 'usual prompt': 1 });
-  });
-});
-
-describe('a session that subscribes to nothing', () => {
-  const idle = (): boolean => stage.rooms.gateway.refused.get('idle') === 1;
-
-  it('is closed with `idle` after 30 s', async () => {
-    const peer = await stage.peer({});
-    expectTimes([stage.passUntil(idle, 'the close')], [30_000]);
-    expect([await peer.client.closed(), peer.client.closeReason]).toEqual([4408, 'idle']);
-    expect(peer.client.of('error')).toMatchObject([{ code: 'idle', detail: expect.stringContaining('idle.timeout') }]);
-  });
-
-  it('stays as long as it sends frames', async () => {
-    const peer = await stage.peer({});
-    for (let i = 0; i < 10; i++) {
-      stage.pass(29_000);
-      await peer.client.ask({ type: 'ping', ref: i });
-    }
-    expectTimes([stage.passUntil(idle, 'the close')], [30_000]);
-  });
-
-  it('is closed in time also when its next ping is later', async () => {
-    await begin({ idleTimeout: 5000 });
-    await stage.peer({});
-    expectTimes([stage.passUntil(idle, 'the close')], [5000]);
-    await begin({ idleTimeout: 5000 });
-    const peer = await stage.peer(undefined, silent);
-    await peer.answer(26_000);
-    await peer.client.ask({ type: 'unsubscribe', ref: 'u', subs: ['a'] });
-    expectTimes([stage.passUntil(idle, 'the close')], [5000]);
-    expect(await peer.client.closed()).toBe(4408);
-  });
-
-  it('is one only from its last subscription on, whoever ended that', async () => {
-    for (const end of [
-      (peer: Peer) => peer.client.ask({ type: 'unsubscribe', ref: 'u', subs: ['a'] }),
-      async (peer: Peer) => {
-        await stage.rooms.publish('a', '', { end: true });
-        await peer.client.first('unsubscribed');
-      },
-    ]) {
-      await begin();
-      const peer = await stage.peer(undefined, silent);
-      await peer.answer(101_000);
-      await end(peer);
-      expectTimes([stage.passUntil(idle, 'the close')], [30_000]);
-      expect(await peer.client.closed()).toBe(4408);
-    }
   });
 });

@@ -102,3 +102,13 @@ export function upgradeRequest(headers: Readonly<Record<string, string>> = {}, t
     ...headers,
   });
 }
+
+/** A JSON publish to a topic; `headers` are whole lines. */
+export function publishRequest(topic: string, body: string, headers = ''): string {
+  return `POST /v1/topics/${topic} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n${headers}Content-Length: ${body.length}\r\n\r\n${body}`;
+}
+
+/** The statuses of all answers in what came back. */
+export function statuses(text: string): number[] {
+  return [...text.matchAll(/HTTP\/1\.1 (\d{3}) /g)].map(match => Number(match[1]));
+}

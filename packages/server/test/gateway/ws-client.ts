@@ -1,3 +1,4 @@
+import { expect } from 'vitest';
 import { type ClientOptions, WebSocket } from 'ws';
 import { until } from './harness.ts';
 
@@ -43,6 +44,11 @@ export class WsClient {
   send(frame: unknown): this {
     this.socket.send(typeof frame === 'string' ? frame : JSON.stringify(frame));
     return this;
+  }
+
+  /** Subscribes with one filter or several; the answer. */
+  subscribe(filter: string | string[], more: Record<string, unknown> = {}): Promise<Frame> {
+    return this.ask({ type: 'subscribe', ref: `s${this.frames.length}`, subscriptions: [{ filter, ...more }] });
   }
 
   of(type: string): Frame[] {
@@ -94,5 +100,19 @@ export class WsClient {
 
   close(): void {
     this.socket.terminate();
+  }
+}
+
+/** Every frame that moves a subscription's cursor continues where the one before ended. */
+export function expectChain(frames: readonly Frame[], sub: string): void {
+  let last: unknown;
+  for (const frame of frames) {
+    if (frame.sub !== sub || frame.cursor === undefined) continue;
+    if (frame.type === 'live') expect(frame.cursor).toBe(last);
+    else if (frame.type === 'subscribed') last = frame.cursor;
+    else {
+      expect(frame.after, JSON.stringify(frame)).toBe(last);
+      last = frame.cursor;
+    }
   }
 }

@@ -7,16 +7,16 @@ import { temporaryDirectory } from '../log/temporary-directory.ts';
 import { type Guest, SimulatedRoom } from './simulated-room.ts';
 import { chainedEncoding, plainEncoding } from './simulation.ts';
 
-const tableRules = [{ filter: 'table', table: true }];
+const keep = { rules: [{ filter: 'table', lastPerKey: true }] } as const;
 const logs: [string, () => Promise<Log>][] = [
-  ['memory', () => Promise.resolve(openMemoryLog({ clock: new ManualClock(), tableRules }))],
+  ['memory', () => Promise.resolve(openMemoryLog({ clock: new ManualClock(), keep }))],
   [
     'disk, all of it in the hot tail',
-    () => openDiskLog({ directory: temporaryDirectory(), clock: new ManualClock(), tableRules }),
+    () => openDiskLog({ directory: temporaryDirectory(), clock: new ManualClock(), keep }),
   ],
   [
     'disk, nothing in the hot tail',
-    () => openDiskLog({ directory: temporaryDirectory(), clock: new ManualClock(), tableRules, hotBytes: 1 }),
+    () => openDiskLog({ directory: temporaryDirectory(), clock: new ManualClock(), keep, hotBytes: 1 }),
   ],
 ];
 

@@ -78,6 +78,14 @@ export class SimulatedRoom {
     return (result as Appended).offset;
   }
 
+  /** Publishes so many messages of so many bytes, each of which is delivered before the next. */
+  async publishEach(topic: string, count: number, bytes = 1): Promise<void> {
+    for (let i = 0; i < count; i++) {
+      await this.publish(topic, `"${'x'.repeat(bytes)}"`);
+      await this.run();
+    }
+  }
+
   async join(filters: readonly string[], options: JoinOptions = {}): Promise<Guest> {
     const set = filterSet(filters);
     const guest =

@@ -1,4 +1,5 @@
 import type { ServerFrame } from '@tailrace/protocol';
+import { defaultConfig } from '../../src/config/index.ts';
 import {
   type Encoding,
   Hub,
@@ -8,6 +9,7 @@ import {
   type SessionOwner,
 } from '../../src/hub/index.ts';
 import type { Clock, Log, LogRecord, Random } from '../../src/log/index.ts';
+import { hubOptions } from '../../src/room-options.ts';
 
 /** Time and turns of the event loop, driven by a test: nothing happens unless `run` or `advance` is called. */
 export class SimulatedClock implements Clock {
@@ -215,16 +217,9 @@ export function simulatedHub(log: Log, clock: SimulatedClock, random: Random, op
     log,
     clock,
     random,
-    durability: 'fsync',
-    durabilityRules: [],
-    lagRules: [],
-    lagTarget: 100,
+    ...hubOptions(defaultConfig()),
     lagLimit: 1_000_000,
-    pinnedMax: 16 * 1024 * 1024,
-    stallMax: 60_000,
-    publishDeadline: 3000,
     heartbeat: 1000,
-    subscriptionsMax: 256,
     onReadError: error => {
       throw error;
     },

@@ -1,13 +1,13 @@
 import { checkMessage, filterSet } from '@tailrace/protocol';
 import { describe, expect, it } from 'vitest';
-import { type Log, openDiskLog, openMemoryLog, type TableRule } from '../../src/log/index.ts';
+import { type Log, openDiskLog, openMemoryLog } from '../../src/log/index.ts';
 import { temporaryDirectory } from '../log/temporary-directory.ts';
 import { NotingOutlet, weightyEncoding } from './noting-outlet.ts';
 import { Guest, SimulatedRoom } from './simulated-room.ts';
 import { seeded } from './simulation.ts';
 
 const MiB = 1024 * 1024;
-const tableRules: readonly TableRule[] = [{ filter: 'stock/#', table: true }];
+const keep = { rules: [{ filter: 'stock/#', lastPerKey: true }] } as const;
 const payload = Buffer.from(`"${'x'.repeat(1000)}"`);
 
 interface Change {
@@ -59,10 +59,10 @@ class Changing {
 }
 
 const logs: [string, () => Promise<Log>][] = [
-  ['in memory', () => Promise.resolve(openMemoryLog({ tableRules, hotBytes: 64 * MiB }))],
+  ['in memory', () => Promise.resolve(openMemoryLog({ keep, hotBytes: 64 * MiB }))],
   [
     'on disk',
-    () => openDiskLog({ tableRules, directory: temporaryDirectory(), hotBytes: 64 * 1024, segmentBytes: 256 * 1024 }),
+    () => openDiskLog({ keep, directory: temporaryDirectory(), hotBytes: 64 * 1024, segmentBytes: 256 * 1024 }),
   ],
 ];
 
@@ -145,7 +145,7 @@ it.each([1, 2, 3, 4, 5, 6])(
     let cursor: string | undefined;
     const got: number[] = [];
     for (let run = 0; run < 6; run++) {
-      const log = await openDiskLog({ tableRules, directory, hotBytes: 32 * 1024, segmentBytes: 128 * 1024 });
+      const log = await openDiskLog({ keep, directory, hotBytes: 32 * 1024, segmentBytes: 128 * 1024 });
       const room = new SimulatedRoom({ log });
       changing ??= new Changing(log, seed);
       changing.log = log;
@@ -175,8 +175,7 @@ it.each([1, 2, 3, 4, 5, 6])(
 it('slow readers of a table that is compacted meanwhile hold it in the end', async () => {
   const random = seeded(9);
   const log = await openDiskLog({
-    tableRules,
-    keep: { rules: [{ filter: 'stock/#', lastPerKey: true }] },
+    keep,
     directory: temporaryDirectory(),
     hotBytes: 16 * 1024,
     segmentBytes: 64 * 1024,

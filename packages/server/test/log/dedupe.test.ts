@@ -60,7 +60,7 @@ describe('de-duplication', () => {
     expect([10, 11, 21].map(known)).toEqual([false, true, true]);
     for (let n = 22; n <= 60; n++) add(n, 1011);
     expect(dedupe.idCount).toBe(30);
-    expect(dedupe.cutShort).toBeGreaterThan(0);
+    expect(dedupe.idsCutShort).toBeGreaterThan(0);
     expect(known(31) && !known(30)).toBe(true);
   });
 

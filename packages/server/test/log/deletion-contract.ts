@@ -15,7 +15,7 @@ export function deletionContract(name: string, subject: ContractSubject): void {
 
     beforeEach(async () => {
       clock = new ManualClock();
-      log = await subject.open(clock, { tableRules: [{ filter: 'table', table: true }] });
+      log = await subject.open(clock, { keep: { rules: [{ filter: 'table', lastPerKey: true }] } });
     });
 
     afterEach(() => log.close());

@@ -2,6 +2,7 @@ import { filterSet } from '@tailrace/protocol';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { Batch } from '../../src/log/disk/batch.ts';
+import { BatchSpace } from '../../src/log/disk/batch-space.ts';
 import { OpenFiles } from '../../src/log/disk/open-files.ts';
 import { Segment } from '../../src/log/disk/segment.ts';
 import { HotTail, LogRecord, PlainBatch, type RecordBatch } from '../../src/log/index.ts';
@@ -20,7 +21,7 @@ function encoded(records: readonly LogRecord[]): RecordBatch {
     secret: new Uint8Array(16),
     framesAt: 64,
   });
-  const batch = new Batch(segment, 64, Buffer.allocUnsafeSlow(64), 0);
+  const batch = new Batch(segment, 64, new BatchSpace(64), 0);
   for (const record of records) batch.add(record, record.offset, record.time);
   batch.close();
   batch.commitToIndex();

@@ -6,10 +6,12 @@ import type { ContractSubject } from './contract.ts';
 import { ManualClock } from './manual-clock.ts';
 import { message, offsetOf, readAllOf } from './messages.ts';
 
-const tableRules = [
-  { filter: 'stock/log', table: false },
-  { filter: 'stock/#', table: true },
-];
+const keep = {
+  rules: [
+    { filter: 'stock/log', last: 1000 },
+    { filter: 'stock/#', lastPerKey: true },
+  ],
+} as const;
 
 /** What every implementation of `Log` must do with keys, expectations and tables. */
 export function keysContract(name: string, subject: ContractSubject): void {
@@ -19,7 +21,7 @@ export function keysContract(name: string, subject: ContractSubject): void {
 
     beforeEach(async () => {
       clock = new ManualClock();
-      log = await subject.open(clock, { tableRules });
+      log = await subject.open(clock, { keep });
     });
 
     afterEach(() => log.close());
@@ -165,7 +167,7 @@ export function keysContract(name: string, subject: ContractSubject): void {
     ])('random publishes, expectations and snapshots agree with a model ($0)', async (_, keyIndexBytes) => {
       await fc.assert(
         fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 25 }), async steps => {
-          const random = await subject.open(clock, { tableRules, keyIndexBytes });
+          const random = await subject.open(clock, { keep, keyIndexBytes });
           try {
             await play(random, steps);
           } finally {
@@ -179,7 +181,7 @@ export function keysContract(name: string, subject: ContractSubject): void {
     test('a snapshot and what follows it lead to the state, while keys change', async () => {
       await fc.assert(
         fc.asyncProperty(fc.array(step, { minLength: 1, maxLength: 20 }), fc.nat(19), async (steps, at) => {
-          const random = await subject.open(clock, { tableRules });
+          const random = await subject.open(clock, { keep });
           try {
             const model = new Model();
             const run = async (some: readonly Step[]): Promise<void> => {

@@ -1,5 +1,11 @@
 import type { Random } from '../../src/log/random.ts';
 
+/** Where a test with many seeds begins: at TEST_SEED, else anywhere. It has to say which it took. */
+export function firstSeed(): number {
+  const { TEST_SEED } = process.env;
+  return TEST_SEED === undefined ? Math.floor(Math.random() * 1e9) : Number(TEST_SEED);
+}
+
 /** The same numbers for the same seed (mulberry32). */
 export class SeededRandom implements Random {
   #state: number;

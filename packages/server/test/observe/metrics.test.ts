@@ -1,8 +1,9 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { expect, it } from 'vitest';
-import { systemClock } from '../../src/log/index.ts';
+import { type CommonLogOptions, type Log, openDiskLog, openMemoryLog, systemClock } from '../../src/log/index.ts';
 import { startApi } from '../api/api-server.ts';
+import { temporaryDirectory } from '../log/temporary-directory.ts';
 
 const onLinux = process.platform === 'linux';
 
@@ -70,6 +71,63 @@ it('tells what happened, and what is', async () => {
   await post('/v1/topics/a', '1');
   await (await poll).text();
   expect((await metrics(server.url)).get('tailrace_connections{transport="poll"}')).toBe(0);
+});
+
+const engines: [string, (options: CommonLogOptions) => Promise<Log>][] = [
+  ['in memory', options => Promise.resolve(openMemoryLog(options))],
+  ['on disk', options => openDiskLog({ directory: temporaryDirectory(), ...options })],
+];
+
+it.each(engines)('tells what a log %s remembers, and what it had no room for', async (_, openLog) => {
+  const dedupe = { ids: 2, ageMs: 60_000, limit: 3, producers: 2 };
+  await using server = await startApi({ log: await openLog({ dedupe, endedTopics: 1 }) });
+  const memory = async (): Promise<Record<string, number>> =>
+    Object.fromEntries(
+      [...(await metrics(server.url))]
+        .filter(([name]) => /^tailrace_(dedupe|ended|key)_/.test(name))
+        .map(([name, value]) => [name.slice('tailrace_'.length), value]),
+    );
+  const post = async (path: string): Promise<void> => {
+    const { status } = await fetch(`${server.url}/v1/topics/${path}`, { method: 'POST', body: '1' });
+    expect(status).toBe(200);
+  };
+  const nothing = {
+    'dedupe_remembered{kind="ids"}': 0,
+    'dedupe_remembered{kind="producers"}': 0,
+    'dedupe_cut_short_total{kind="ids"}': 0,
+    'dedupe_cut_short_total{kind="producers"}': 0,
+    ended_topics: 0,
+    ended_topics_cut_short_total: 0,
+    key_topics: 0,
+    key_bytes: 0,
+    key_loads_total: 0,
+  };
+  expect(await memory()).toEqual(nothing);
+  for (let i = 0; i < 3; i++) await post(`a?id=${i}`);
+  for (let i = 0; i < 2; i++) await post(`a?producer=${i}&sequence=1`);
+  await post('over?end=true');
+  await post('a?key=k&expect=absent');
+  const full = await memory();
+  expect(full).toEqual({
+    ...nothing,
+    'dedupe_remembered{kind="ids"}': 3,
+    'dedupe_remembered{kind="producers"}': 2,
+    ended_topics: 1,
+    key_topics: 1,
+    key_bytes: full.key_bytes,
+    key_loads_total: 1,
+  });
+  expect(full.key_bytes).toBeGreaterThan(0);
+  await post('a?id=one-too-many');
+  await post('a?producer=one-too-many&sequence=1');
+  await post('over-too?end=true');
+  expect(await memory()).toEqual({
+    ...full,
+    'dedupe_cut_short_total{kind="ids"}': 1,
+    'dedupe_cut_short_total{kind="producers"}': 1,
+    ended_topics_cut_short_total: 1,
+    key_bytes: expect.any(Number),
+  });
 });
 
 it('tells handles, descriptors and timers, as many as there are', async () => {

@@ -4,6 +4,7 @@ import { envelopeMaxBytes, type Hub, writeEnvelope } from '../../hub/index.ts';
 import type { LogRecord } from '../../log/index.ts';
 import type { Answers } from '../answers.ts';
 import type { Bodies, Swept } from '../bodies.ts';
+import { answered, type Call } from '../route.ts';
 
 export interface EnvelopeLinesOptions {
   readonly hub: Hub;
@@ -13,8 +14,31 @@ export interface EnvelopeLinesOptions {
   readonly stallMax: number;
 }
 
+/** Bytes of records to read and write at a time. */
+export const stretchBytes: number = 256 * 1024;
+
 /** ms until a client hears something, be the first match ever so far. */
 const firstByteMs = 5000;
+
+/** Answers with the envelopes that `write` writes; what it resolves to is in the last line. A HEAD has no lines. */
+export async function answerLines(
+  { req, res, cors }: Call,
+  options: EnvelopeLinesOptions,
+  write: (out: EnvelopeLines) => Promise<object>,
+): Promise<typeof answered> {
+  const out = new EnvelopeLines(res, cors, options);
+  try {
+    if (req.method === 'HEAD') {
+      out.head();
+      res.end();
+    } else out.done({ done: true, ...(await write(out)) });
+  } catch (error) {
+    out.fail(error);
+  } finally {
+    out.forget();
+  }
+  return answered;
+}
 
 /** The lines of one answer that reads messages: at most one stretch of them is unfinished at a time. */
 export class EnvelopeLines implements Swept {

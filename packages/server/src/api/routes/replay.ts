@@ -10,17 +10,14 @@ import {
 import type { Hub, Place, Start } from '../../hub/index.ts';
 import type { LogRecord } from '../../log/index.ts';
 import { filterParameter, queryFilters } from '../filters.ts';
-import { type ApiRoute, answered, type Call } from '../route.ts';
+import type { ApiRoute, answered, Call } from '../route.ts';
 import { envelopeSchema } from '../schemas.ts';
-import { EnvelopeLines, type EnvelopeLinesOptions } from './envelope-lines.ts';
+import { answerLines, type EnvelopeLines, type EnvelopeLinesOptions, stretchBytes } from './envelope-lines.ts';
 import { newestFirst } from './newest.ts';
 
 export interface ReplayOptions extends EnvelopeLinesOptions {
   readonly limits: InputLimits;
 }
-
-/** Bytes of records read and written at a time. */
-const stretchBytes = 256 * 1024;
 
 /** `GET /v1/log` (§6): what the log holds, as NDJSON envelopes, up to the head of the moment it began. */
 export function replayRoute(options: ReplayOptions): ApiRoute {
@@ -54,7 +51,7 @@ export function replayRoute(options: ReplayOptions): ApiRoute {
 }
 
 async function replay(call: Call, options: ReplayOptions): Promise<typeof answered> {
-  const { query, req, res, cors } = call;
+  const { query } = call;
   const { hub, limits } = options;
   const filters = queryFilters(query.list('filter'), limits);
   const until = query.text('to');
@@ -64,25 +61,14 @@ async function replay(call: Call, options: ReplayOptions): Promise<typeof answer
     urlFrom(query.text('from')!),
     until === undefined ? undefined : urlFrom(until),
   );
-  const out = new EnvelopeLines(res, cors, options);
-  if (req.method === 'HEAD') {
-    out.head();
-    res.end();
-    return answered;
-  }
   const limit = query.integer('limit');
-  try {
+  return answerLines(call, options, async out => {
     const end =
       query.text('order') === 'newest'
         ? await writeNewest(hub, filters, start, to, limit ?? 100, out)
         : await writeOldest(hub, filters, start, to, limit ?? Number.POSITIVE_INFINITY, out);
-    out.done({ done: true, ...toldJump(hub, start), ...end });
-  } catch (error) {
-    out.fail(error);
-  } finally {
-    out.forget();
-  }
-  return answered;
+    return { ...toldJump(hub, start), ...end };
+  });
 }
 
 interface End {

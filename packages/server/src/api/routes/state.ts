@@ -2,16 +2,13 @@ import { type FilterSet, type InputLimits, parseCursor, TailraceError } from '@t
 import type { Hub } from '../../hub/index.ts';
 import type { LogRecord, Position } from '../../log/index.ts';
 import { filterParameter, queryFilters } from '../filters.ts';
-import { type ApiRoute, answered, type Call } from '../route.ts';
+import type { ApiRoute, answered, Call } from '../route.ts';
 import { envelopeSchema } from '../schemas.ts';
-import { EnvelopeLines, type EnvelopeLinesOptions } from './envelope-lines.ts';
+import { answerLines, type EnvelopeLines, type EnvelopeLinesOptions, stretchBytes } from './envelope-lines.ts';
 
 export interface StateOptions extends EnvelopeLinesOptions {
   readonly limits: InputLimits;
 }
-
-/** Bytes of records read and written at a time. */
-const stretchBytes = 256 * 1024;
 
 /** `GET /v1/state` (§6): what is current, as NDJSON envelopes. */
 export function stateRoute(options: StateOptions): ApiRoute {
@@ -45,30 +42,16 @@ export function stateRoute(options: StateOptions): ApiRoute {
 }
 
 async function state(call: Call, options: StateOptions): Promise<typeof answered> {
-  const { query, req, res, cors } = call;
+  const { query } = call;
   const { hub, limits } = options;
   const filters = queryFilters(query.list('filter'), limits);
   const keys = query.list('key');
   const page = pageOf(hub, query.text('cursor'), query.integer('after'));
   if (keys.length > 0) checkKeys(filters, keys, page, limits);
-  const out = new EnvelopeLines(res, cors, options);
-  if (req.method === 'HEAD') {
-    out.head();
-    res.end();
-    out.forget();
-    return answered;
-  }
   const limit = query.integer('limit') ?? Number.POSITIVE_INFINITY;
-  try {
-    const end =
-      keys.length > 0 ? await writeKeys(hub, filters, keys, out) : await writeState(hub, filters, page, limit, out);
-    out.done({ done: true, ...end });
-  } catch (error) {
-    out.fail(error);
-  } finally {
-    out.forget();
-  }
-  return answered;
+  return answerLines(call, options, out =>
+    keys.length > 0 ? writeKeys(hub, filters, keys, out) : writeState(hub, filters, page, limit, out),
+  );
 }
 
 interface Page {

@@ -8,6 +8,9 @@ export class ActiveTopic {
   positions: number[] | undefined;
   lastOffset = 0;
   lastTime = 0;
+  /** The batch that last took a record of it, by its serial number, and the topic's number in that. */
+  batch = 0;
+  numberInBatch = 0;
 
   constructor(topic: string, number: number) {
     this.topic = topic;

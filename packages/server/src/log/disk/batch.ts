@@ -1,19 +1,19 @@
 import { encodedBound } from '../intake.ts';
 import type { PendingAppend } from '../pending-append.ts';
 import type { RecordSource } from '../record.ts';
-import { BatchTopics } from '../record-batch.ts';
 import type { ActiveIndex, ActiveTopic } from './active-index.ts';
+import type { BatchSpace } from './batch-space.ts';
 import { EncodedBatch } from './encoded-batch.ts';
 import { finishFrame, frameHeaderBytes, frameTargetBytes, writeFrame } from './frame.ts';
 import { align8 } from './integers.ts';
-import { encodeRecord, recordEndsTopic, recordIsRemembered, recordOffset, recordTime } from './record-codec.ts';
+import { encodeRecord, recordOffset, recordTime } from './record-codec.ts';
 import type { Segment } from './segment.ts';
-
-/** Most bytes of one write, unless a single record is larger. */
-export const batchBytes: number = 1024 * 1024;
 
 /** Bytes to keep free in front of a record: a frame header and padding. */
 export const frameOverhead: number = frameHeaderBytes + 8;
+
+// tells batches apart, for the topics that remember theirs
+let serials = 0;
 
 /**
  * Records on their way to one write, encoded as they come; the appends that wait for it; and what the index has to learn
@@ -23,8 +23,11 @@ export class Batch {
   readonly segment: Segment;
   /** Where in the file it goes. */
   readonly position: number;
-  buffer: Buffer;
+  /** Whoever made the batch uses it for another once this one is done. */
+  readonly space: BatchSpace;
   length = 0;
+  /** Records in it. */
+  count = 0;
   /** Whether any of it must be synced before it is committed. */
   sync = false;
   /** When the first append came, monotonic ms. */
@@ -32,61 +35,59 @@ export class Batch {
   /** Bytes that count as pending until it is committed. */
   counted = 0;
   readonly appends: PendingAppend[] = [];
-  /** Where in the buffer each record begins. */
-  readonly #places: number[] = [];
-  readonly #topics = new BatchTopics();
-  // of the segment's index, beside the names in #topics
-  readonly #active: ActiveTopic[] = [];
+  readonly #serial: number = ++serials;
+  #newest: ActiveTopic | undefined;
+  // records that de-duplication cares about, those with an id among them, and ends of topics
+  #remembered = 0;
+  #ids = 0;
+  #ended: (readonly [topic: string, offset: number])[] | undefined;
   // frames: where each begins in the buffer, and which record is its first
   readonly #frames: number[] = [];
   readonly #firstOf: number[] = [];
   #open = false;
 
-  constructor(segment: Segment, position: number, buffer: Buffer, since: number) {
+  constructor(segment: Segment, position: number, space: BatchSpace, since: number) {
     this.segment = segment;
     this.position = position;
-    this.buffer = buffer;
+    this.space = space;
     this.since = since;
+    space.topics.clear();
   }
 
-  /** Records in it. */
-  get count(): number {
-    return this.#places.length;
+  /** Its bytes, of which `length` are used. */
+  get buffer(): Buffer {
+    return this.space.buffer;
   }
 
   get lastOffset(): number {
-    return this.#offsetAt(this.#places.length - 1);
+    return this.#offsetAt(this.count - 1);
   }
 
   get lastTime(): number {
-    return this.#timeAt(this.#places.length - 1);
+    return this.#timeAt(this.count - 1);
   }
 
-  /** Hot. */
-  add(record: RecordSource, offset: number, time: number): void {
-    const needed = this.length + encodedBound(record) + frameOverhead;
-    if (needed > this.buffer.length) this.#enlarge(needed);
+  /** `bound`: at least as many bytes as the record has. Hot. */
+  add(record: RecordSource, offset: number, time: number, bound: number = encodedBound(record)): void {
+    const { segment, space } = this;
+    const needed = this.length + bound + frameOverhead;
+    if (needed > space.buffer.length) space.enlarge(needed, this.length);
     if (this.#open && this.length - this.#frames[this.#frames.length - 1]! >= frameTargetBytes) this.#closeFrame();
     if (!this.#open) {
       this.#frames.push(this.length);
-      this.#firstOf.push(this.#places.length);
+      this.#firstOf.push(this.count);
       this.length += frameHeaderBytes;
       this.#open = true;
     }
-    const { segment } = this;
-    const number = this.#topics.add(record.topic);
-    if (number === this.#active.length) this.#active.push((segment.index as ActiveIndex).topic(record.topic));
-    this.#places.push(this.length);
+    const topic = this.#topicOf(record.topic);
+    space.topics.add(topic.numberInBatch, record.topic);
+    space.place(this.count++, this.length);
+    if (record.id !== undefined || record.producer !== undefined) this.#remembered++;
+    if (record.id !== undefined) this.#ids++;
+    if (record.end) (this.#ended ??= []).push([record.topic, offset]);
     const ahead = offset - segment.firstOffset;
-    this.length = encodeRecord(
-      this.buffer,
-      this.length,
-      record,
-      ahead,
-      time,
-      this.#active[number]!.number,
-      segment.seed,
-    );
+    const { buffer, view } = space;
+    this.length = encodeRecord(buffer, view, this.length, record, ahead, time, topic.number, segment.seed);
   }
 
   /** Nothing more will be added. */
@@ -103,44 +104,56 @@ export class Batch {
 
   /** Tells the segment what has been committed. Hot. */
   commitToIndex(): void {
-    const { segment, buffer } = this;
+    const { segment, count } = this;
+    const { places, topics, active } = this.space;
     const index = segment.index as ActiveIndex;
-    const places = this.#places;
-    for (let i = 0; i < places.length; i++) {
-      const place = places[i]!;
-      const offset = this.#offsetAt(i);
-      const number = this.#topics.of(i);
-      index.add(this.#active[number]!, this.position + place, offset, this.#timeAt(i));
-      if (recordIsRemembered(buffer, place)) segment.remembered++;
-      if (recordEndsTopic(buffer, place)) index.ended.push([this.#topics.names[number]!, offset]);
-    }
+    for (let i = 0; i < count; i++)
+      index.add(active[topics.of(i)]!, this.position + places[i]!, this.#offsetAt(i), this.#timeAt(i));
+    segment.remembered += this.#remembered;
+    segment.ids += this.#ids;
+    if (this.#ended !== undefined) index.ended.push(...this.#ended);
     for (let f = 0; f < this.#frames.length; f++) {
       const first = this.#firstOf[f]!;
-      const next = this.#firstOf[f + 1] ?? places.length;
+      const next = this.#firstOf[f + 1] ?? count;
       index.sparse.add(this.#offsetAt(first), this.position + this.#frames[f]!, this.#timeAt(next - 1));
     }
     if (segment.records === 0) segment.firstTime = this.#timeAt(0);
-    segment.records += places.length;
+    segment.records += count;
     segment.lastOffset = this.lastOffset;
     segment.lastTime = this.lastTime;
     segment.lastFrameAt = this.position + this.#frames[this.#frames.length - 1]!;
     segment.end = this.position + this.length;
   }
 
-  /** For the hot tail, with bytes of its own: the buffer is used again. Hot. */
+  /** For the hot tail, with memory of its own: the space is used again. Hot. */
   toRecords(): EncodedBatch {
+    const { buffer, places, topics } = this.space;
     const bytes = Buffer.allocUnsafe(this.length);
-    this.buffer.copy(bytes, 0, 0, this.length);
-    this.#topics.close();
-    return new EncodedBatch(bytes, this.#places, this.#topics, this.segment.firstOffset);
+    buffer.copy(bytes, 0, 0, this.length);
+    return new EncodedBatch(bytes, places.slice(0, this.count), topics.finish(), this.segment.firstOffset);
+  }
+
+  /** The segment's entry of a topic, with the topic's number in this batch. Hot. */
+  #topicOf(name: string): ActiveTopic {
+    const newest = this.#newest;
+    if (newest !== undefined && newest.topic === name) return newest;
+    const topic = (this.segment.index as ActiveIndex).topic(name);
+    if (topic.batch !== this.#serial) {
+      const { topics, active } = this.space;
+      topic.batch = this.#serial;
+      topic.numberInBatch = topics.topicCount;
+      active[topics.topicCount] = topic;
+    }
+    this.#newest = topic;
+    return topic;
   }
 
   #offsetAt(index: number): number {
-    return recordOffset(this.buffer, this.#places[index]!, this.segment.firstOffset);
+    return recordOffset(this.buffer, this.space.places[index]!, this.segment.firstOffset);
   }
 
   #timeAt(index: number): number {
-    return recordTime(this.buffer, this.#places[index]!);
+    return recordTime(this.buffer, this.space.places[index]!);
   }
 
   #closeFrame(): void {
@@ -154,31 +167,12 @@ export class Batch {
       this.buffer,
       at,
       end,
-      this.#places.length - first,
+      this.count - first,
       this.#offsetAt(first),
       this.lastOffset,
       this.lastTime,
       this.segment.seed,
     );
     this.#open = false;
-  }
-
-  #enlarge(needed: number): void {
-    const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.buffer.length * 2));
-    larger.set(this.buffer.subarray(0, this.length));
-    this.buffer = larger;
-  }
-}
-
-/** Buffers that wait for the next batch: the steady state allocates none. */
-export class BatchBuffers {
-  readonly #free: Buffer[] = [];
-
-  take(): Buffer {
-    return this.#free.pop() ?? Buffer.allocUnsafeSlow(64 * 1024);
-  }
-
-  give(buffer: Buffer): void {
-    if (this.#free.length < 4 && buffer.length <= batchBytes * 2) this.#free.push(buffer);
   }
 }

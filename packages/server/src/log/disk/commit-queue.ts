@@ -1,8 +1,8 @@
 import type { Clock } from '../clock.ts';
-import { encodedBound } from '../intake.ts';
 import type { PendingAppend } from '../pending-append.ts';
 import type { RecordSource } from '../record.ts';
-import { Batch, BatchBuffers, batchBytes, frameOverhead } from './batch.ts';
+import { Batch, frameOverhead } from './batch.ts';
+import { BatchSpaces, batchBytes } from './batch-space.ts';
 import { frameHeaderBytes } from './frame.ts';
 import type { OpenFiles } from './open-files.ts';
 import { Segment } from './segment.ts';
@@ -29,7 +29,7 @@ export class CommitQueue {
   /** The next record that is added begins a new segment. */
   wantsSegment = false;
   readonly #parts: CommitQueueParts;
-  readonly #buffers = new BatchBuffers();
+  readonly #spaces = new BatchSpaces();
   // where the next batch will go
   #segment: Segment;
   #at: number;
@@ -46,9 +46,9 @@ export class CommitQueue {
     return this.#collecting === undefined && this.#queue.length === 0;
   }
 
-  /** Encodes a record into the newest batch. Hot. */
-  add(record: RecordSource, offset: number, time: number, sync: boolean): void {
-    const bound = encodedBound(record) + frameOverhead;
+  /** Encodes a record, of at most `recordBound` bytes, into the newest batch. Hot. */
+  add(record: RecordSource, offset: number, time: number, sync: boolean, recordBound: number): void {
+    const bound = recordBound + frameOverhead;
     let batch = this.#collecting;
     if (batch !== undefined && batch.length > 0 && batch.length + bound > batchBytes) {
       this.#enqueue(batch);
@@ -64,7 +64,7 @@ export class CommitQueue {
     }
     batch ??= this.#collect();
     const before = batch.length;
-    batch.add(record, offset, time);
+    batch.add(record, offset, time, recordBound);
     batch.sync ||= sync;
     batch.counted += batch.length - before;
     this.pendingBytes += batch.length - before;
@@ -84,11 +84,11 @@ export class CommitQueue {
     return this.#queue.shift();
   }
 
-  /** The batch waits no more: it is committed. */
+  /** The batch waits no more: it is committed, and nothing of it is needed. */
   done(batch: Batch): void {
     this.pendingBytes -= batch.counted;
     this.pendingRecords -= batch.count;
-    this.#buffers.give(batch.buffer);
+    this.#spaces.give(batch.space);
   }
 
   /** Gives up all that waits. */
@@ -124,7 +124,7 @@ export class CommitQueue {
   }
 
   #collect(): Batch {
-    this.#collecting = new Batch(this.#segment, this.#at, this.#buffers.take(), this.#parts.clock.monotonic());
+    this.#collecting = new Batch(this.#segment, this.#at, this.#spaces.take(), this.#parts.clock.monotonic());
     return this.#collecting;
   }
 

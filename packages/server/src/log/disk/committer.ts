@@ -52,9 +52,9 @@ export class Committer {
     this.#committed = parts.writer.durable;
   }
 
-  /** Takes a record into the next batch; `wait` must follow. Hot. */
-  add(record: RecordSource, offset: number, time: number, sync: boolean): void {
-    this.#queue.add(record, offset, time, sync);
+  /** Takes a record of at most `bound` bytes into the next batch; `wait` must follow. Hot. */
+  add(record: RecordSource, offset: number, time: number, sync: boolean, bound: number): void {
+    this.#queue.add(record, offset, time, sync, bound);
   }
 
   /**
@@ -167,8 +167,8 @@ export class Committer {
       this.#committed = batch.lastOffset;
       this.commits++;
     }
-    this.#queue.done(batch);
     this.#parts.onCommit(batch);
+    this.#queue.done(batch);
     for (const append of batch.appends) append.settle();
   }
 

@@ -1,4 +1,4 @@
-import type { FilePlace, OffsetRange } from '../report.ts';
+import type { FilePlace, LogReport, OffsetRange } from '../report.ts';
 
 /** Something in the files that cannot be what was written. */
 export interface Damage extends FilePlace {
@@ -24,6 +24,11 @@ export class LogDamaged extends Error {
 /** What is wrong with a segment whose header names another last frame than `before` ends with. */
 export function notFollowing(before: string): string {
   return `the segment does not follow ${before}: its header names another last frame, so one of the two is not the file that was written here`;
+}
+
+/** What the report of a damage says beside its message. */
+export function placeOf({ what: _, lost, ...at }: Damage): Pick<LogReport, 'at' | 'lost'> {
+  return { at, ...(lost === undefined ? {} : { lost: [lost] }) };
 }
 
 export function describeDamage(damage: Damage): string {

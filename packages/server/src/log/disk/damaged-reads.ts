@@ -1,6 +1,6 @@
 import { TailraceError } from '@tailrace/protocol';
 import type { LogReport } from '../report.ts';
-import { type Damage, describeDamage, LogDamaged } from './damage.ts';
+import { type Damage, describeDamage, LogDamaged, placeOf } from './damage.ts';
 import { FrameReader } from './frame-reader.ts';
 import type { Gate } from './gate.ts';
 import type { Segment } from './segment.ts';
@@ -63,18 +63,11 @@ export class DamagedReads {
   async #find(met: Damage): Promise<Damage> {
     const segment = this.#parts.segments.all.find(({ name }) => name === met.segment);
     const damage = segment === undefined ? met : await inFrames(segment, this.#parts.gate, met);
-    const { segment: name, frame, position, offset } = damage;
     this.#parts.report({
       level: 'error',
       kind: 'damaged',
       message: `a reader met damage, and gets an error instead: ${describeDamage(damage)}. Run \`tailrace log verify\` to see all of it, then stop the server and run \`tailrace log repair\``,
-      at: {
-        segment: name,
-        ...(frame === undefined ? {} : { frame }),
-        ...(position === undefined ? {} : { position }),
-        ...(offset === undefined ? {} : { offset }),
-      },
-      ...(damage.lost === undefined ? {} : { lost: [damage.lost] }),
+      ...placeOf(damage),
     });
     return damage;
   }
@@ -84,20 +77,13 @@ export class DamagedReads {
 async function inFrames(segment: Segment, gate: Gate, met: Damage): Promise<Damage> {
   if (met.frame !== undefined || met.position === undefined) return met;
   const frames = new FrameReader(segment, gate, segment.header.framesAt);
-  let frame = 0;
-  let offset = segment.firstOffset;
   try {
-    while (await frames.next()) {
-      if (frames.position > met.position) break;
-      frame++;
-      if (frames.header.count > 0) offset = frames.header.last + 1;
-    }
+    while (await frames.next()) if (frames.position > met.position) return met;
   } catch (error) {
     const found = error instanceof LogDamaged ? error.damages[0] : undefined;
     if (found?.position === undefined) return met;
     const end = found.position + (found.lost === undefined ? 1 : frames.header.length);
-    if (found.position <= met.position && met.position < end)
-      return { ...found, frame, offset: found.offset ?? offset };
+    if (found.position <= met.position && met.position < end) return frames.placed(found);
   }
   return met;
 }

@@ -2,15 +2,15 @@ import * as path from 'node:path';
 import type { Dedupe, DedupeState } from '../dedupe.ts';
 import type { LogReport } from '../report.ts';
 import { type CheckpointHeader, checkCheckpoint, encodeCheckpoint, restoreCheckpoint } from './checkpoint-format.ts';
-import type { Disk, Ownership } from './disk.ts';
+import type { Disk } from './disk.ts';
 import { readAll } from './read-segment.ts';
+import { replaceFile } from './replace-file.ts';
 import type { Segment } from './segment.ts';
 import { checkpointName, parseCheckpointName } from './segment-name.ts';
 
 export interface DedupeCheckpointParts {
   readonly disk: Disk;
   readonly directory: string;
-  readonly ownership: Ownership;
   readonly logId: string;
   readonly dedupe: Dedupe;
   /** This start went on without records that were lost: what was remembered of them must not refuse them. */
@@ -122,26 +122,14 @@ export class DedupeCheckpoints {
   }
 
   async #write(name: string, header: CheckpointHeader, state: DedupeState): Promise<void> {
-    const { disk, directory, ownership } = this.#parts;
-    const temporary = path.join(directory, `${name}.tmp`);
-    await disk.unlink(temporary).catch(() => undefined);
-    const file = await disk.open(temporary, 'create');
+    const { disk, directory } = this.#parts;
     let at = 0;
-    try {
+    await replaceFile(disk, path.join(directory, name), async file => {
       for (const chunk of encodeCheckpoint(header, state)) {
         await file.write(chunk, 0, chunk.length, at);
         at += chunk.length;
       }
-      await file.sync();
-    } catch (error) {
-      await disk.unlink(temporary).catch(() => undefined);
-      throw error;
-    } finally {
-      await file.close();
-    }
-    if (ownership.lost()) return;
-    await disk.rename(temporary, path.join(directory, name));
-    await disk.syncDirectory(directory);
+    });
     this.#bytes = at;
     for (const other of await disk.list(directory))
       if (other !== name && parseCheckpointName(other) !== undefined) await disk.unlink(path.join(directory, other));

@@ -1,12 +1,7 @@
-import { type FilterSet, filterSet, type Message, TailraceError } from '@tailrace/protocol';
-import type { Clock } from '../clock.ts';
-import { currentOf } from '../current.ts';
+import type { FilterSet, Message } from '@tailrace/protocol';
+import { Admission } from '../admission.ts';
 import { Deletions } from '../deletions.ts';
-import type { EpochList } from '../epoch-list.ts';
-import { HeldAppends } from '../held-appends.ts';
 import { HotTail } from '../hot-tail.ts';
-import { encodedBound, Intake } from '../intake.ts';
-import { KeyIndex } from '../key-index.ts';
 import type {
   Appended,
   AppendFailure,
@@ -15,95 +10,26 @@ import type {
   Dropped,
   Log,
   LogCapabilities,
+  LogMemory,
   LogStatus,
   Position,
   Slice,
   TailListener,
   TopicInfo,
 } from '../log.ts';
-import { type CommonLogOptions, type KeepOptions, logDefaults, type ScrubOptions } from '../options.ts';
-import type { Random } from '../random.ts';
+import { logDefaults } from '../options.ts';
 import type { LogRecord, StoredDurability } from '../record.ts';
-import type { LogReport, OffsetRange } from '../report.ts';
-import { type Tables, tablesOf } from '../tables.ts';
-import { ActiveIndex } from './active-index.ts';
+import type { OffsetRange } from '../report.ts';
+import type { Tables } from '../tables.ts';
 import type { Batch } from './batch.ts';
-import { CommitQueue } from './commit-queue.ts';
-import { Committer } from './committer.ts';
-import { type Compacted, Compactor } from './compaction/compactor.ts';
+import type { Compacted } from './compaction/compactor.ts';
 import { DamagedReads } from './damaged-reads.ts';
-import { DedupeCheckpoints } from './dedupe-checkpoints.ts';
-import type { PendingDeletion } from './deletion/deletions-file.ts';
-import { TopicDeletions } from './deletion/topic-deletions.ts';
 import { UndeletedReads } from './deletion/undeleted-reads.ts';
-import type { Disk, Ownership } from './disk.ts';
-import type { Identity } from './identity.ts';
+import { LogAppends } from './log-appends.ts';
 import { LogReads } from './log-reads.ts';
-import { LogWriter } from './log-writer.ts';
-import type { OpenFiles } from './open-files.ts';
-import { Preparer } from './preparer.ts';
-import type { Reader } from './reader.ts';
+import type { OpenedLog } from './opened-log.ts';
 import { ReadsInFlight } from './reads-in-flight.ts';
-import type { Recovered } from './recovery.ts';
-import { remember, rememberedFrom } from './remember.ts';
-import { Retention } from './retention.ts';
-import { Scrub } from './scrub.ts';
-import type { IndexReading } from './sealed-index.ts';
-import { Sealer } from './sealer.ts';
-import { Segment } from './segment.ts';
-import { type SegmentHeader, segmentHeaderBytes } from './segment-header.ts';
-import type { SegmentList } from './segment-list.ts';
-import type { StartRecord } from './start-record.ts';
-import { Turns } from './turns.ts';
-
-export interface DiskLogOptions extends CommonLogOptions {
-  /** Created when missing; owned by one process at a time. */
-  readonly directory: string;
-  readonly disk?: Disk | undefined;
-  readonly clock?: Clock | undefined;
-  readonly random?: Random | undefined;
-  /** Bytes of one segment; a larger record still fits into one of its own. */
-  readonly segmentBytes?: number | undefined;
-  /** Goes on after corruption, without what is lost; the lost offsets are reported. */
-  readonly acceptLoss?: boolean | undefined;
-  readonly scrub?: ScrubOptions | undefined;
-  /** Rules that keep less of some topics than retention leaves. */
-  readonly keep?: KeepOptions | undefined;
-}
-
-/** How often what was only `written` is synced and an idle log marks what is durable, in ms. */
-const beatMs = 500;
-
-/** What a log remembers beside its records, and what it had no room for. */
-export interface LogMemory {
-  readonly ids: number;
-  readonly producers: number;
-  readonly dedupeCutShort: number;
-  readonly endedTopics: number;
-  readonly endedCutShort: number;
-  /** Topics whose keys are in memory; times that keys were read from the log. */
-  readonly tables: number;
-  readonly tableBytes: number;
-  readonly tableLoads: number;
-}
-
-/** What opening a log leads to: recovered files, and what they are read through. */
-export interface OpenedLog {
-  readonly options: DiskLogOptions & { readonly disk: Disk; readonly clock: Clock };
-  readonly ownership: Ownership;
-  readonly identity: Identity;
-  /** With the epoch that begins now. */
-  readonly epochs: EpochList;
-  readonly start: StartRecord;
-  readonly recovered: Recovered;
-  readonly files: OpenFiles;
-  readonly segments: SegmentList;
-  readonly reader: Reader;
-  readonly reading: IndexReading;
-  readonly lost: readonly OffsetRange[];
-  /** Deletions that an earlier start was asked for and did not finish. */
-  readonly deletions: readonly PendingDeletion[];
-}
+import { Upkeep } from './upkeep.ts';
 
 /** A log in a directory of its own. `openDiskLog` makes one. */
 export class DiskLog implements Log {
@@ -114,307 +40,88 @@ export class DiskLog implements Log {
   readonly tables: Tables;
   readonly deletions: Deletions = new Deletions();
   head: Position;
-  readonly #options: DiskLogOptions & { readonly disk: Disk; readonly clock: Clock };
-  readonly #ownership: Ownership;
-  readonly #epochs: EpochList;
-  readonly #start: StartRecord;
-  readonly #intake: Intake;
-  readonly #keys: KeyIndex;
-  readonly #held: HeldAppends;
-  readonly #segments: SegmentList;
-  readonly #files: OpenFiles;
-  readonly #reading: IndexReading;
+  readonly #opened: OpenedLog;
+  readonly #admission: Admission;
+  readonly #appends: LogAppends;
   readonly #reads: UndeletedReads;
   readonly #damaged: DamagedReads;
-  readonly #preparer: Preparer;
-  readonly #queue: CommitQueue;
-  readonly #writer: LogWriter;
-  readonly #committer: Committer;
-  readonly #sealer: Sealer;
-  readonly #checkpoints: DedupeCheckpoints;
-  readonly #retention: Retention;
-  readonly #scrub: Scrub;
-  readonly #compactor: Compactor;
-  readonly #topicDeletions: TopicDeletions;
-  readonly #pendingDeletions: readonly PendingDeletion[];
+  readonly #upkeep: Upkeep;
   readonly #listeners = new Set<TailListener>();
-  readonly #pendingBytesMax: number;
-  readonly #pendingRecordsMax: number;
-  #stopBeat: () => void = () => undefined;
-  #refusedFull = false;
-  #toldFull = false;
   #closing: Promise<void> | undefined;
 
   constructor(opened: OpenedLog) {
-    const { options, ownership, identity, epochs, recovered, files, segments, reader, reading } = opened;
-    const { disk, clock, directory } = options;
-    this.#options = options;
-    this.#ownership = ownership;
-    this.#epochs = epochs;
-    this.#start = opened.start;
+    const { options, clock, report, identity, epochs, recovered, segments, reader, reading } = opened;
+    this.#opened = opened;
     this.id = identity.id;
     this.lost = opened.lost;
-    this.#pendingDeletions = opened.deletions;
-    this.#segments = segments;
-    this.#files = files;
-    for (const segment of recovered.segments) segments.push(segment);
-    const time = recovered.segments[recovered.segments.length - 1]?.lastTime ?? 0;
+    const time = recovered.segments.at(-1)?.lastTime ?? 0;
     this.head = { epoch: epochs.epochOf(recovered.head), offset: recovered.head, time };
     this.hot = new HotTail(options.hotBytes ?? logDefaults.hotBytes, recovered.head);
-    this.tables = tablesOf(options.tableRules ?? []);
-    this.#keys = new KeyIndex(this, options.keyIndexBytes ?? logDefaults.keyIndexBytes);
-    this.#intake = new Intake(options, clock, this.#keys, recovered.head, time);
-    this.#held = new HeldAppends({
-      index: this.#keys,
-      head: () => this.head.offset,
-      appended: () => this.#intake.nextOffset - 1,
-      append: (messages, durability) => this.#append(messages, durability),
-    });
-    this.#reading = reading;
-    this.#pendingBytesMax = options.pending?.bytes ?? logDefaults.pending.bytes;
-    this.#pendingRecordsMax = options.pending?.records ?? logDefaults.pending.records;
-    const segmentBytes = options.segmentBytes ?? logDefaults.segmentBytes;
-    this.#preparer = new Preparer(
-      disk,
-      clock,
-      directory,
-      epochs.current!.epoch,
-      segmentBytes,
-      () => this.#tellSpace(),
-      error => this.#committer.fence(error),
+    this.#admission = new Admission(this, options, clock, (messages, durability) =>
+      this.#appends.append(messages, durability),
     );
-    const firstHeader: SegmentHeader = {
-      generation: 0,
-      number: recovered.nextSegment,
-      epoch: epochs.current!.epoch,
-      firstOffset: recovered.head + 1,
-      created: clock.now(),
-      previousCrc: recovered.segments[recovered.segments.length - 1]?.chainCrc ?? 0,
-      logId: identity.id,
-      secret: identity.secret,
-      framesAt: segmentHeaderBytes,
-    };
-    const firstSegment = (): Segment => new Segment(files, directory, firstHeader);
-    this.#queue = new CommitQueue({ files, clock, directory, segmentBytes }, firstSegment());
-    this.#writer = new LogWriter(
-      {
-        disk,
-        clock,
-        directory,
-        ownership,
-        preparer: this.#preparer,
-        recordStart: () => this.#recordStart(),
-        onSegment: segment => this.#onSegment(segment),
-        onFull: (segment, filling) => {
-          this.#sealer.seal(segment, filling);
-          this.#checkpoints.behind(segment);
-          this.#checkpoints.take(segment);
-          this.#topicDeletions.onSealed();
-        },
-      },
-      recovered.head,
-    );
-    this.#committer = new Committer({
-      clock,
-      queue: this.#queue,
-      writer: this.#writer,
-      firstSegment,
-      full: () => this.#full,
+    const { intake, held, tables } = this.#admission;
+    this.tables = tables;
+    this.#appends = new LogAppends(opened, {
+      log: this,
+      intake,
       onCommit: batch => this.#onCommit(batch),
-      onRefused: () => this.#onRefused(),
-      onFenced: (reason, cause) => this.#onFenced(reason, cause),
-    });
-    this.#sealer = new Sealer({
-      disk,
-      clock,
-      directory,
-      reading,
-      preparer: this.#preparer,
-      report: report => this.#report(report),
-    });
-    this.#checkpoints = new DedupeCheckpoints({
-      disk,
-      directory,
-      ownership,
-      logId: identity.id,
-      dedupe: this.#intake.dedupe,
-      lossAccepted: recovered.lost.length > 0,
-      report: report => this.#report(report),
+      onRefused: () => {
+        intake.rollback(this.head.offset, this.head.time);
+        held.goOn();
+      },
+      onFenced: () => held.letAllGo(),
+      onComplete: () => this.#upkeep.deletions.onSealed(),
     });
     const inFlight = new ReadsInFlight();
-    const reads = new LogReads(this, { segments, reader, reading, sealer: this.#sealer, inFlight });
+    const reads = new LogReads(this, { segments, reader, reading, sealer: this.#appends.sealer, inFlight });
     this.#reads = new UndeletedReads(reads, this.deletions);
-    this.#damaged = new DamagedReads({ segments, gate: reader.gate, report: report => this.#report(report) });
-    const turns = new Turns();
-    this.#retention = new Retention({
-      disk,
-      clock,
-      cache: reading.cache,
-      options: options.retention ?? {},
-      segments: this.#segments,
-      sealer: this.#sealer,
-      turns,
-      roll: () => this.#committer.roll(),
-      report: report => this.#report(report),
-      floor: (recovered.segments[0]?.firstOffset ?? recovered.head + 1) - 1,
-      onFloor: floor => this.#intake.ended.trim(floor),
-    });
-    this.#scrub = new Scrub({
-      clock,
-      gate: reader.gate,
-      segments,
-      options: options.scrub ?? { intervalMs: 0, bytesPerSecond: 0 },
-      busy: () => this.#queue.pendingRecords > 0,
-      report: report => this.#report(report),
-    });
-    this.#compactor = new Compactor({
-      disk,
-      clock,
-      directory,
-      reading,
-      secret: identity.secret,
-      options: options.keep,
-      segments,
-      sealer: this.#sealer,
-      ownership,
-      turns,
-      inFlight,
-      hotBase: () => this.hot.base,
-      makeDurable: () => this.#makeDurable(),
-      rememberedFrom: () => rememberedFrom(segments.all, options.dedupe),
-      report: report => this.#report(report),
-    });
-    this.#topicDeletions = new TopicDeletions({
-      disk,
-      clock,
-      directory,
-      ownership,
-      reading,
-      segments,
-      sealer: this.#sealer,
-      compactor: this.#compactor,
-      checkpoints: this.#checkpoints,
-      deletions: this.deletions,
-      isTable: topic => this.tables.has(topic),
-      head: () => this.head,
-      hotBase: () => this.hot.base,
-      positionOf: offset => this.positionOf(offset),
-      newestOf: async (topic, to) => (await this.newest(filterSet([topic]), 1, to))[0] ?? 0,
-      makeDurable: () => this.#makeDurable(),
-      forget: ({ topic, upTo }) => {
-        this.hot.remove(topic, upTo);
-        this.#intake.forget(topic, upTo);
-        this.#checkpoints.expire();
-      },
-      roll: () => void this.#committer.roll(),
-      report: report => this.#report(report),
-    });
+    this.#damaged = new DamagedReads({ segments, gate: reader.gate, report });
+    this.#upkeep = new Upkeep(opened, { log: this, intake, appends: this.#appends, inFlight });
   }
 
   /** What the constructor cannot wait for. */
   async start(): Promise<void> {
-    await remember(this.#segments.all, this.#reading.gate, this.#intake, this.#checkpoints, this.#options, report =>
-      this.#report(report),
-    );
-    for (const segment of this.#segments.all)
-      if (segment.index instanceof ActiveIndex) this.#sealer.seal(segment, undefined);
-    const newest = this.#segments.all.at(-1);
-    if (newest !== undefined) this.#checkpoints.take(newest);
-    this.#topicDeletions.start(this.#pendingDeletions);
-    this.#refusedFull = this.#start.full !== undefined;
-    this.#tellSpace();
-    this.#preparer.start();
-    this.#retention.start();
-    this.#scrub.start();
-    this.#compactor.start();
-    this.#stopBeat = this.#options.clock.every(beatMs, () => this.#beat());
+    await this.#appends.start();
+    this.#upkeep.start();
   }
 
   get floor(): number {
-    return this.#retention.floor;
+    return this.#upkeep.retention.floor;
   }
 
   get status(): LogStatus {
-    const { fenced, commits } = this.#committer;
-    const { pendingBytes, pendingRecords } = this.#queue;
-    // what was not refused yet may still fit into what is filled
-    const full = this.#refusedFull ? this.#full : undefined;
+    const { fenced, full, commits, pending } = this.#appends;
     return {
       state:
         this.#closing !== undefined ? 'closed' : fenced !== undefined ? 'fenced' : full !== undefined ? 'full' : 'open',
-      reason: fenced?.reason ?? full,
-      segments: this.#segments.all.length,
-      bytes: this.#segments.bytes,
-      pendingRecords,
-      pendingBytes,
+      reason: fenced ?? full,
+      segments: this.#opened.segments.all.length,
+      bytes: this.#opened.segments.bytes,
+      pendingRecords: pending.pendingRecords,
+      pendingBytes: pending.pendingBytes,
       commits,
-      retentionWaitingBytes: this.#retention.waitingBytes,
-      deletionsPending: this.#topicDeletions.pending,
+      retentionWaitingBytes: this.#upkeep.retention.waitingBytes,
+      deletionsPending: this.#upkeep.deletions.pending,
       damagedReads: this.#damaged.count,
-      scrub: this.#scrub,
+      scrub: this.#upkeep.scrub,
     };
   }
 
   /** Newest offset that is synced: at most the head, less while records are only `written`. */
   get durableOffset(): number {
-    return this.#writer.durable;
+    return this.#appends.durable;
   }
 
   /** What is remembered of earlier publishes, for metrics. */
   get memory(): LogMemory {
-    const { dedupe, ended } = this.#intake;
-    return {
-      ids: dedupe.idCount,
-      producers: dedupe.producerCount,
-      dedupeCutShort: dedupe.cutShort,
-      endedTopics: ended.size,
-      endedCutShort: ended.dropped,
-      tables: this.#keys.tables,
-      tableBytes: this.#keys.bytes,
-      tableLoads: this.#keys.loads,
-    };
+    return this.#admission.memory;
   }
 
   /** Hot: one Promise a call, no closure and no Promise a record. */
   append(messages: readonly Message[], durability: StoredDurability): Promise<readonly (Appended | AppendFailure)[]> {
-    if (this.#closing !== undefined) return this.#refuse();
-    const held = this.#held;
-    const pendingBytes = this.#queue.pendingBytes + held.bytes;
-    const pendingRecords = this.#queue.pendingRecords + held.records;
-    let incoming = 0;
-    let expects = false;
-    for (let i = 0; i < messages.length; i++) {
-      incoming += encodedBound(messages[i]!);
-      expects ||= messages[i]!.expect !== undefined;
-    }
-    if (
-      pendingRecords > 0 &&
-      (pendingBytes + incoming > this.#pendingBytesMax || pendingRecords + messages.length > this.#pendingRecordsMax)
-    ) {
-      return Promise.reject(
-        new TailraceError('overloaded', `${pendingRecords} records wait for their commit`, {
-          retryAfter: 100,
-        }),
-      );
-    }
-    if ((expects || held.records > 0) && held.mustHold(messages)) return held.hold(messages, durability, incoming);
-    return this.#append(messages, durability);
-  }
-
-  /** Hot. */
-  #append(messages: readonly Message[], durability: StoredDurability): Promise<readonly (Appended | AppendFailure)[]> {
-    const committer = this.#committer;
-    if (committer.fenced !== undefined) return this.#refuse();
-    const sync = durability === 'fsync';
-    const append = this.#intake.begin();
-    for (let i = 0; i < messages.length; i++) {
-      const message = messages[i]!;
-      const offset = this.#intake.admit(message, append);
-      if (offset > 0) committer.add(message, offset, this.#intake.time, sync);
-      else if ('error' in append.results[i]!) break;
-    }
-    committer.wait(append, sync);
-    return append.promise;
+    if (this.#closing !== undefined) return this.#appends.refuse();
+    return this.#admission.append(messages, durability, this.#appends.pending);
   }
 
   tail(listener: TailListener): () => void {
@@ -433,16 +140,13 @@ export class DiskLog implements Log {
   }
 
   current(filters: FilterSet, to?: Position): Promise<Current> {
-    const appended = (): number => this.#intake.nextOffset - 1;
-    const newest = (asked: FilterSet, upTo: number): Promise<ReadonlyMap<string, readonly number[]>> =>
-      this.#reads.newestByTopic(asked, 1, upTo);
-    return currentOf({ log: this, tables: this.tables, index: this.#keys, appended, newest }, filters, to).catch(
-      this.#damaged.refuse,
-    );
+    return this.#admission
+      .current(filters, to, (asked, upTo) => this.#reads.newestByTopic(asked, 1, upTo))
+      .catch(this.#damaged.refuse);
   }
 
   keyAt(topic: string, key: string): Promise<number> {
-    return this.#keys.committedOf(topic, key, this.#intake.nextOffset - 1);
+    return this.#admission.keyAt(topic, key);
   }
 
   recordsAt(offsets: Float64Array, maxBytes: number): Promise<readonly LogRecord[]> {
@@ -463,15 +167,15 @@ export class DiskLog implements Log {
   }
 
   endOf(epoch: number): number | undefined {
-    return this.#epochs.endOf(epoch, this.head.offset);
+    return this.#opened.epochs.endOf(epoch, this.head.offset);
   }
 
   endedAt(topic: string): number {
-    return this.#intake.ended.endOf(topic);
+    return this.#admission.intake.ended.endOf(topic);
   }
 
   epochOf(offset: number): number {
-    return this.#epochs.epochOf(offset);
+    return this.#opened.epochs.epochOf(offset);
   }
 
   topics(prefix: string, after: string, limit: number): Promise<readonly TopicInfo[]> {
@@ -479,17 +183,17 @@ export class DiskLog implements Log {
   }
 
   trim(offset: number): Promise<void> {
-    return this.#retention.trim(Math.min(offset, this.head.offset));
+    return this.#upkeep.retention.trim(Math.min(offset, this.head.offset));
   }
 
   deleteTopic(topic: string): Promise<Deleted> {
-    if (this.#closing !== undefined) return this.#refuse();
-    return this.#topicDeletions.delete(topic);
+    if (this.#closing !== undefined) return this.#appends.refuse();
+    return this.#upkeep.deletions.delete(topic);
   }
 
   /** Rewrites every sealed segment of whose bytes at least `share` may go by the rules of topics. */
   compact(share = 0): Promise<Compacted> {
-    return this.#compactor.compact(share);
+    return this.#upkeep.compact(share);
   }
 
   close(): Promise<void> {
@@ -502,116 +206,23 @@ export class DiskLog implements Log {
   }
 
   async #close(): Promise<void> {
-    this.#stopBeat();
-    await this.#held.settled();
-    await this.#start.settled();
-    const deleted = this.#topicDeletions.stop();
-    await this.#compactor.stop();
-    await deleted;
-    await this.#retention.stop();
-    await this.#scrub.stop();
-    const active = await this.#committer.close();
-    if (active !== undefined && this.#committer.fenced === undefined) {
-      this.#sealer.seal(active.segment, active.filling);
-      this.#checkpoints.behind(active.segment);
-    } else if (active !== undefined) {
-      // an index would vouch for what a failed sync may have lost: the next start has to look (I9)
-      await this.#preparer.leave(active.filling);
-      await active.filling.file.close();
-    }
-    await this.#sealer.settled();
-    await this.#checkpoints.close(this.#committer.fenced === undefined ? this.#segments.all.at(-1) : undefined);
-    await this.#preparer.close();
-    await this.#files.close();
-    await this.#ownership.release();
-  }
-
-  #refuse(): Promise<never> {
-    const { fenced } = this.#committer;
-    return Promise.reject(
-      fenced === undefined
-        ? new TailraceError('draining', 'the log is closed')
-        : new TailraceError('log_fenced', `the log takes nothing since an error: ${fenced.reason}`, {
-            cause: fenced.cause,
-          }),
-    );
-  }
-
-  /** As a repeated publish waits for the first: for the sync of all there is. */
-  async #makeDurable(): Promise<void> {
-    const append = this.#intake.begin();
-    append.until = this.head.offset;
-    this.#committer.wait(append, true);
-    await append.promise;
-  }
-
-  #onSegment(segment: Segment): void {
-    segment.lastTime = this.head.time;
-    this.#segments.push(segment);
+    await this.#admission.held.settled();
+    await this.#upkeep.stop();
+    await this.#appends.close();
+    await this.#opened.files.close();
+    await this.#opened.ownership.release();
   }
 
   /** Hot. */
   #onCommit(batch: Batch): void {
-    if (batch.count === 0) return;
     const records = batch.toRecords();
     this.hot.push(records);
-    this.#intake.dedupe.commit(batch.lastOffset);
-    this.head = { epoch: this.#epochs.current!.epoch, offset: batch.lastOffset, time: batch.lastTime };
-    this.#refusedFull = false;
-    this.#keys.committed(records);
-    const { onCommitStats, clock } = this.#options;
-    if (onCommitStats !== undefined) onCommitStats(clock.monotonic() - batch.since, batch.count, batch.length);
+    this.head = { epoch: this.#opened.epochs.current!.epoch, offset: batch.lastOffset, time: batch.lastTime };
+    this.#admission.committed(records);
+    if (this.deletions.newest > 0) this.#upkeep.deletions.tidy();
+    const { options, clock } = this.#opened;
+    options.onCommitStats?.(clock.monotonic() - batch.since, batch.count, batch.length);
     for (const listener of this.#listeners) listener.onCommit(records);
-    this.#held.goOn();
-  }
-
-  #onRefused(): void {
-    this.#intake.rollback(this.head.offset, this.head.time);
-    this.#refusedFull = true;
-    this.#held.goOn();
-  }
-
-  #beat(): void {
-    // readiness must come back although nobody publishes to a log that says it is full
-    if (this.#start.full !== undefined) this.#recordStart().catch(error => this.#committer.fence(error));
-    this.#topicDeletions.tidy();
-    this.#committer.beat();
-  }
-
-  async #recordStart(): Promise<boolean> {
-    const recorded = await this.#start.write();
-    this.#tellSpace();
-    return recorded;
-  }
-
-  /** Why the disk takes nothing: either may lack room, what the start owes, or the segments. */
-  get #full(): string | undefined {
-    return this.#start.full ?? this.#preparer.full;
-  }
-
-  #tellSpace(): void {
-    const full = this.#full;
-    if ((full !== undefined) === this.#toldFull) return;
-    this.#toldFull = full !== undefined;
-    if (full === undefined) {
-      this.#refusedFull = false;
-      this.#report({ level: 'info', kind: 'space_back', message: 'there is space on the disk again' });
-    } else {
-      this.#report({
-        level: 'warn',
-        kind: 'full',
-        message: `the disk is full, what is appended may be refused: ${full}`,
-      });
-    }
-  }
-
-  #onFenced(reason: string, cause: unknown): void {
-    this.#held.letAllGo();
-    const detail = cause instanceof Error && cause.cause !== undefined ? ` (${String(cause.cause)})` : '';
-    this.#report({ level: 'error', kind: 'fenced', message: `the log takes nothing more: ${reason}${detail}` });
-  }
-
-  #report(report: LogReport): void {
-    this.#options.onReport?.(report);
+    this.#admission.held.goOn();
   }
 }

@@ -56,3 +56,8 @@ export function isNoSpace(error: unknown): boolean {
 export function errorCode(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
+
+/** For `catch`: throws what is not ENOENT. */
+export function ignoreMissing(error: unknown): void {
+  if (errorCode(error) !== 'ENOENT') throw error;
+}

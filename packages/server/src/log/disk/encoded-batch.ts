@@ -1,16 +1,17 @@
+import type { BatchTopics } from '../batch-topics.ts';
 import type { LogRecord } from '../record.ts';
-import { type BatchTopics, RecordBatch } from '../record-batch.ts';
+import { RecordBatch } from '../record-batch.ts';
 import { decodeRecord, recordOffset, recordTime } from './record-codec.ts';
 
 /** A committed batch as its bytes went to disk. */
 export class EncodedBatch extends RecordBatch {
   readonly #bytes: Buffer;
   /** Where in the bytes each record begins. */
-  readonly #places: readonly number[];
+  readonly #places: Int32Array;
   readonly #firstOffset: number;
 
   /** `firstOffset`: of the segment. The bytes must not change any more. */
-  constructor(bytes: Buffer, places: readonly number[], topics: BatchTopics, firstOffset: number) {
+  constructor(bytes: Buffer, places: Int32Array, topics: BatchTopics, firstOffset: number) {
     const last = places[places.length - 1]!;
     super(topics, recordOffset(bytes, places[0]!, firstOffset), recordOffset(bytes, last, firstOffset));
     this.#bytes = bytes;

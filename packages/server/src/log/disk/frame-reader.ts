@@ -1,12 +1,11 @@
-import * as path from 'node:path';
 import type { LogRecord } from '../record.ts';
 import type { OffsetRange } from '../report.ts';
-import { type Damage, LogDamaged } from './damage.ts';
-import { errorCode } from './disk.ts';
+import type { Damage, LogDamaged } from './damage.ts';
 import { FrameHeader, frameHeaderBytes } from './frame.ts';
 import type { Gate } from './gate.ts';
 import { decodeRecord, recordHeaderBytes, recordIsWhole, recordLength } from './record-codec.ts';
 import type { Segment } from './segment.ts';
+import { readDamage, readInto } from './segment-bytes.ts';
 
 /** Bytes read at once on a scan. */
 const chunkBytes = 128 * 1024;
@@ -27,6 +26,9 @@ export class FrameReader {
   #base: number;
   /** Memory of an earlier buffer of which nothing is used any more. */
   #free: ArrayBuffer | undefined;
+  /** Frames passed, and the first offset behind them. */
+  #passed = 0;
+  #nextOffset: number;
 
   /** Reads `bytes` at once, more where a frame is larger. */
   constructor(segment: Segment, gate: Gate, position: number, bytes: number = chunkBytes) {
@@ -36,6 +38,7 @@ export class FrameReader {
     // what is committed later is not asked for: the caller's `to` lies below it
     this.#end = segment.end;
     this.#base = position;
+    this.#nextOffset = segment.firstOffset;
   }
 
   /** Position of the frame in the file. */
@@ -48,7 +51,12 @@ export class FrameReader {
    * before the offset `from` the header alone is checked: damage in it must not keep back those who have passed it.
    */
   async next(from = 0): Promise<boolean> {
-    const position = this.buffer.length === 0 ? this.#base : this.position + this.header.length;
+    let position = this.#base;
+    if (this.buffer.length > 0) {
+      position = this.position + this.header.length;
+      this.#passed++;
+      if (this.header.count > 0) this.#nextOffset = this.header.last + 1;
+    }
     if (position >= this.#end) return false;
     await this.#need(position, frameHeaderBytes);
     const { seed } = this.#segment;
@@ -62,6 +70,24 @@ export class FrameReader {
       throw this.#damage('the frame fails its checksum', first, { from: first, to: last });
     }
     return true;
+  }
+
+  /** Calls `visit` with the place of each record of the frame until it returns false. The frame has been checked. */
+  walk(visit: (at: number) => boolean): void {
+    const { buffer, header } = this;
+    let at = this.at + frameHeaderBytes;
+    for (let i = 0; i < header.count; i++) {
+      const length = recordLength(buffer, at);
+      if (length < recordHeaderBytes)
+        throw new Error(`segment ${this.#segment.name} was written wrongly: a record of ${length} bytes`);
+      if (!visit(at)) return;
+      at += length;
+    }
+  }
+
+  /** Damage met at this frame, with its number and the first offset it can have: of one who began at the first frame. */
+  placed(damage: Damage): Damage {
+    return { frame: this.#passed, offset: this.#nextOffset, ...damage };
   }
 
   /** Nobody needs an earlier `buffer` any more: a new one for each chunk keeps the garbage collector busy. */
@@ -92,7 +118,6 @@ export class FrameReader {
 
   #damage(what: string, offset?: number, lost?: OffsetRange): LogDamaged {
     return readDamage(this.#segment, {
-      segment: this.#segment.name,
       position: this.position,
       ...(offset === undefined ? {} : { offset }),
       what,
@@ -128,7 +153,7 @@ export async function readRecordsAt(
         buffer = await readAt(segment, gate, position, length);
     }
     if (!recordIsWhole(buffer, at, segment.seed))
-      throw readDamage(segment, { segment: segment.name, position, what: 'the record fails its checksum' });
+      throw readDamage(segment, { position, what: 'the record fails its checksum' });
     records.push(decodeRecord(buffer, at, segment.firstOffset));
   }
   return records;
@@ -152,25 +177,4 @@ async function readAt(segment: Segment, gate: Gate, position: number, length: nu
   const size = Math.max(0, Math.min(length, segment.end - position));
   const buffer = Buffer.allocUnsafeSlow(size);
   return buffer.subarray(0, await readInto(buffer, segment, gate, position));
-}
-
-/** Fills the buffer as far as the file goes. A sector that cannot be read is damage, and so is a file that is gone. */
-async function readInto(buffer: Buffer, segment: Segment, gate: Gate, position: number): Promise<number> {
-  try {
-    return await gate.run(() => segment.use(file => file.read(buffer, 0, buffer.length, position)));
-  } catch (cause) {
-    const code = errorCode(cause);
-    if (code !== 'EIO' && code !== 'ENOENT') throw cause;
-    const what = code === 'EIO' ? 'the disk cannot read it (EIO)' : 'the file is missing';
-    throw readDamage(segment, { segment: segment.name, position, what }, cause);
-  }
-}
-
-function readDamage(segment: Segment, damage: Damage, cause?: unknown): LogDamaged {
-  return new LogDamaged(
-    path.dirname(segment.path),
-    [damage],
-    'Run `tailrace log verify` on the data directory to see all of it, and `tailrace log repair` to save the rest.',
-    cause,
-  );
 }

@@ -34,6 +34,8 @@ export interface IndexFooter {
   readonly lastOffset: number;
   readonly records: number;
   readonly remembered: number;
+  /** Records with an id. */
+  readonly ids: number;
   /** Length of the segment file; crc and place of its last frame. */
   readonly length: number;
   readonly lastCrc: number;
@@ -68,6 +70,7 @@ export function encodeIndexFooter(footer: IndexFooter): Buffer {
     footer.postingsAt,
     footer.lastCrc,
     footer.lastFrameAt,
+    footer.ids + 1,
   ];
   wide.forEach((value, i) => {
     writeU64(buffer, value, 16 + i * 8);
@@ -91,6 +94,8 @@ export function decodeIndexFooter(buffer: Buffer): IndexFooter | undefined {
     bytes: readU64(buffer, 136 + i * 24),
     crc: buffer.readUInt32LE(144 + i * 24),
   });
+  // an index made before ids were counted has 0: all that is remembered may have one
+  const ids = wide(13) === 0 ? wide(4) : wide(13) - 1;
   return {
     generation: buffer.readUInt32LE(12),
     number: wide(0),
@@ -98,6 +103,7 @@ export function decodeIndexFooter(buffer: Buffer): IndexFooter | undefined {
     lastOffset: wide(2),
     records: wide(3),
     remembered: wide(4),
+    ids,
     length: wide(5),
     firstTime: wide(6),
     lastTime: wide(7),

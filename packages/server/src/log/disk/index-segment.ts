@@ -2,6 +2,7 @@ import { ActiveIndex } from './active-index.ts';
 import { frameHeaderBytes } from './frame.ts';
 import {
   recordEndsTopic,
+  recordHasId,
   recordIsRemembered,
   recordLength,
   recordOffset,
@@ -18,6 +19,7 @@ export function indexSegment(segment: Segment, buffer: Buffer, frames: readonly 
   segment.index = index;
   segment.records = 0;
   segment.remembered = 0;
+  segment.ids = 0;
   for (const frame of frames) {
     let at = frame.position + frameHeaderBytes;
     for (let i = 0; i < frame.count; i++) {
@@ -26,6 +28,7 @@ export function indexSegment(segment: Segment, buffer: Buffer, frames: readonly 
       index.add(topic, at, recordOffset(buffer, at, segment.firstOffset), time);
       if (segment.records++ === 0) segment.firstTime = time;
       if (recordIsRemembered(buffer, at)) segment.remembered++;
+      if (recordHasId(buffer, at)) segment.ids++;
       if (recordEndsTopic(buffer, at)) index.ended.push([topic.topic, topic.lastOffset]);
       at += recordLength(buffer, at);
     }

@@ -1,4 +1,3 @@
-import * as path from 'node:path';
 import { crc32 } from 'node:zlib';
 import type { Clock } from '../clock.ts';
 import type { ActiveIndex, ActiveTopic } from './active-index.ts';
@@ -11,6 +10,7 @@ import {
   entryHeaderBytes,
   type IndexPart,
 } from './index-format.ts';
+import { giveName, writeTemporary } from './replace-file.ts';
 import type { Segment } from './segment.ts';
 
 /** Small parts are collected up to this many bytes: each write takes a turn of the thread pool. */
@@ -20,22 +20,11 @@ const flushBytes = 256 * 1024;
 const sliceMs = 1;
 
 /** Writes the `.idx` of a complete segment from its index in memory, a little at a time. It appears whole and synced. */
-export async function writeIndex(disk: Disk, clock: Clock, directory: string, segment: Segment): Promise<void> {
-  const temporary = `${segment.indexPath}.tmp`;
-  await disk.unlink(temporary).catch(() => undefined);
-  const file = await disk.open(temporary, 'create');
-  try {
-    await new IndexWriter(file, clock, segment).write();
-    await file.sync();
-  } catch (error) {
-    await file.close();
-    await disk.unlink(temporary).catch(() => undefined);
-    throw error;
-  }
-  await file.close();
-  await segment.files.forget(segment.indexPath);
-  await disk.rename(temporary, segment.indexPath);
-  await disk.syncDirectory(path.resolve(directory));
+export async function writeIndex(disk: Disk, clock: Clock, segment: Segment): Promise<void> {
+  const { indexPath } = segment;
+  const temporary = await writeTemporary(disk, indexPath, file => new IndexWriter(file, clock, segment).write());
+  await segment.files.forget(indexPath);
+  await giveName(disk, temporary, indexPath);
 }
 
 class IndexWriter {
@@ -84,6 +73,7 @@ class IndexWriter {
       lastOffset: segment.lastOffset,
       records: segment.records,
       remembered: segment.remembered,
+      ids: segment.ids,
       length: segment.end,
       lastCrc: segment.lastCrc,
       lastFrameAt: segment.lastFrameAt,

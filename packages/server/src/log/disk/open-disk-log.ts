@@ -3,7 +3,8 @@ import { EpochList, nextEpoch } from '../epoch-list.ts';
 import { systemRandom } from '../random.ts';
 import { readDeletions } from './deletion/deletions-file.ts';
 import type { Disk } from './disk.ts';
-import { DiskLog, type DiskLogOptions } from './disk-log.ts';
+import { DiskLog } from './disk-log.ts';
+import type { DiskLogOptions } from './disk-log-options.ts';
 import { readEpochs } from './epochs-file.ts';
 import { epochsFromHeaders } from './epochs-from-headers.ts';
 import { newIdentity, readIdentity } from './identity.ts';
@@ -54,19 +55,22 @@ export async function openDiskLog(options: DiskLogOptions): Promise<DiskLog> {
       acceptLoss,
       report,
     });
+    for (const segment of recovered.segments) segments.push(segment);
     const epochs = new EpochList(earlier?.starts ?? []);
     epochs.begin(nextEpoch(epochs.current?.epoch ?? 0, clock.now()), recovered.head + 1);
     const lost = [...(earlier?.lost ?? []), ...recovered.lost];
     const start = new StartRecord({
       disk,
       directory,
-      ownership,
       identity: known === undefined ? identity : undefined,
       epochs: { starts: epochs.starts, nextSegment: recovered.nextSegment, lost },
     });
     await start.write();
     const log = new DiskLog({
-      options: { ...options, disk, clock },
+      options,
+      disk,
+      clock,
+      report,
       ownership,
       identity,
       epochs,

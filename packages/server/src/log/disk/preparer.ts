@@ -1,6 +1,6 @@
 import * as path from 'node:path';
 import type { Clock } from '../clock.ts';
-import { type Disk, type DiskFile, errorCode, isNoSpace, OwnershipLost } from './disk.ts';
+import { type Disk, type DiskFile, ignoreMissing, isNoSpace, OwnershipLost } from './disk.ts';
 
 /** A file that is being filled with zeros. */
 export interface Filling {
@@ -113,7 +113,10 @@ export class Preparer {
     this.#answer();
     if (this.#next === undefined) return;
     await this.#next.file.close();
-    await this.#disk.unlink(this.#next.path).catch(ignoreNewOwner);
+    await this.#disk.unlink(this.#next.path).catch(error => {
+      // a new owner removes what the last one had prepared
+      if (!(error instanceof OwnershipLost)) ignoreMissing(error);
+    });
   }
 
   #wait(filling: Filling | undefined, bytes: number): Promise<boolean> {
@@ -214,9 +217,4 @@ export class Preparer {
       done(at !== undefined && at.filled >= bytes);
     }
   }
-}
-
-/** A new owner removes what the last one had prepared. */
-function ignoreNewOwner(error: unknown): void {
-  if (!(error instanceof OwnershipLost) && errorCode(error) !== 'ENOENT') throw error;
 }

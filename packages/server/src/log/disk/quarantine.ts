@@ -1,5 +1,7 @@
 import * as path from 'node:path';
 import { type Disk, errorCode } from './disk.ts';
+import { readAll } from './read-segment.ts';
+import { writeNewFile } from './replace-file.ts';
 
 const folder = 'quarantine';
 
@@ -10,23 +12,13 @@ export async function copyAside(disk: Disk, directory: string, name: string, byt
   for (let n = 0; ; n++) {
     const kept = n === 0 ? name : `${name}.${n}`;
     const file = path.join(quarantine, kept);
-    let handle: Awaited<ReturnType<Disk['open']>>;
     try {
-      handle = await disk.open(file, 'create');
+      await writeNewFile(disk, file, handle => handle.write(bytes, 0, bytes.length, 0));
     } catch (error) {
       if (errorCode(error) !== 'EEXIST') throw error;
       // refused starts come again and again: the same bytes are kept once
-      if (await holds(disk, file, bytes)) return path.join(folder, kept);
+      if ((await readAll(disk, file)).equals(bytes)) return path.join(folder, kept);
       continue;
-    }
-    try {
-      await handle.write(bytes, 0, bytes.length, 0);
-      await handle.sync();
-    } catch (error) {
-      await disk.unlink(file).catch(() => undefined);
-      throw error;
-    } finally {
-      await handle.close();
     }
     await disk.syncDirectory(quarantine);
     return path.join(folder, kept);
@@ -64,18 +56,6 @@ async function mentions(disk: Disk, file: string, wanted: readonly Buffer[]): Pr
       if (wanted.some(topic => buffer.subarray(0, got).includes(topic))) return true;
       if (got < buffer.length) return false;
     }
-  } finally {
-    await handle.close();
-  }
-}
-
-async function holds(disk: Disk, file: string, bytes: Buffer): Promise<boolean> {
-  const handle = await disk.open(file, 'read');
-  try {
-    if ((await handle.size()) !== bytes.length) return false;
-    const kept = Buffer.allocUnsafeSlow(bytes.length);
-    await handle.read(kept, 0, kept.length, 0);
-    return kept.equals(bytes);
   } finally {
     await handle.close();
   }

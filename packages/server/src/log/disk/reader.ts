@@ -1,36 +1,20 @@
 import type { FilterSet } from '@tailrace/protocol';
 import type { Slice } from '../log.ts';
-import { LogRecord } from '../record.ts';
+import type { LogRecord } from '../record.ts';
 import { LogDamaged } from './damage.ts';
-import { frameHeaderBytes } from './frame.ts';
-import { FrameReader, readRecordsAt } from './frame-reader.ts';
+import { FrameReader } from './frame-reader.ts';
 import { Gate } from './gate.ts';
-import {
-  decodeRecord,
-  recordHeaderBytes,
-  recordLength,
-  recordOffset,
-  recordTime,
-  recordTopicNumber,
-} from './record-codec.ts';
+import { decodeRecord, recordLength, recordOffset, recordTime } from './record-codec.ts';
 import type { Segment } from './segment.ts';
-import { type PostingList, sparseBytes, type TopicSet } from './segment-index.ts';
+import { sparseBytes } from './segment-index.ts';
 import type { SegmentList } from './segment-list.ts';
+import { SegmentSlices } from './segment-slices.ts';
 
 /** Log reads that may be at the disk at once: more of them would stand before commits in libuv's queue. */
 const readsInFlight = 2;
 
 /** Bytes read at once for records that lie apart: about what lies between two entries of the sparse index. */
 const scatteredBytes = 2 * sparseBytes;
-
-/** Exact filters up to this many are read by posting lists; with more a scan is cheaper. */
-const exactTopics = 64;
-
-/** Most records read by posting lists before one looks at the budget again. */
-const positionsAtOnce = 64;
-
-/** Ends of slices whose position is remembered: who reads on begins exactly there. */
-const keptBookmarks = 1024;
 
 /** A slice as the files have it: what has been dropped from it is known to their marks. */
 export type Stretch = Omit<Slice, 'dropped'>;
@@ -39,7 +23,7 @@ export type Stretch = Omit<Slice, 'dropped'>;
 export class Reader {
   readonly gate: Gate = new Gate(readsInFlight);
   readonly #segments: SegmentList;
-  readonly #bookmarks = new Map<string, number>();
+  readonly #slices = new SegmentSlices(this.gate);
 
   constructor(segments: SegmentList) {
     this.#segments = segments;
@@ -66,7 +50,7 @@ export class Reader {
       const end = Math.min(to, segment.lastOffset);
       const had = records.length;
       try {
-        cursor = await this.#readSegment(segment, cursor, end, filters, budget, records);
+        cursor = await this.#slices.read(segment, cursor, end, filters, budget, records);
       } catch (error) {
         if (!(error instanceof LogDamaged) || records.length === 0) throw error;
         cursor = records[records.length - 1]!.offset;
@@ -118,7 +102,7 @@ export class Reader {
           bytes += record.weight;
           return ++i < offsets.length && bytes < maxBytes;
         };
-        if (held) this.#walk(frames, holding, visit);
+        if (held) frames.walk(visit);
       }
       if (i > before) continue;
       if (records.length > 0) break;
@@ -140,7 +124,7 @@ export class Reader {
           time = frames.header.time;
           continue;
         }
-        this.#walk(frames, segment, at => {
+        frames.walk(at => {
           if (recordOffset(frames.buffer, at, segment.firstOffset) > offset) return false;
           time = recordTime(frames.buffer, at);
           return true;
@@ -173,7 +157,7 @@ export class Reader {
     while (await frames.next()) {
       if (frames.header.count === 0 || frames.header.time < time) continue;
       let found: number | undefined;
-      this.#walk(frames, segment, at => {
+      frames.walk(at => {
         if (recordTime(frames.buffer, at) < time) return true;
         found = recordOffset(frames.buffer, at, segment.firstOffset);
         return false;
@@ -182,182 +166,4 @@ export class Reader {
     }
     return undefined;
   }
-
-  async #readSegment(
-    segment: Segment,
-    after: number,
-    to: number,
-    filters: FilterSet,
-    maxBytes: number,
-    into: LogRecord[],
-  ): Promise<number> {
-    if (filters.exact !== null && filters.exact.size <= exactTopics) {
-      const lists: PostingList[] = [];
-      for (const topic of filters.exact) {
-        if (!segment.index.mayHold(topic)) continue;
-        const list = await segment.index.postings(topic);
-        if (list !== undefined) lists.push(list);
-      }
-      return lists.length === 0 ? to : this.#readPostings(segment, lists, after, to, maxBytes, into);
-    }
-    const topics = await segment.index.matching(filters);
-    return topics.size === 0 ? to : this.#scan(segment, topics, after, to, maxBytes, into);
-  }
-
-  /** Reads by posting lists: only what matches, wherever it lies. */
-  async #readPostings(
-    segment: Segment,
-    lists: readonly PostingList[],
-    after: number,
-    to: number,
-    maxBytes: number,
-    into: LogRecord[],
-  ): Promise<number> {
-    const from = await this.#placeBehind(segment, after);
-    const starts = lists.map(list => firstAtLeast(list, from));
-    let bytes = 0;
-    for (;;) {
-      // about as many positions as the budget asks for, merged from all lists
-      const count = Math.ceil((maxBytes - bytes) / segment.recordBytes);
-      const positions = mergeNext(lists, starts, Math.min(Math.max(count, 1), positionsAtOnce));
-      if (positions.length === 0) return to;
-      const found: LogRecord[] = [];
-      const damage = await readRecordsAt(segment, this.gate, positions, found).then(nothing, whatWasDamaged);
-      for (const record of found) {
-        if (record.offset <= after) continue;
-        if (record.offset > to) return to;
-        into.push(record);
-        bytes += record.weight;
-        if (bytes >= maxBytes) return record.offset;
-      }
-      if (damage !== undefined) throw damage;
-    }
-  }
-
-  /** Reads frame after frame and picks the records whose topic is in the set. */
-  async #scan(
-    segment: Segment,
-    topics: TopicSet,
-    after: number,
-    to: number,
-    maxBytes: number,
-    into: LogRecord[],
-  ): Promise<number> {
-    const from = await this.#placeBehind(segment, after);
-    const frames = new FrameReader(segment, this.gate, from);
-    let bytes = 0;
-    let last = 0;
-    let chunk = frames.buffer;
-    let chunkStart = into.length;
-    while (await frames.next(after + 1)) {
-      const { header, buffer } = frames;
-      if (buffer !== chunk) {
-        if (letGo(chunk, into, chunkStart)) frames.reuse(chunk);
-        chunk = buffer;
-        chunkStart = into.length;
-      }
-      if (header.last <= after) continue;
-      if (header.first > to) break;
-      this.#walk(frames, segment, at => {
-        const offset = recordOffset(buffer, at, segment.firstOffset);
-        if (offset > to) return false;
-        if (offset <= after || !topics.has(recordTopicNumber(buffer, at))) return true;
-        const record = decodeRecord(buffer, at, segment.firstOffset);
-        into.push(record);
-        bytes += record.weight;
-        last = record.offset;
-        return bytes < maxBytes;
-      });
-      if (bytes >= maxBytes) {
-        this.#keepBookmark(segment, last, last === header.last ? frames.position + header.length : frames.position);
-        letGo(chunk, into, chunkStart);
-        return last;
-      }
-    }
-    letGo(chunk, into, chunkStart);
-    return to;
-  }
-
-  /** Position of a frame at or before the first record with an offset above `after`, close to it. */
-  async #placeBehind(segment: Segment, after: number): Promise<number> {
-    // who comes from the segment before needs no index: those of a deep log do not all stay in memory
-    if (after < segment.firstOffset) return segment.header.framesAt;
-    return this.#bookmarks.get(bookmark(segment, after)) ?? (await segment.index.frameAt(after + 1));
-  }
-
-  /** Calls `visit` with the place of each record of the frame until it returns false. The frame has been checked. */
-  #walk(frames: FrameReader, segment: Segment, visit: (at: number) => boolean): void {
-    const { buffer, header } = frames;
-    let at = frames.at + frameHeaderBytes;
-    for (let i = 0; i < header.count; i++) {
-      const length = recordLength(buffer, at);
-      if (length < recordHeaderBytes)
-        throw new Error(`segment ${segment.name} was written wrongly: a record of ${length} bytes`);
-      if (!visit(at)) return;
-      at += length;
-    }
-  }
-
-  #keepBookmark(segment: Segment, offset: number, position: number): void {
-    this.#bookmarks.set(bookmark(segment, offset), position);
-    if (this.#bookmarks.size <= keptBookmarks) return;
-    for (const oldest of this.#bookmarks.keys()) {
-      this.#bookmarks.delete(oldest);
-      return;
-    }
-  }
-}
-
-function nothing(): undefined {}
-
-function whatWasDamaged(error: unknown): LogDamaged {
-  if (error instanceof LogDamaged) return error;
-  throw error;
-}
-
-function bookmark(segment: Segment, offset: number): string {
-  // two segments meet at one offset, at different positions
-  return `${segment.name} ${offset}`;
-}
-
-/**
- * Where few records of a chunk are wanted, from `start` on, they are copied: as views they would keep all of it. True when
- * nothing keeps it.
- */
-function letGo(chunk: Buffer, records: LogRecord[], start: number): boolean {
-  let wanted = 0;
-  for (let i = start; i < records.length; i++) wanted += records[i]!.weight;
-  if (wanted * 4 >= chunk.length) return false;
-  for (let i = start; i < records.length; i++) {
-    const record = records[i]!;
-    records[i] = new LogRecord(record.offset, record.time, { ...record, data: Buffer.from(record.data) });
-  }
-  return true;
-}
-
-export function firstAtLeast(ascending: PostingList, value: number): number {
-  let low = 0;
-  let high = ascending.length;
-  while (low < high) {
-    const mid = (low + high) >>> 1;
-    if (ascending[mid]! < value) low = mid + 1;
-    else high = mid;
-  }
-  return low;
-}
-
-/** The next `count` positions of several ascending lists, in order; moves `starts` on. */
-function mergeNext(lists: readonly PostingList[], starts: number[], count: number): number[] {
-  const positions: number[] = [];
-  while (positions.length < count) {
-    let best = -1;
-    for (let l = 0; l < lists.length; l++) {
-      const position = lists[l]![starts[l]!];
-      if (position !== undefined && (best === -1 || position < lists[best]![starts[best]!]!)) best = l;
-    }
-    if (best === -1) break;
-    positions.push(lists[best]![starts[best]!]!);
-    starts[best]!++;
-  }
-  return positions;
 }

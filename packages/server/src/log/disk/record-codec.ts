@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib';
 import type { MessageHeaders } from '@tailrace/protocol';
 import { LogRecord, type RecordSource } from '../record.ts';
+import { crcOf } from './crc.ts';
 
 /**
  * A record inside a frame. It checks itself, so that it can be read alone by its position.
@@ -44,11 +45,13 @@ export const recordFlags: Readonly<Record<RecordFlag, number>> = {
 };
 
 /**
- * Writes a record and returns where it ends; the buffer must have room for `encodedBound`. `ahead` is its offset less
+ * Writes a record and returns where it ends; the buffer must have room for `encodedBound`, and `view` be one of all
+ * of it. `ahead` is its offset less
  * the segment's first. Hot.
  */
 export function encodeRecord(
   buffer: Buffer,
+  view: DataView,
   at: number,
   record: RecordSource,
   ahead: number,
@@ -59,7 +62,7 @@ export function encodeRecord(
   const { data } = record;
   let flags = 0;
   let end = writeText(buffer, record.topic, at + recordHeaderBytes);
-  buffer.writeUInt16LE(end - at - recordHeaderBytes, at + 24);
+  view.setUint16(at + 24, end - at - recordHeaderBytes, true);
   if (record.end) flags |= recordFlags.end;
   if (record.event !== undefined) {
     flags |= recordFlags.event;
@@ -94,14 +97,16 @@ export function encodeRecord(
   }
   buffer.set(data, end);
   end += data.length;
-  buffer.writeUInt32LE(end - at, at + 4);
-  buffer.writeUInt32LE(ahead, at + 8);
-  buffer.writeUInt32LE(topicNumber, at + 12);
-  buffer.writeUIntLE(time, at + 16, 6);
-  buffer.writeUInt16LE(flags, at + 22);
-  buffer.writeUInt16LE(0, at + 26);
-  buffer.writeUInt32LE(data.length, at + 28);
-  buffer.writeUInt32LE(crc32(buffer.subarray(at + 4, end), seed), at);
+  const timeHigh = Math.floor(time / 0x1_0000_0000);
+  view.setUint32(at + 4, end - at, true);
+  view.setUint32(at + 8, ahead, true);
+  view.setUint32(at + 12, topicNumber, true);
+  view.setUint32(at + 16, time - timeHigh * 0x1_0000_0000, true);
+  view.setUint16(at + 20, timeHigh, true);
+  view.setUint16(at + 22, flags, true);
+  view.setUint16(at + 26, 0, true);
+  view.setUint32(at + 28, data.length, true);
+  view.setUint32(at, crcOf(buffer, view, at + 4, end, seed), true);
   return end;
 }
 
@@ -137,6 +142,10 @@ export function recordTopic(buffer: Buffer, at: number): string {
 /** Whether de-duplication cares about the record. */
 export function recordIsRemembered(buffer: Buffer, at: number): boolean {
   return (buffer.readUInt16LE(at + 22) & (recordFlags.id | recordFlags.producer)) !== 0;
+}
+
+export function recordHasId(buffer: Buffer, at: number): boolean {
+  return (buffer.readUInt16LE(at + 22) & recordFlags.id) !== 0;
 }
 
 export function recordEndsTopic(buffer: Buffer, at: number): boolean {

@@ -1,9 +1,10 @@
 import * as path from 'node:path';
 import type { Clock } from '../clock.ts';
 import type { LogReport, OffsetRange } from '../report.ts';
-import { type Damage, describeDamage, LogDamaged, notFollowing } from './damage.ts';
+import type { Damage } from './damage.ts';
 import { type Disk, isNoSpace } from './disk.ts';
 import { breakWasAccepted, type EpochsFile, lossWasAccepted } from './epochs-file.ts';
+import { Findings } from './findings.ts';
 import type { Identity } from './identity.ts';
 import { indexSegment } from './index-segment.ts';
 import { Mending } from './mending.ts';
@@ -59,14 +60,11 @@ class Recovery {
   readonly #parts: RecoveryParts;
   readonly #mending: Mending;
   readonly #segments: Segment[] = [];
-  readonly #lost: OffsetRange[] = [];
-  readonly #damages: Damage[] = [];
+  readonly #findings = new Findings();
   /** Offset up to which everything is accounted for. */
   #head = 0;
   /** The segment that the next must follow; undefined when it cannot be known. */
   #before: Segment | undefined;
-  /** How many of the damages are files that do not follow each other, by which no record is lost. */
-  #breaks = 0;
   #nextSegment = 1;
 
   constructor(parts: RecoveryParts) {
@@ -75,29 +73,14 @@ class Recovery {
   }
 
   async run(): Promise<Recovered> {
-    const { epochs, directory, acceptLoss } = this.#parts;
+    const { epochs, directory, acceptLoss, report } = this.#parts;
     this.#nextSegment = epochs?.nextSegment ?? 1;
     const names = await this.#cleanUp();
     for (let i = 0; i < names.length; i++) await this.#segment(names[i]!, names.slice(i + 1));
     const began = epochs?.starts[epochs.starts.length - 1]?.first ?? 1;
     if (began - 1 > this.#head) this.#missing(began - 1, names[names.length - 1]?.name ?? 'none');
-    if (this.#damages.length > 0) {
-      if (!acceptLoss) throw new LogDamaged(directory, this.#damages, this.#hint());
-      this.#parts.report({
-        level: 'error',
-        kind: 'loss_accepted',
-        message: `loss accepted: ${this.#damages.map(describeDamage).join('; ')}`,
-        lost: this.#lost.filter(({ from, to }) => from <= to),
-      });
-    }
-    return { segments: this.#segments, head: this.#head, nextSegment: this.#nextSegment, lost: this.#lost };
-  }
-
-  #hint(): string {
-    if (this.#damages.length === this.#breaks)
-      return 'Nothing was changed. Put the file that belongs there back, or start once with --accept-loss to go on with those that are there.';
-    const copies = this.#mending.uncopied ? 'the disk has no room for copies' : 'copies are in quarantine/';
-    return `Nothing was changed; ${copies}. To go on without what is lost, start once with --accept-loss.`;
+    this.#findings.judge(directory, acceptLoss, this.#mending.uncopied, report);
+    return { segments: this.#segments, head: this.#head, nextSegment: this.#nextSegment, lost: this.#findings.lost };
   }
 
   /** Removes what unfinished work left behind; returns the segments in order, of each the newest generation. */
@@ -143,9 +126,7 @@ class Recovery {
     const first = header.firstOffset;
     if (before === undefined || header.previousCrc === before.chainCrc) return;
     if (breakWasAccepted(this.#parts.epochs, first)) return;
-    this.#lost.push({ from: first, to: first - 1 });
-    this.#damages.push({ segment: name, offset: first, what: notFollowing(before.name) });
-    this.#breaks++;
+    this.#findings.break(name, first, before.name);
   }
 
   /** `sealedTo`: the offset up to which the segment was complete when its index was written. */
@@ -256,23 +237,13 @@ class Recovery {
     let before = scan.last;
     const lost: OffsetRange[] = [];
     // with the file go its marks: who comes from below it cannot be told any more what rules had dropped from it
-    if (segment.header.rewritten !== undefined) this.#lost.push({ from: segment.firstOffset, to: needed });
+    if (segment.header.rewritten !== undefined) this.#findings.lost.push({ from: segment.firstOffset, to: needed });
     for (const run of runs) {
       if (run[0]!.first > before + 1) lost.push({ from: before + 1, to: run[0]!.first - 1 });
       before = run[run.length - 1]!.last;
     }
     if (before < needed) lost.push({ from: before + 1, to: needed });
-    for (const range of lost) {
-      this.#lost.push(range);
-      this.#damages.push({
-        segment: name,
-        frame: place.frame,
-        position: place.position,
-        offset: range.from,
-        what: place.what,
-        lost: range,
-      });
-    }
+    for (const range of lost) this.#findings.damage({ segment: name, ...place, offset: range.from, lost: range });
     this.#head = Math.max(needed, savedTo);
     if (this.#parts.acceptLoss) await this.#saveRuns(segment, buffer, runs, next);
     // its last frame is another one now, or nobody knows it
@@ -308,7 +279,7 @@ class Recovery {
     }
     await this.#mending.remove(segment.name);
     for (const copy of saved) this.#take(copy);
-    if (next !== undefined) this.#lost.push({ from: next.firstOffset, to: next.firstOffset - 1 });
+    if (next !== undefined) this.#findings.seam(next.firstOffset);
   }
 
   #take(segment: Segment): void {
@@ -335,8 +306,7 @@ class Recovery {
       this.#head = to;
       return;
     }
-    this.#lost.push(lost);
-    this.#damages.push({ segment, offset: lost.from, what: 'the records before it are missing', lost });
+    this.#findings.damage({ segment, offset: lost.from, what: 'the records before it are missing', lost });
     this.#head = to;
   }
 
@@ -344,9 +314,7 @@ class Recovery {
     const { disk, directory } = this.#parts;
     this.#before = undefined;
     await this.#mending.copyAside(damage.segment, await readAll(disk, path.join(directory, damage.segment)));
-    const lost = to === undefined ? undefined : { from, to };
-    if (lost !== undefined) this.#lost.push(lost);
-    this.#damages.push(lost === undefined ? damage : { ...damage, lost });
+    this.#findings.damage(to === undefined ? damage : { ...damage, lost: { from, to } });
     if (to !== undefined) this.#head = Math.max(this.#head, to);
   }
 }

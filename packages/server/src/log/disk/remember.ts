@@ -2,11 +2,10 @@ import type { Intake } from '../intake.ts';
 import { type DedupeOptions, logDefaults } from '../options.ts';
 import type { LogReport } from '../report.ts';
 import type { DedupeCheckpoints } from './dedupe-checkpoints.ts';
-import type { DiskLogOptions } from './disk-log.ts';
-import { frameHeaderBytes } from './frame.ts';
+import type { DiskLogOptions } from './disk-log-options.ts';
 import { FrameReader } from './frame-reader.ts';
 import type { Gate } from './gate.ts';
-import { decodeRecord, recordIsRemembered, recordLength } from './record-codec.ts';
+import { decodeRecord, recordIsRemembered } from './record-codec.ts';
 import type { Segment } from './segment.ts';
 
 /** Bytes of log that a start reads at most to find ids and producers again. */
@@ -25,11 +24,11 @@ export async function remember(
   report: (report: LogReport) => void,
 ): Promise<void> {
   for (const segment of segments) for (const [topic, offset] of segment.index.ended) intake.ended.add(topic, offset);
-  if (intake.ended.dropped > 0)
+  if (intake.ended.cutShort > 0)
     report({
       level: 'warn',
       kind: 'ended_topics_cut_short',
-      message: `${intake.ended.dropped} ended topics can be published to again: more than ${intake.ended.limit} have ended`,
+      message: `${intake.ended.cutShort} ended topics can be published to again: more than ${intake.ended.limit} have ended`,
     });
   const known = await checkpoints.restore(segments);
   const window = known === 0 ? rememberedFrom(segments, options.dedupe) : 0;
@@ -63,14 +62,13 @@ export async function remember(
     checkpoints.behind(segment);
     const frames = new FrameReader(segment, gate, segment.header.framesAt);
     while (await frames.next()) {
-      let at = frames.at + frameHeaderBytes;
-      for (let i = 0; i < frames.header.count; i++) {
+      frames.walk(at => {
         if (recordIsRemembered(frames.buffer, at)) {
           const record = decodeRecord(frames.buffer, at, segment.firstOffset);
           intake.dedupe.add(record, record.offset, record.time);
         }
-        at += recordLength(frames.buffer, at);
-      }
+        return true;
+      });
       intake.dedupe.commit(frames.header.last);
     }
   }
@@ -78,15 +76,21 @@ export async function remember(
 
 /** Index of the first segment whose ids and producers are in the windows of de-duplication. */
 export function rememberedFrom(segments: readonly Segment[], dedupe: DedupeOptions = {}): number {
-  const wantedIds = dedupe.ids ?? logDefaults.dedupe.ids;
+  const wanted = dedupe.ids ?? logDefaults.dedupe.ids;
   const ageMs = dedupe.ageMs ?? logDefaults.dedupe.ageMs;
   const newest = segments[segments.length - 1]?.lastTime ?? 0;
-  let found = 0;
+  let ids = Math.min(
+    wanted,
+    segments.reduce((sum, segment) => sum + segment.ids, 0),
+  );
+  // how far back the newest of each producer lies is not known: as many records as there would be ids
+  let records = wanted;
   let first = segments.length;
   for (; first > 0; first--) {
     const segment = segments[first - 1]!;
-    if (found >= wantedIds && newest - segment.lastTime >= ageMs) break;
-    found += segment.remembered;
+    if (ids <= 0 && records <= 0 && newest - segment.lastTime >= ageMs) break;
+    ids -= segment.ids;
+    records -= segment.remembered;
   }
   return first;
 }

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import { logDefaults, type RetentionOptions } from '../options.ts';
 import type { LogReport } from '../report.ts';
-import { type Disk, errorCode } from './disk.ts';
+import { type Disk, ignoreMissing } from './disk.ts';
 import type { IndexCache } from './index-cache.ts';
 import type { Sealer } from './sealer.ts';
 import type { Segment } from './segment.ts';
@@ -134,6 +134,7 @@ export class Retention {
     cache.forget(`${segment.name} `);
     for (const file of [segment.path, segment.indexPath]) {
       await segment.files.forget(file);
+      // a segment that was never sealed has no index
       await disk.unlink(file).catch(ignoreMissing);
     }
     report({
@@ -151,9 +152,4 @@ export class Retention {
     });
     return done;
   }
-}
-
-function ignoreMissing(error: unknown): void {
-  // a segment that was never sealed has no index
-  if (errorCode(error) !== 'ENOENT') throw error;
 }

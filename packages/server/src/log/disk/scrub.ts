@@ -2,10 +2,11 @@ import type { Clock } from '../clock.ts';
 import type { ScrubStatus } from '../log.ts';
 import type { ScrubOptions } from '../options.ts';
 import type { LogReport } from '../report.ts';
-import { type Damage, describeDamage, LogDamaged } from './damage.ts';
+import { describeDamage, LogDamaged, placeOf } from './damage.ts';
 import { FrameReader } from './frame-reader.ts';
 import type { Gate } from './gate.ts';
 import type { Segment } from './segment.ts';
+import { readDamage, readInto } from './segment-bytes.ts';
 import { decodeSegmentHeader, segmentHeaderBytes } from './segment-header.ts';
 import type { SegmentList } from './segment-list.ts';
 
@@ -90,17 +91,13 @@ export class Scrub implements ScrubStatus {
     const { segments, gate, report } = this.#parts;
     const frames = new FrameReader(segment, gate, segment.header.framesAt);
     let crc: number | undefined;
-    let frame = 0;
-    let offset = segment.firstOffset;
     let seen = frames.buffer;
     try {
       await this.#checkHeader(segment);
       while (await frames.next()) {
         if (crc !== undefined && frames.header.previousCrc !== crc)
-          throw damageAt(segment, frames.position, 'the frame does not follow the one before it');
+          throw readDamage(segment, { position: frames.position, what: 'the frame does not follow the one before it' });
         crc = frames.header.crc;
-        frame++;
-        if (frames.header.count > 0) offset = frames.header.last + 1;
         if (frames.buffer === seen) continue;
         seen = frames.buffer;
         await this.#pace(seen.length, segment, frames.position);
@@ -110,28 +107,22 @@ export class Scrub implements ScrubStatus {
       // retention or a rewrite may have taken the file away
       if (!segments.all.includes(segment)) return;
       const met = error instanceof LogDamaged ? error.damages[0] : undefined;
-      const damage: Damage = {
-        frame,
-        offset,
-        ...(met ?? { segment: segment.name, what: `it cannot be read: ${String(error)}` }),
-      };
-      const { segment: name, what: _, lost, ...place } = damage;
+      const damage = frames.placed(met ?? { segment: segment.name, what: `it cannot be read: ${String(error)}` });
       this.damages++;
       report({
         level: 'error',
         kind: 'scrub',
         message: `found while re-reading the log: ${describeDamage(damage)}. Run \`tailrace log verify\` to see all of it; put the file back from a backup, or stop the server and run \`tailrace log repair\``,
-        at: { segment: name, ...place },
-        ...(lost === undefined ? {} : { lost: [lost] }),
+        ...placeOf(damage),
       });
     }
   }
 
   async #checkHeader(segment: Segment): Promise<void> {
     const buffer = Buffer.alloc(segmentHeaderBytes);
-    const read = await this.#parts.gate.run(() => segment.use(file => file.read(buffer, 0, buffer.length, 0)));
+    const read = await readInto(buffer, segment, this.#parts.gate, 0);
     const header = decodeSegmentHeader(buffer.subarray(0, read));
-    if (typeof header === 'string') throw damageAt(segment, 0, header);
+    if (typeof header === 'string') throw readDamage(segment, { position: 0, what: header });
   }
 
   /** So many bytes were read: waits until more may be. */
@@ -157,8 +148,4 @@ export class Scrub implements ScrubStatus {
       };
     });
   }
-}
-
-function damageAt(segment: Segment, position: number, what: string): LogDamaged {
-  return new LogDamaged(segment.path, [{ segment: segment.name, position, what }], '');
 }

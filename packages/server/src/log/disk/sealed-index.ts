@@ -63,6 +63,7 @@ export async function openSealed(segment: Segment, reading: IndexReading): Promi
   segment.lastTime = footer.lastTime;
   segment.records = footer.records;
   segment.remembered = footer.remembered;
+  segment.ids = footer.ids;
   segment.end = footer.length;
   segment.lastCrc = footer.lastCrc;
   segment.lastFrameAt = footer.lastFrameAt;

@@ -1,20 +1,18 @@
 import type { Clock } from '../clock.ts';
 import type { LogReport } from '../report.ts';
 import { ActiveIndex } from './active-index.ts';
-import { LogDamaged } from './damage.ts';
 import type { Disk } from './disk.ts';
 import { indexSegment } from './index-segment.ts';
 import { writeIndex } from './index-writer.ts';
 import type { Filling, Preparer } from './preparer.ts';
-import { readAll } from './read-segment.ts';
 import { endOfScan, scanSegment } from './scan.ts';
 import { type IndexReading, SealedIndex } from './sealed-index.ts';
 import type { Segment } from './segment.ts';
+import { readDamage, readInto } from './segment-bytes.ts';
 
 export interface SealerParts {
   readonly disk: Disk;
   readonly clock: Clock;
-  readonly directory: string;
   readonly reading: IndexReading;
   readonly preparer: Preparer;
   readonly report: (report: LogReport) => void;
@@ -47,15 +45,14 @@ export class Sealer {
 
   /** Builds the index of a sealed segment anew from its frames; rejects when those are damaged. */
   async rebuild(segment: Segment, why: string): Promise<void> {
-    const { disk, directory, reading, report } = this.#parts;
+    const { reading, report } = this.#parts;
     await this.#last;
     if (segment.index instanceof ActiveIndex) return;
-    const buffer = await readAll(disk, segment.path);
-    const scan = scanSegment(buffer, segment.header);
-    if (scan.bad !== undefined || scan.end !== segment.end) {
-      const damage = { segment: segment.name, offset: scan.last + 1, ...endOfScan(scan) };
-      throw new LogDamaged(directory, [damage], 'Run `tailrace log verify` on the data directory to see all of it.');
-    }
+    const buffer = Buffer.allocUnsafeSlow(segment.end);
+    const got = await readInto(buffer, segment, reading.gate, 0);
+    const scan = scanSegment(buffer.subarray(0, got), segment.header);
+    if (scan.bad !== undefined || scan.end !== segment.end)
+      throw readDamage(segment, { offset: scan.last + 1, ...endOfScan(scan) });
     indexSegment(segment, buffer, scan.frames);
     reading.cache.forget(`${segment.name} `);
     report({ level: 'warn', kind: 'index_rebuilt', message: `${why}: built anew`, at: { segment: segment.name } });
@@ -68,7 +65,7 @@ export class Sealer {
   }
 
   async #seal(segment: Segment, filling: Filling | undefined): Promise<void> {
-    const { disk, clock, directory, reading, preparer } = this.#parts;
+    const { disk, clock, reading, preparer } = this.#parts;
     if (filling !== undefined) {
       await preparer.leave(filling);
       await filling.file.truncate(segment.end);
@@ -76,7 +73,7 @@ export class Sealer {
       await filling.file.close();
     }
     if (segment.records === 0 || segment.uncut || !(segment.index instanceof ActiveIndex)) return;
-    await writeIndex(disk, clock, directory, segment);
+    await writeIndex(disk, clock, segment);
     segment.index = await SealedIndex.open(segment, reading);
   }
 }

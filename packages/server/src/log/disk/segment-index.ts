@@ -83,22 +83,23 @@ export class SparseIndex {
 
   /** Position of the last kept frame whose first offset is ≤ `offset`, or `otherwise`. */
   frameAt(offset: number, otherwise: number): number {
-    return this.positions[lastAtMost(this.offsets, offset)] ?? otherwise;
+    return this.positions[firstAtLeast(this.offsets, offset + 1) - 1] ?? otherwise;
   }
 
   /** Position of the last kept frame all of whose records are older than `time`, or `otherwise`. */
   frameSince(time: number, otherwise: number): number {
-    return this.positions[lastAtMost(this.times, time - 1)] ?? otherwise;
+    return this.positions[firstAtLeast(this.times, time) - 1] ?? otherwise;
   }
 }
 
-function lastAtMost(ascending: readonly number[], value: number): number {
+/** Index of the first that is at least `value`; behind the last when none is. */
+export function firstAtLeast(ascending: PostingList, value: number): number {
   let low = 0;
   let high = ascending.length;
   while (low < high) {
     const mid = (low + high) >>> 1;
-    if (ascending[mid]! <= value) low = mid + 1;
+    if (ascending[mid]! < value) low = mid + 1;
     else high = mid;
   }
-  return low - 1;
+  return low;
 }

@@ -1,8 +1,9 @@
-import * as path from 'node:path';
 import { Batch } from './batch.ts';
+import { BatchSpace } from './batch-space.ts';
 import type { Disk } from './disk.ts';
 import { frameHeaderBytes } from './frame.ts';
 import { decodeRecord, recordLength } from './record-codec.ts';
+import { replaceFile } from './replace-file.ts';
 import { type ScannedFrame, scanSegment } from './scan.ts';
 import { Segment } from './segment.ts';
 import { encodeSegmentHeader, type SegmentHeader } from './segment-header.ts';
@@ -26,7 +27,7 @@ export async function writeSegment(
   frames: readonly ScannedFrame[],
 ): Promise<WrittenSegment> {
   const segment = new Segment(source.files, directory, header);
-  const batch = new Batch(segment, header.framesAt, Buffer.allocUnsafeSlow(64 * 1024), 0);
+  const batch = new Batch(segment, header.framesAt, new BatchSpace(64 * 1024), 0);
   for (const frame of frames) {
     let at = frame.position + frameHeaderBytes;
     for (let i = 0; i < frame.count; i++) {
@@ -38,20 +39,7 @@ export async function writeSegment(
   batch.close();
   batch.finish(header.firstOffset - 1, header.previousCrc);
   const buffer = Buffer.concat([encodeSegmentHeader(header), batch.buffer.subarray(0, batch.length)]);
-  const temporary = path.join(directory, `${segment.name}.tmp`);
-  await disk.unlink(temporary).catch(() => undefined);
-  const file = await disk.open(temporary, 'create');
-  try {
-    await file.write(buffer, 0, buffer.length, 0);
-    await file.sync();
-  } catch (error) {
-    await disk.unlink(temporary).catch(() => undefined);
-    throw error;
-  } finally {
-    await file.close();
-  }
-  await disk.rename(temporary, path.join(directory, segment.name));
-  await disk.syncDirectory(directory);
+  await replaceFile(disk, segment.path, file => file.write(buffer, 0, buffer.length, 0));
   const scan = scanSegment(buffer, header);
   if (scan.bad !== undefined) throw new Error(`the copy ${segment.name} does not read back: ${scan.bad.what}`);
   return { segment, buffer, frames: scan.frames };

@@ -20,6 +20,8 @@ export class Segment {
   records = 0;
   /** Records with an id or a producer, which de-duplication cares about. */
   remembered = 0;
+  /** Of those, the ones with an id. */
+  ids = 0;
   /** Bytes up to the end of the last committed frame. */
   end: number;
   /** Crc of that frame; of the last of the segment before while there is none. */

@@ -1,11 +1,10 @@
-import { type Disk, isNoSpace, type Ownership, OwnershipLost } from './disk.ts';
+import { type Disk, isNoSpace } from './disk.ts';
 import { type EpochsFile, writeEpochs } from './epochs-file.ts';
 import { type Identity, writeIdentity } from './identity.ts';
 
 export interface StartRecordParts {
   readonly disk: Disk;
   readonly directory: string;
-  readonly ownership: Ownership;
   /** Of a new log; undefined when it is known already. */
   readonly identity: Identity | undefined;
   readonly epochs: EpochsFile;
@@ -42,9 +41,7 @@ export class StartRecord {
   }
 
   async #write(): Promise<boolean> {
-    const { disk, directory, ownership, identity, epochs } = this.#parts;
-    // the file would replace the one of the new owner
-    if (ownership.lost()) throw new OwnershipLost();
+    const { disk, directory, identity, epochs } = this.#parts;
     try {
       if (identity !== undefined) await writeIdentity(disk, directory, identity);
       await writeEpochs(disk, directory, epochs);

@@ -3,9 +3,8 @@ import type { HotTail } from '../hot-tail.ts';
 import type { TopicInfo } from '../log.ts';
 import { readRecordsAt } from './frame-reader.ts';
 import type { Gate } from './gate.ts';
-import { firstAtLeast } from './reader.ts';
 import type { Segment } from './segment.ts';
-import type { IndexedTopic } from './segment-index.ts';
+import { firstAtLeast, type IndexedTopic } from './segment-index.ts';
 import type { SegmentList } from './segment-list.ts';
 
 /** Topics of all segments in order, each with its newest record; see `Log.topics`. */

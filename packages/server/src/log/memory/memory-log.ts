@@ -1,12 +1,10 @@
 import { type FilterSet, type Message, TailraceError } from '@tailrace/protocol';
+import { Admission } from '../admission.ts';
 import { type Clock, systemClock } from '../clock.ts';
-import { currentOf } from '../current.ts';
 import { Deletions } from '../deletions.ts';
 import { EpochList, nextEpoch } from '../epoch-list.ts';
-import { HeldAppends } from '../held-appends.ts';
 import { HotTail, recordsHeld } from '../hot-tail.ts';
-import { encodedBound, Intake } from '../intake.ts';
-import { KeyIndex } from '../key-index.ts';
+import { encodedBound } from '../intake.ts';
 import type {
   Appended,
   AppendFailure,
@@ -15,6 +13,7 @@ import type {
   Dropped,
   Log,
   LogCapabilities,
+  LogMemory,
   LogStatus,
   Position,
   Slice,
@@ -27,7 +26,7 @@ import { type Random, systemRandom } from '../random.ts';
 import { LogRecord, type StoredDurability } from '../record.ts';
 import { PlainBatch } from '../record-batch.ts';
 import type { OffsetRange } from '../report.ts';
-import { type Tables, tablesOf } from '../tables.ts';
+import type { Tables } from '../tables.ts';
 
 export interface MemoryLogOptions extends CommonLogOptions {
   readonly clock?: Clock | undefined;
@@ -49,18 +48,13 @@ export class MemoryLog implements Log {
   head: Position;
   readonly #clock: Clock;
   readonly #options: MemoryLogOptions;
-  readonly #intake: Intake;
-  readonly #keys: KeyIndex;
-  readonly #held: HeldAppends;
+  readonly #admission: Admission;
   readonly #epochs: EpochList;
   readonly #listeners = new Set<TailListener>();
   readonly #stopSweep: () => void;
   readonly #wallStart: number;
   readonly #monotonicStart: number;
-  #records: LogRecord[] = [];
-  #appends: PendingAppend[] = [];
-  #pendingBytes = 0;
-  #batchSince = 0;
+  #next = new NextCommit();
   #commits = 0;
   #closed = false;
 
@@ -71,17 +65,10 @@ export class MemoryLog implements Log {
     const { bytes } = options.retention ?? {};
     const hotBytes = options.hotBytes ?? logDefaults.hotBytes;
     this.hot = new HotTail(bytes === undefined ? hotBytes : Math.min(bytes, hotBytes), 0);
-    this.tables = tablesOf(options.tableRules ?? []);
-    this.#keys = new KeyIndex(this, options.keyIndexBytes ?? logDefaults.keyIndexBytes);
-    this.#intake = new Intake(options, this.#clock, this.#keys, 0, 0);
-    this.#held = new HeldAppends({
-      index: this.#keys,
-      head: () => this.head.offset,
-      appended: () => this.#intake.nextOffset - 1,
-      append: messages => this.#append(messages),
-    });
     this.#epochs = new EpochList([{ epoch: nextEpoch(0, this.#clock.now()), first: 1 }]);
     this.head = { epoch: this.#epochs.current!.epoch, offset: 0, time: 0 };
+    this.#admission = new Admission(this, options, this.#clock, (messages, _, bytes) => this.#append(messages, bytes));
+    this.tables = this.#admission.tables;
     // ages are measured on a clock that does not step
     this.#wallStart = this.#clock.now();
     this.#monotonicStart = this.#clock.monotonic();
@@ -98,8 +85,8 @@ export class MemoryLog implements Log {
       reason: undefined,
       segments: 0,
       bytes: this.hot.bytes,
-      pendingRecords: this.#records.length,
-      pendingBytes: this.#pendingBytes,
+      pendingRecords: this.#next.pendingRecords,
+      pendingBytes: this.#next.pendingBytes,
       commits: this.#commits,
       retentionWaitingBytes: 0,
       deletionsPending: 0,
@@ -108,67 +95,54 @@ export class MemoryLog implements Log {
     };
   }
 
-  append(messages: readonly Message[], durability: StoredDurability): Promise<readonly (Appended | AppendFailure)[]> {
-    if (this.#closed) return Promise.reject(new TailraceError('draining', 'the log is closed'));
-    const { bytes = logDefaults.pending.bytes, records = logDefaults.pending.records } = this.#options.pending ?? {};
-    let incoming = 0;
-    let expects = false;
-    for (const message of messages) {
-      incoming += encodedBound(message);
-      expects ||= message.expect !== undefined;
-    }
-    const held = this.#held;
-    const pending = this.#records.length + held.records;
-    if (pending > 0 && (this.#pendingBytes + held.bytes + incoming > bytes || pending + messages.length > records))
-      return Promise.reject(new TailraceError('overloaded', 'too many records wait for their commit'));
-    if ((expects || held.records > 0) && held.mustHold(messages)) return held.hold(messages, durability, incoming);
-    return this.#append(messages);
+  get memory(): LogMemory {
+    return this.#admission.memory;
   }
 
-  #append(messages: readonly Message[]): Promise<readonly (Appended | AppendFailure)[]> {
-    let incoming = 0;
-    for (const message of messages) incoming += encodedBound(message);
-    const append = this.#intake.begin();
+  append(messages: readonly Message[], durability: StoredDurability): Promise<readonly (Appended | AppendFailure)[]> {
+    if (this.#closed) return Promise.reject(new TailraceError('draining', 'the log is closed'));
+    return this.#admission.append(messages, durability, this.#next);
+  }
+
+  #append(messages: readonly Message[], bytes: number): Promise<readonly (Appended | AppendFailure)[]> {
+    const { intake } = this.#admission;
+    const next = this.#next;
+    const append = intake.begin();
     for (const message of messages) {
-      const offset = this.#intake.admit(message, append);
-      if (offset > 0) this.#records.push(new LogRecord(offset, this.#intake.time, message));
+      const offset = intake.admit(message, encodedBound(message), append);
+      if (offset > 0) next.records.push(new LogRecord(offset, intake.time, message));
       else if ('error' in append.results[append.results.length - 1]!) break;
     }
     if (append.until <= this.head.offset) {
       append.settle();
       return append.promise;
     }
-    this.#pendingBytes += incoming;
-    this.#appends.push(append);
+    next.pendingBytes += bytes;
+    next.appends.push(append);
     // all that is appended in one turn of the event loop is one batch
-    if (this.#appends.length === 1) {
-      this.#batchSince = this.#clock.monotonic();
+    if (next.appends.length === 1) {
+      next.since = this.#clock.monotonic();
       this.#clock.soon(() => this.#commit());
     }
     return append.promise;
   }
 
   #commit(): void {
-    const records = this.#records;
-    const appends = this.#appends;
-    const bytes = this.#pendingBytes;
-    this.#records = [];
-    this.#appends = [];
-    this.#pendingBytes = 0;
+    const { records, appends, pendingBytes, since } = this.#next;
+    this.#next = new NextCommit();
     if (records.length > 0) {
       const last = records[records.length - 1]!;
       const batch = new PlainBatch(records);
       this.hot.push(batch);
       this.head = { epoch: this.#epochs.current!.epoch, offset: last.offset, time: last.time };
-      this.#intake.dedupe.commit(last.offset);
+      this.#admission.committed(batch);
       this.#forgetBelowFloor();
-      this.#keys.committed(batch);
       this.#commits++;
-      this.#options.onCommitStats?.(this.#clock.monotonic() - this.#batchSince, records.length, bytes);
+      this.#options.onCommitStats?.(this.#clock.monotonic() - since, records.length, pendingBytes);
       for (const listener of this.#listeners) listener.onCommit(batch);
     }
     for (const append of appends) append.settle();
-    this.#held.goOn();
+    this.#admission.held.goOn();
   }
 
   tail(listener: TailListener): () => void {
@@ -205,12 +179,11 @@ export class MemoryLog implements Log {
         if (asked.exact !== null || asked.matches(topic)) found.set(topic, this.hot.newest(topic, 1, upTo));
       return Promise.resolve(found);
     };
-    const appended = (): number => this.#intake.nextOffset - 1;
-    return currentOf({ log: this, tables: this.tables, index: this.#keys, appended, newest }, filters, to);
+    return this.#admission.current(filters, to, newest);
   }
 
   keyAt(topic: string, key: string): Promise<number> {
-    return this.#keys.committedOf(topic, key, this.#intake.nextOffset - 1);
+    return this.#admission.keyAt(topic, key);
   }
 
   recordsAt(offsets: Float64Array, maxBytes: number): Promise<readonly LogRecord[]> {
@@ -232,7 +205,7 @@ export class MemoryLog implements Log {
   }
 
   endedAt(topic: string): number {
-    return this.#intake.ended.endOf(topic);
+    return this.#admission.intake.ended.endOf(topic);
   }
 
   epochOf(offset: number): number {
@@ -263,7 +236,7 @@ export class MemoryLog implements Log {
     this.deletions.checkRoom();
     const position = await this.positionOf(upTo);
     this.hot.remove(topic, upTo);
-    this.#intake.forget(topic, upTo);
+    this.#admission.intake.forget(topic, upTo);
     this.deletions.add({ topic, upTo, table: this.tables.has(topic) });
     return { upTo: position, pending: false };
   }
@@ -272,14 +245,14 @@ export class MemoryLog implements Log {
     if (this.#closed) return;
     this.#closed = true;
     this.#stopSweep();
-    if (this.#appends.length > 0) this.#commit();
-    await this.#held.settled();
-    if (this.#appends.length > 0) this.#commit();
+    if (this.#next.appends.length > 0) this.#commit();
+    await this.#admission.held.settled();
+    if (this.#next.appends.length > 0) this.#commit();
   }
 
   #forgetBelowFloor(): void {
     const { floor } = this;
-    this.#intake.ended.trim(floor);
+    this.#admission.intake.ended.trim(floor);
     this.deletions.forget(({ upTo }) => upTo <= floor);
   }
 
@@ -294,6 +267,19 @@ export class MemoryLog implements Log {
     const limit = this.#wallStart + this.#clock.monotonic() - this.#monotonicStart - age;
     const first = this.hot.firstSince(limit);
     void this.trim((first ?? this.head.offset + 1) - 1);
+  }
+}
+
+/** What is appended in one turn of the event loop. */
+class NextCommit {
+  readonly records: LogRecord[] = [];
+  readonly appends: PendingAppend[] = [];
+  pendingBytes = 0;
+  /** When the first of it came. */
+  since = 0;
+
+  get pendingRecords(): number {
+    return this.records.length;
   }
 }
 

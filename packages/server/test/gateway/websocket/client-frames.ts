@@ -25,6 +25,11 @@ export function clientFrame(frame: ClientFrame): Buffer {
   return Buffer.concat([Buffer.from([...header, ...mask]), payload.map((byte, at) => byte ^ mask[at % 4]!)]);
 }
 
+/** A whole text frame that carries this as JSON. */
+export function textFrame(value: unknown): Buffer {
+  return clientFrame({ opcode: 1, payload: JSON.stringify(value) });
+}
+
 /** A header that announces any 64-bit length, with no payload behind it. */
 export function announce(opcode: number, length: bigint): Buffer {
   const header = Buffer.alloc(14);

@@ -14,7 +14,7 @@ import { ManualClock } from '../manual-clock.ts';
 import { message, readAllOf, until } from '../messages.ts';
 import { SeededRandom } from '../seeded-random.ts';
 import { baseName, directory, diskWith, type Image, imageOf } from './prepared-log.ts';
-import { SimulatedDisk } from './simulated-disk.ts';
+import { failure, SimulatedDisk } from './simulated-disk.ts';
 
 const hour = 60 * 60 * 1000;
 
@@ -24,11 +24,11 @@ const eager: Partial<DiskLogOptions> = { segmentBytes: 2048, hotBytes: 1, dedupe
 class Subject {
   readonly machine = new SimulatedDisk(new SeededRandom(1));
   readonly clock = new ManualClock();
-  readonly keep: KeepOptions;
+  readonly options: Partial<DiskLogOptions>;
   log!: DiskLog;
 
-  constructor(keep: KeepOptions) {
-    this.keep = keep;
+  constructor(options: Partial<DiskLogOptions>) {
+    this.options = options;
   }
 
   async open(): Promise<this> {
@@ -36,11 +36,11 @@ class Subject {
       directory,
       disk: this.machine.boot(),
       clock: this.clock,
-      keep: this.keep,
       onReport: ({ kind, message }) => {
         if (kind === 'compaction_failed' || kind === 'fenced') throw new Error(message);
       },
       ...eager,
+      ...this.options,
     });
     return this;
   }
@@ -56,8 +56,8 @@ class Subject {
   }
 }
 
-async function subject(keep: KeepOptions): Promise<Subject> {
-  return new Subject(keep).open();
+async function subject(keep: KeepOptions, options: Partial<DiskLogOptions> = {}): Promise<Subject> {
+  return new Subject({ keep, ...options }).open();
 }
 
 async function flood(log: DiskLog, topic: string, count: number): Promise<void> {
@@ -156,7 +156,7 @@ describe('keep last per key', () => {
   });
 
   test('with too little memory for all keys it keeps more, never less', async () => {
-    const room = await subject({ rules: [{ filter: '#', lastPerKey: true }], tableBytes: 1000 });
+    const room = await subject({ rules: [{ filter: '#', lastPerKey: true }] }, { keyIndexBytes: 1000 });
     for (let i = 0; i < 300; i++) await room.log.append([message('t', `${i}`, { key: `${i % 100}` })], 'fsync');
     const newest = (await room.left()).slice(-100);
     expect((await room.log.compact()).records).toBeGreaterThan(0);
@@ -322,6 +322,20 @@ test('a reader that needs damaged marks gets an error, not silence', async () =>
   const machine = await diskWith(new Map([...image, [file, damaged]]));
   const log = await openDiskLog({ directory, disk: machine.boot(), clock: new ManualClock(), ...eager });
   await expect(log.read(0, 60, filterSet(['a']), 1000)).rejects.toMatchObject({ code: 'log_damaged' });
+  await log.close();
+});
+
+test('a reader that needs marks which the disk cannot read gets an error that names the place', async () => {
+  const { log, machine } = await subject({ rules: [{ filter: 'a', last: 1 }] });
+  await flood(log, 'a', 60);
+  await log.compact();
+  machine.fault = (operation, file) => {
+    if (operation === 'read' && file.endsWith('.0001.log')) throw failure('EIO', file);
+  };
+  await expect(log.droppedAfter(0, filterSet(['a']))).rejects.toMatchObject({
+    code: 'log_damaged',
+    message: expect.stringMatching(/position 128.*the disk cannot read it \(EIO\)/),
+  });
   await log.close();
 });
 

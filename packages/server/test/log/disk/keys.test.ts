@@ -7,13 +7,12 @@ import { SeededRandom } from '../seeded-random.ts';
 import { failure, SimulatedDisk } from './simulated-disk.ts';
 
 const directory = '/data';
-const tableRules = [{ filter: 't/#', table: true }];
+const keep = { rules: [{ filter: 't/#', lastPerKey: true }] } as const;
 
 function start(options: Partial<DiskLogOptions> = {}) {
   const machine = new SimulatedDisk(new SeededRandom(5));
   const clock = new ManualClock();
-  const open = () =>
-    openDiskLog({ directory, disk: machine.boot(), clock, segmentBytes: 4096, tableRules, ...options });
+  const open = () => openDiskLog({ directory, disk: machine.boot(), clock, segmentBytes: 4096, keep, ...options });
   return { machine, clock, open };
 }
 
@@ -116,7 +115,7 @@ test('keys and expectations are the same after each of many restarts, killed or 
 test('a table larger than the room is served and not kept, and drives out none that fits', async () => {
   const clock = new ManualClock();
   const { machine } = start();
-  const log = await openDiskLog({ directory, disk: machine.boot(), clock, tableRules, keyIndexBytes: 2000 });
+  const log = await openDiskLog({ directory, disk: machine.boot(), clock, keep, keyIndexBytes: 2000 });
   const put = (topic: string, count: number) =>
     log.append(
       Array.from({ length: count }, (_, i) => message(topic, '1', { key: `k${i}` })),

@@ -51,7 +51,7 @@ describe('a record', () => {
       fc.property(records, fc.nat(100), ({ record, first, number }, at) => {
         const bound = encodedBound(record);
         const buffer = Buffer.alloc(at + bound, 0xaa);
-        const end = encodeRecord(buffer, at, record, record.offset - first, record.time, number, 77);
+        const end = encodeRecord(buffer, viewOf(buffer), at, record, record.offset - first, record.time, number, 77);
         expect(end).toBeLessThanOrEqual(at + bound);
         expect(recordIsWhole(buffer, at, 77)).toBe(true);
         expect(recordIsWhole(buffer, at, 78)).toBe(false);
@@ -66,7 +66,7 @@ describe('a record', () => {
     fc.assert(
       fc.property(records, fc.nat(), ({ record, first, number }, pick) => {
         const buffer = Buffer.alloc(encodedBound(record));
-        const end = encodeRecord(buffer, 0, record, record.offset - first, record.time, number, 77);
+        const end = encodeRecord(buffer, viewOf(buffer), 0, record, record.offset - first, record.time, number, 77);
         const whole = buffer.subarray(0, end);
         const bit = pick % (end * 8);
         whole[bit >>> 3]! ^= 1 << (bit & 7);
@@ -149,3 +149,7 @@ describe('a segment', () => {
       expect(parseSegmentName(name)).toBeUndefined();
   });
 });
+
+function viewOf(buffer: Buffer): DataView {
+  return new DataView(buffer.buffer, buffer.byteOffset, buffer.length);
+}

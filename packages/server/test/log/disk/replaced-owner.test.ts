@@ -4,9 +4,12 @@ import { describe, expect, test } from 'vitest';
 import type { Disk } from '../../../src/log/disk/disk.ts';
 import { nodeDisk } from '../../../src/log/disk/node-disk.ts';
 import { openDiskLog, verify } from '../../../src/log/index.ts';
-import { message, readAllOf } from '../messages.ts';
+import { ManualClock } from '../manual-clock.ts';
+import { message, readAllOf, until } from '../messages.ts';
+import { SeededRandom } from '../seeded-random.ts';
 import { temporaryDirectory } from '../temporary-directory.ts';
-import { textOf } from './prepared-log.ts';
+import { diskWith, prepareLog, directory as simulated, textOf } from './prepared-log.ts';
+import { failure, SimulatedDisk } from './simulated-disk.ts';
 
 /** The real disk, whose owner learns that it was replaced only after `late` more looks. */
 class SlowOwner {
@@ -94,4 +97,91 @@ describe('an owner that was replaced and does not know it yet', () => {
     );
     expect(fs.readFileSync(segment)).toEqual(bytes);
   });
+});
+
+/** From `lose` on another process owns the directory, and every name that is made, moved or removed there is noted. */
+class Takeover {
+  readonly machine: SimulatedDisk;
+  readonly changes: string[] = [];
+  #names: readonly string[] = [];
+
+  constructor(machine: SimulatedDisk = new SimulatedDisk(new SeededRandom(1))) {
+    this.machine = machine;
+    machine.onOperation = () => {
+      if (machine.lost && machine.files().join() !== this.#names.join()) this.#note('names changed');
+    };
+    machine.fault = (operation, file) => {
+      if (machine.lost && ['link', 'rename', 'unlink', 'truncate'].includes(operation)) this.#note(operation, file);
+    };
+  }
+
+  lose(): void {
+    this.#names = this.machine.files();
+    this.machine.lost = true;
+  }
+
+  #note(what: string, file = ''): void {
+    this.changes.push(`${what} ${file} at operation ${this.machine.operations}`);
+  }
+}
+
+/** All that an owner does beside its readers: segments begin, are sealed, written down, rewritten, and removed. */
+async function liveAndClose(takeover: Takeover): Promise<void> {
+  const log = await openDiskLog({
+    directory: simulated,
+    disk: takeover.machine.boot(),
+    clock: new ManualClock(),
+    segmentBytes: 2048,
+    hotBytes: 1,
+    dedupe: { ids: 0, ageMs: 0 },
+    keep: { rules: [{ filter: 'a', last: 3 }] },
+  });
+  try {
+    for (let i = 0; i < 40; i++) await log.append([message('a', '.'.repeat(100), { id: `${i}` })], 'fsync');
+    await log.compact();
+    await log.trim(20);
+  } catch (error) {
+    if (!takeover.machine.lost) throw error;
+  }
+  await log.close();
+}
+
+test('an owner that is replaced at any operation changes no name from there on', async () => {
+  const whole = new Takeover();
+  await liveAndClose(whole);
+  const { operations } = whole.machine;
+  let opened = 0;
+  for (let at = 1; at <= operations; at++) {
+    const takeover = new Takeover();
+    const { onOperation } = takeover.machine;
+    takeover.machine.onOperation = count => {
+      if (count === at) takeover.lose();
+      else onOperation!(count);
+    };
+    await liveAndClose(takeover).then(
+      () => opened++,
+      error => expect(String(error)).toContain('another process has taken over'),
+    );
+    expect(takeover.changes, `replaced at operation ${at} of ${operations}`).toEqual([]);
+  }
+  expect(opened).toBeGreaterThan(operations / 2);
+});
+
+test('an owner that is replaced while the disk is full does not write its start down when there is room', async () => {
+  const { image } = await prepareLog(3, 'closed');
+  const machine = await diskWith(image);
+  const takeover = new Takeover(machine);
+  const { fault } = machine;
+  machine.fault = (operation, file) => {
+    if (operation === 'write' && file.endsWith('epochs.tmp')) throw failure('ENOSPC', file);
+  };
+  const clock = new ManualClock();
+  const log = await openDiskLog({ directory: simulated, disk: machine.boot(), clock, segmentBytes: 16384 });
+  expect(log.status.state).toBe('full');
+  machine.fault = fault;
+  takeover.lose();
+  clock.advance(500);
+  await until('the log is fenced', () => log.status.state === 'fenced');
+  await log.close();
+  expect(takeover.changes).toEqual([]);
 });

@@ -6,7 +6,7 @@ import { ManualClock } from '../manual-clock.ts';
 import { message, until } from '../messages.ts';
 import { SeededRandom } from '../seeded-random.ts';
 import { temporaryDirectory } from '../temporary-directory.ts';
-import { SimulatedDisk } from './simulated-disk.ts';
+import { failure, SimulatedDisk } from './simulated-disk.ts';
 
 const segmentBytes = 16 * 1024;
 
@@ -62,6 +62,34 @@ describe('a log that is re-read in the background', () => {
     await until('the whole log is read', () => {
       clock.advance(250);
       return log.status.scrub.progress > 0.8;
+    });
+    await log.close();
+  });
+
+  test('reports a segment that the disk cannot read', async () => {
+    const machine = new SimulatedDisk(new SeededRandom(7));
+    const clock = new ManualClock();
+    const reports: LogReport[] = [];
+    const log = await openDiskLog({
+      directory: '/simulated',
+      disk: machine.boot(),
+      clock,
+      segmentBytes,
+      scrub: { intervalMs: 60_000, bytesPerSecond: 1 << 20 },
+      onReport: report => void reports.push(report),
+    });
+    await fill(log);
+    const [, , segment] = machine.files().filter(file => file.endsWith('.log'));
+    machine.fault = (operation, file) => {
+      if (operation === 'read' && file === segment) throw failure('EIO', file);
+    };
+    await until('it is found', () => {
+      clock.advance(250);
+      return log.status.scrub.damages > 0;
+    });
+    expect(reports.find(({ kind }) => kind === 'scrub')).toMatchObject({
+      at: { segment: path.basename(segment!), position: 0 },
+      message: expect.stringContaining('the disk cannot read it (EIO)'),
     });
     await log.close();
   });

@@ -2,7 +2,7 @@ import type { Clock } from '../../clock.ts';
 import { type KeepOptions, logDefaults } from '../../options.ts';
 import type { LogReport } from '../../report.ts';
 import { ActiveIndex } from '../active-index.ts';
-import { type Disk, errorCode, type Ownership, OwnershipLost } from '../disk.ts';
+import { type Disk, ignoreMissing } from '../disk.ts';
 import type { ReadsInFlight } from '../reads-in-flight.ts';
 import type { IndexReading } from '../sealed-index.ts';
 import type { Sealer } from '../sealer.ts';
@@ -20,9 +20,10 @@ export interface CompactorParts {
   readonly reading: IndexReading;
   readonly secret: Uint8Array;
   readonly options: KeepOptions | undefined;
+  /** Memory for what a sweep knows of newer records, bytes. */
+  readonly tableBytes: number;
   readonly segments: SegmentList;
   readonly sealer: Sealer;
-  readonly ownership: Ownership;
   /** In which segments come and go. */
   readonly turns: Turns;
   readonly inFlight: ReadsInFlight;
@@ -140,7 +141,7 @@ export class Compactor {
   }
 
   async #compact(share: number): Promise<Compacted> {
-    const { clock, reading, secret, options, segments, sealer } = this.#parts;
+    const { clock, reading, secret, options, tableBytes, segments, sealer } = this.#parts;
     this.#segments = this.#records = this.#bytes = 0;
     await sealer.settled();
     if (options !== undefined && options.rules.length > 0 && !this.#stopped) {
@@ -153,8 +154,8 @@ export class Compactor {
         const rewrite = (segment: Segment, doomed: Doomed): Promise<Segment> => this.#rewrite(segment, doomed, share);
         const onUnreadable = (segment: Segment, error: unknown): void =>
           this.#failed(`${segment.name} cannot be looked through: ${String(error)}`);
-        const parts = { clock, reading, secret, options, checkStopped, isThere, onUnreadable, mayRewrite, rewrite };
-        await new Sweep(parts, [...segments.all]).run();
+        const ways = { checkStopped, isThere, onUnreadable, mayRewrite, rewrite };
+        await new Sweep({ clock, reading, secret, options, tableBytes, ...ways }, [...segments.all]).run();
       } catch (error) {
         if (!(error instanceof Stopped)) {
           this.#failed(`compaction stopped, and is tried again later: ${String(error)}`);
@@ -201,19 +202,17 @@ export class Compactor {
    * must not remove the new one before, or the old one would come back at the next start.
    */
   async #swap(source: Segment, rewrite: Rewrite): Promise<boolean> {
-    const { disk, directory, segments, sealer, ownership, makeDurable } = this.#parts;
+    const { disk, segments, sealer, makeDurable } = this.#parts;
     try {
       await makeDurable();
       await sealer.settled();
-      // the files are the new owner's by then
-      if (ownership.lost()) throw new OwnershipLost();
       if (this.#stopped || !segments.all.includes(source)) {
         await discard(disk, rewrite);
         return false;
       }
-      await install(disk, directory, rewrite);
+      await install(disk, rewrite);
     } catch (error) {
-      if (!ownership.lost()) await discard(disk, rewrite);
+      await discard(disk, rewrite);
       throw error;
     }
     segments.replace(source, rewrite.segment);
@@ -239,8 +238,4 @@ export class Compactor {
   #checkStopped(): void {
     if (this.#stopped) throw new Stopped();
   }
-}
-
-function ignoreMissing(error: unknown): void {
-  if (errorCode(error) !== 'ENOENT') throw error;
 }

@@ -1,11 +1,10 @@
-import * as path from 'node:path';
 import { crc32 } from 'node:zlib';
 import type { FilterSet } from '@tailrace/protocol';
 import { type Dropped, laterDropped, nothingDropped } from '../../log.ts';
-import { LogDamaged } from '../damage.ts';
 import { align8 } from '../integers.ts';
 import type { IndexReading } from '../sealed-index.ts';
 import type { Segment } from '../segment.ts';
+import { readDamage, readInto } from '../segment-bytes.ts';
 import { segmentHeaderBytes } from '../segment-header.ts';
 
 /** What is gone of one topic of a segment: the highest offset of a record, and of a deletion (0 for none). */
@@ -132,15 +131,10 @@ async function readBlock(segment: Segment, reading: IndexReading, block: number)
   const start = block * markBlockBytes;
   const bytes = Buffer.allocUnsafeSlow(Math.min(markBlockBytes, segment.header.rewritten!.marksBytes - start));
   const position = segmentHeaderBytes + start;
-  const got = await reading.gate.run(() => segment.use(file => file.read(bytes, 0, bytes.length, position)));
+  const got = await readInto(bytes, segment, reading.gate, position);
   const marks = got < bytes.length ? undefined : decodeMarks(bytes, segment.firstOffset, segment.seed);
   if (marks !== undefined) return marks;
-  const what = 'the marks of what rules dropped fail their checksum';
-  throw new LogDamaged(
-    path.dirname(segment.path),
-    [{ segment: segment.name, position, what }],
-    'Run `tailrace log verify` on the data directory to see all of it, and `tailrace log repair` to save the rest.',
-  );
+  throw readDamage(segment, { position, what: 'the marks of what rules dropped fail their checksum' });
 }
 
 /** The marks of one block; undefined when it is damaged. */

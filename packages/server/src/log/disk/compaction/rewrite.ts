@@ -1,13 +1,14 @@
-import * as path from 'node:path';
 import type { Clock } from '../../clock.ts';
 import { laterDropped } from '../../log.ts';
-import { Batch, batchBytes } from '../batch.ts';
+import { Batch } from '../batch.ts';
+import { BatchSpace, batchBytes } from '../batch-space.ts';
 import type { Disk, DiskFile } from '../disk.ts';
 import { finishFrame, frameHeaderBytes, writeFrame } from '../frame.ts';
 import { FrameReader } from '../frame-reader.ts';
 import { type Pause, pauses, sortInSlices, writeIndex } from '../index-writer.ts';
 import { readHeader } from '../read-segment.ts';
 import { decodeRecord, recordLength } from '../record-codec.ts';
+import { giveName, writeTemporary } from '../replace-file.ts';
 import { type IndexReading, SealedIndex } from '../sealed-index.ts';
 import { Segment } from '../segment.ts';
 import { encodeSegmentHeader, type SegmentHeader, segmentHeaderBytes, segmentSeed } from '../segment-header.ts';
@@ -47,22 +48,18 @@ export async function rewriteSegment(parts: RewriteParts, source: Segment, doome
   const pause = pauses(clock);
   const { header, marks } = await headerOf(parts, source, doomed, pause);
   const segment = new Segment(source.files, directory, header);
-  const temporary = `${segment.path}.tmp`;
-  await disk.unlink(temporary).catch(() => undefined);
-  const file = await disk.open(temporary, 'create');
-  try {
+  const temporary = await writeTemporary(disk, segment.path, async file => {
     await file.write(Buffer.concat([encodeSegmentHeader(header), marks]), 0, header.framesAt, 0);
     await copySurvivors(parts, source, segment, file, doomed, pause);
-    await file.sync();
+  });
+  try {
     if (segment.records > 0) {
-      await writeIndex(disk, clock, directory, segment);
+      await writeIndex(disk, clock, segment);
       segment.index = await SealedIndex.open(segment, reading);
     }
   } catch (error) {
     await discard(disk, { segment, temporary });
     throw error;
-  } finally {
-    await file.close();
   }
   segment.sealed = true;
   return { segment, temporary };
@@ -75,9 +72,8 @@ export async function discard(disk: Disk, { segment, temporary }: Rewrite): Prom
 }
 
 /** Gives the generation its name: from then on a start takes it. */
-export async function install(disk: Disk, directory: string, { segment, temporary }: Rewrite): Promise<void> {
-  await disk.rename(temporary, segment.path);
-  await disk.syncDirectory(path.resolve(directory));
+export function install(disk: Disk, { segment, temporary }: Rewrite): Promise<void> {
+  return giveName(disk, temporary, segment.path);
 }
 
 async function headerOf(
@@ -132,7 +128,7 @@ async function copySurvivors(
 ): Promise<void> {
   const frames = new FrameReader(source, reading.gate, source.header.framesAt);
   let unsynced = 0;
-  let batch = new Batch(segment, segment.end, Buffer.allocUnsafeSlow(writeBytes), 0);
+  let batch = new Batch(segment, segment.end, new BatchSpace(writeBytes), 0);
   const write = async (): Promise<void> => {
     batch.close();
     segment.lastCrc = batch.finish(source.lastOffset, segment.lastCrc);
@@ -143,7 +139,7 @@ async function copySurvivors(
       await file.sync();
       unsynced = 0;
     }
-    batch = new Batch(segment, segment.end, batch.buffer, 0);
+    batch = new Batch(segment, segment.end, batch.space, 0);
   };
   let ordinal = 0;
   while (await frames.next()) {

@@ -1,6 +1,6 @@
 import type { Clock } from '../../clock.ts';
-import type { KeepOptions } from '../../options.ts';
-import { logDefaults } from '../../options.ts';
+import { ruleFor } from '../../keep-rules.ts';
+import { type KeepOptions, logDefaults } from '../../options.ts';
 import { ActiveIndex } from '../active-index.ts';
 import { LogDamaged } from '../damage.ts';
 import { frameHeaderBytes } from '../frame.ts';
@@ -21,7 +21,6 @@ import { IndexDamaged, type IndexReading } from '../sealed-index.ts';
 import type { Segment } from '../segment.ts';
 import { type IndexedTopic, TopicSet } from '../segment-index.ts';
 import { Doomed } from './doomed.ts';
-import { ruleFor } from './keep-rules.ts';
 import { NewestTable } from './newest-table.ts';
 
 export interface SweepParts {
@@ -29,6 +28,8 @@ export interface SweepParts {
   readonly reading: IndexReading;
   readonly secret: Uint8Array;
   readonly options: KeepOptions;
+  /** Memory for what is known of newer records, bytes. */
+  readonly tableBytes: number;
   /** Throws when the log is being closed. */
   readonly checkStopped: () => void;
   /** Whether the segment is still part of the log: retention may have taken it away meanwhile. */
@@ -80,7 +81,7 @@ export class Sweep {
     this.#pause = pauses(parts.clock);
     let records = 0;
     for (const segment of segments) records += segment.records;
-    this.#table = new NewestTable(records, parts.options.tableBytes ?? logDefaults.keep.tableBytes, parts.secret);
+    this.#table = new NewestTable(records, parts.tableBytes, parts.secret);
     this.#deletionsBefore = parts.clock.now() - (parts.options.tombstoneAgeMs ?? logDefaults.keep.tombstoneAgeMs);
   }
 

@@ -1,7 +1,7 @@
-import { TailraceError } from '@tailrace/protocol';
+import { filterSet, TailraceError } from '@tailrace/protocol';
 import type { Clock } from '../../clock.ts';
-import type { Deletion, Deletions } from '../../deletions.ts';
-import type { Deleted, Position } from '../../log.ts';
+import type { Deletion } from '../../deletions.ts';
+import type { Deleted, Log } from '../../log.ts';
 import type { LogReport } from '../../report.ts';
 import type { Compactor } from '../compaction/compactor.ts';
 import type { DedupeCheckpoints } from '../dedupe-checkpoints.ts';
@@ -25,14 +25,7 @@ export interface TopicDeletionsParts {
   readonly sealer: Sealer;
   readonly compactor: Compactor;
   readonly checkpoints: DedupeCheckpoints;
-  readonly deletions: Deletions;
-  readonly isTable: (topic: string) => boolean;
-  readonly head: () => Position;
-  /** Offsets above this are read from memory. */
-  readonly hotBase: () => number;
-  readonly positionOf: (offset: number) => Promise<Position>;
-  /** Offset of the topic's newest record at or below `to` that is not deleted, 0 when there is none. */
-  readonly newestOf: (topic: string, to: number) => Promise<number>;
+  readonly log: Pick<Log, 'hot' | 'head' | 'tables' | 'deletions' | 'newest' | 'positionOf'>;
   readonly makeDurable: () => Promise<void>;
   /** Takes the records out of memory, and what was remembered of them. */
   readonly forget: (deletion: Deletion) => void;
@@ -75,8 +68,8 @@ export class TopicDeletions {
   start(asked: readonly { topic: string; upTo: number }[]): void {
     for (const { topic, upTo } of asked) {
       // offsets that are gone will be given out again, to records that nobody deleted
-      const deletion = { topic, upTo: Math.min(upTo, this.#parts.head().offset), table: this.#parts.isTable(topic) };
-      this.#take(deletion);
+      const { head, tables } = this.#parts.log;
+      this.#take({ topic, upTo: Math.min(upTo, head.offset), table: tables.has(topic) });
     }
     this.#work();
   }
@@ -92,10 +85,8 @@ export class TopicDeletions {
 
   /** Forgets what readers need not be told otherwise than by marks. */
   tidy(): void {
-    const { deletions, hotBase } = this.#parts;
-    if (deletions.byTopic.size === 0) return;
-    const base = hotBase();
-    deletions.forget(({ topic, upTo }) => upTo <= base && !this.#pending.has(topic));
+    const { deletions, hot } = this.#parts.log;
+    deletions.forget(({ topic, upTo }) => upTo <= hot.base && !this.#pending.has(topic));
   }
 
   async stop(): Promise<void> {
@@ -106,18 +97,18 @@ export class TopicDeletions {
   }
 
   async #delete(topic: string): Promise<Deleted> {
-    const { deletions, head, positionOf, newestOf, makeDurable, isTable } = this.#parts;
-    deletions.checkRoom();
-    const { offset } = head();
+    const { log, makeDurable } = this.#parts;
+    log.deletions.checkRoom();
+    const { offset } = log.head;
     // what a power cut takes back would come again under the same offsets, and be deleted with the rest
     await makeDurable();
-    const upTo = await newestOf(topic, offset);
-    if (upTo === 0) {
+    const [upTo] = await log.newest(filterSet([topic]), 1, offset);
+    if (upTo === undefined) {
       const before = this.#pending.get(topic);
-      return { upTo: before && (await positionOf(before.upTo)), pending: before !== undefined };
+      return { upTo: before && (await log.positionOf(before.upTo)), pending: before !== undefined };
     }
-    const position = await positionOf(upTo);
-    const deletion = { topic, upTo, table: isTable(topic) };
+    const position = await log.positionOf(upTo);
+    const deletion = { topic, upTo, table: log.tables.has(topic) };
     await this.#write([...this.#pending.values(), deletion]);
     this.#take(deletion);
     this.#work();
@@ -127,20 +118,20 @@ export class TopicDeletions {
   #take(deletion: Deletion): void {
     this.#pending.set(deletion.topic, deletion);
     this.#parts.forget(deletion);
-    this.#parts.deletions.add(deletion);
+    this.#parts.log.deletions.add(deletion);
   }
 
   async #write(pending: readonly Deletion[]): Promise<void> {
     const { disk, directory, ownership } = this.#parts;
-    // the file would replace the one of the new owner
-    if (ownership.lost()) throw new OwnershipLost();
     const byTopic = new Map(pending.map(deletion => [deletion.topic, deletion]));
     try {
       await writeDeletions(disk, directory, byTopic.values());
     } catch (cause) {
+      if (cause instanceof OwnershipLost) throw cause;
       if (isNoSpace(cause)) throw new TailraceError('log_full', 'nothing was deleted: the disk is full', { cause });
       throw new TailraceError('outcome_unknown', `the deletion could not be written down: ${String(cause)}`, { cause });
     }
+    // what was written by an owner that is one no more may be missing in what the new owner read
     if (ownership.lost()) throw new OwnershipLost();
   }
 

@@ -1,7 +1,7 @@
 import * as path from 'node:path';
 import { checkCheckpoint } from '../checkpoint-format.ts';
 import { describeDamage, LogDamaged } from '../damage.ts';
-import { type Disk, errorCode } from '../disk.ts';
+import { type Disk, errorCode, ignoreMissing } from '../disk.ts';
 import { type EpochsFile, readEpochs, writeEpochs } from '../epochs-file.ts';
 import { Gate } from '../gate.ts';
 import { type Identity, readIdentity, writeIdentity } from '../identity.ts';
@@ -9,13 +9,14 @@ import { IndexCache } from '../index-cache.ts';
 import { nodeDisk } from '../node-disk.ts';
 import { OpenFiles } from '../open-files.ts';
 import { readAll, readHeader } from '../read-segment.ts';
+import { replaceFile } from '../replace-file.ts';
 import { endOfScan, type SegmentScan, scanSegment } from '../scan.ts';
 import { openSealed } from '../sealed-index.ts';
 import { Segment } from '../segment.ts';
 import type { SegmentHeader } from '../segment-header.ts';
 import { indexName, newestSegments, parseCheckpointName, type SegmentName } from '../segment-name.ts';
 import { type BackupList, listName, readBackupList, writeBackupList } from './backup-list.ts';
-import { copyFile, writeFile } from './copy-file.ts';
+import { copyFile } from './copy-file.ts';
 import { verify } from './verify.ts';
 
 export interface BackupOptions {
@@ -223,7 +224,7 @@ class Backup {
       await source.close();
     }
     const bytes = last!.position + last!.length;
-    await writeFile(this.#disk, path.join(this.#to, name), file => file.write(buffer, 0, bytes, 0));
+    await replaceFile(this.#disk, path.join(this.#to, name), file => file.write(buffer, 0, bytes, 0));
     this.#copied++;
     this.#files.push({ name, bytes });
     this.#head = Math.max(this.#head, newest.last);
@@ -315,8 +316,4 @@ class Backup {
       'Nothing was backed up, and the backup before can still be restored. Run `tailrace log verify` to see all of it.';
     return new LogDamaged(this.#directory, [{ segment, position, what }], hint);
   }
-}
-
-function ignoreMissing(error: unknown): void {
-  if (errorCode(error) !== 'ENOENT') throw error;
 }

@@ -8,6 +8,8 @@ export interface CompactOptions {
   readonly keep: KeepOptions;
   /** Segments that the next start needs to recognise repeated publishes stay as they are. */
   readonly dedupe?: DedupeOptions | undefined;
+  /** Memory for what is known of newer records. */
+  readonly tableBytes?: number | undefined;
   readonly disk?: Disk | undefined;
   readonly onReport?: ((report: LogReport) => void) | undefined;
 }
@@ -28,9 +30,9 @@ export interface CompactReport {
 /** Rewrites every segment of a log of which something may go by the rules. The server must not run. */
 export async function compact(
   directory: string,
-  { keep, dedupe, disk = nodeDisk, onReport }: CompactOptions,
+  { keep, dedupe, tableBytes: keyIndexBytes, disk = nodeDisk, onReport }: CompactOptions,
 ): Promise<CompactReport> {
-  const log = await openDiskLog({ directory, disk, keep, dedupe, onReport });
+  const log = await openDiskLog({ directory, disk, keep, dedupe, keyIndexBytes, onReport });
   try {
     const { segments, bytes } = log.status;
     const done = await log.compact();

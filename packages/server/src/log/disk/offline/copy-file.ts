@@ -1,4 +1,5 @@
 import type { Disk } from '../disk.ts';
+import { replaceFile } from '../replace-file.ts';
 
 const chunkBytes = 1024 * 1024;
 
@@ -6,7 +7,7 @@ const chunkBytes = 1024 * 1024;
 export async function copyFile(disk: Disk, from: string, to: string, bytes: number): Promise<void> {
   const source = await disk.open(from, 'read');
   try {
-    await writeFile(disk, to, async target => {
+    await replaceFile(disk, to, async target => {
       const buffer = Buffer.allocUnsafeSlow(Math.min(chunkBytes, bytes));
       for (let at = 0; at < bytes; at += buffer.length) {
         const length = Math.min(buffer.length, bytes - at);
@@ -18,22 +19,4 @@ export async function copyFile(disk: Disk, from: string, to: string, bytes: numb
   } finally {
     await source.close();
   }
-}
-
-/** Writes a file through a temporary name. */
-export async function writeFile(
-  disk: Disk,
-  to: string,
-  fill: (file: Awaited<ReturnType<Disk['open']>>) => Promise<void>,
-): Promise<void> {
-  const temporary = `${to}.tmp`;
-  await disk.unlink(temporary).catch(() => undefined);
-  const target = await disk.open(temporary, 'create');
-  try {
-    await fill(target);
-    await target.sync();
-  } finally {
-    await target.close();
-  }
-  await disk.rename(temporary, to);
 }

@@ -1,6 +1,6 @@
 import * as path from 'node:path';
 import { describeDamage } from '../damage.ts';
-import { type Disk, errorCode } from '../disk.ts';
+import { type Disk, ignoreMissing } from '../disk.ts';
 import { writeEpochs } from '../epochs-file.ts';
 import { writeIdentity } from '../identity.ts';
 import { nodeDisk } from '../node-disk.ts';
@@ -26,16 +26,12 @@ export async function restore(backup: string, directory: string, options: Restor
     throw new BackupRefused(
       `there is no finished backup in ${backup}: run \`tailrace log backup\` to there again, it goes on where it stopped`,
     );
-  const there = await disk.list(directory).catch((error: unknown) => {
-    if (errorCode(error) !== 'ENOENT') throw error;
-    return [];
-  });
+  const there = (await disk.list(directory).catch(ignoreMissing)) ?? [];
   if (there.length > 0)
     throw new BackupRefused(`${directory} is not empty: it has ${there[0]}. Restore to a directory of its own`);
   await disk.makeDirectory(directory);
   for (const { name, bytes } of list.files)
     await copyFile(disk, path.join(backup, name), path.join(directory, name), bytes);
-  await disk.syncDirectory(directory);
   await writeEpochs(disk, directory, list.epochs);
   await writeIdentity(disk, directory, { id: list.id, secret: new Uint8Array(Buffer.from(list.secret, 'hex')) });
   if (options.verify) {

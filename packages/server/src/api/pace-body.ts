@@ -11,7 +11,7 @@ const chunksMax = 256;
 const chunksPerMs = 100;
 
 /** Keeps a body that comes as fast as it can, or in crumbs, from holding up everybody else. */
-export function shareTurns(req: IncomingMessage, clock: Clock): void {
+export function paceBody(req: IncomingMessage, clock: Clock): void {
   let bytes = 0;
   let chunks = 0;
   let paused = false;

@@ -1,0 +1,105 @@
+/**
+ * The distinct topics of a batch in order of appearance, and the way from each record to the next with its topic.
+ *
+ *      topics    a ──┐     b ──┐               records   0   1   2   3   4
+ *      firstOf       0         1               of        a   b   a   a   b
+ *                                              after     2   4   3   –   –
+ */
+export class BatchTopics {
+  readonly names: readonly string[];
+  readonly #count: number;
+  /** `of` of each record, then `after` of each, then `firstOf` of each topic; empty while there is one topic. */
+  readonly #table: Int32Array;
+
+  /** `BatchTopicsBuilder` makes them. */
+  constructor(names: readonly string[], count: number, table: Int32Array) {
+    this.names = names;
+    this.#count = count;
+    this.#table = table;
+  }
+
+  /** Index of the topic's first record. */
+  firstOf(number: number): number {
+    return this.names.length === 1 ? 0 : this.#table[this.#count * 2 + number]!;
+  }
+
+  /** Number of the topic of a record. */
+  of(index: number): number {
+    return this.names.length === 1 ? 0 : this.#table[index]!;
+  }
+
+  /** Index of the next record with the same topic, or −1. */
+  after(index: number): number {
+    if (this.names.length === 1) return index + 1 < this.#count ? index + 1 : -1;
+    return this.#table[this.#count + index]!;
+  }
+}
+
+const noTable = new Int32Array(0);
+
+/** Collects the topics of a batch; used again for the next, so that a batch leaves little to the garbage collector. */
+export class BatchTopicsBuilder {
+  /** Distinct topics so far. */
+  topicCount = 0;
+  #count = 0;
+  // what is beyond the counts is left from earlier batches
+  readonly #names: string[] = [];
+  #topicOf = new Int32Array(64);
+  #after = new Int32Array(64);
+  #firsts = new Int32Array(16);
+  #lasts = new Int32Array(16);
+
+  clear(): void {
+    this.topicCount = 0;
+    this.#count = 0;
+  }
+
+  /** Takes the next record. `number` is that of its topic in this batch: `topicCount` says that it is new. Hot. */
+  add(number: number, topic: string): void {
+    const index = this.#count++;
+    if (index === this.#topicOf.length) {
+      this.#topicOf = doubled(this.#topicOf);
+      this.#after = doubled(this.#after);
+    }
+    this.#topicOf[index] = number;
+    this.#after[index] = -1;
+    if (number === this.topicCount) {
+      this.topicCount++;
+      if (number === this.#firsts.length) {
+        this.#firsts = doubled(this.#firsts);
+        this.#lasts = doubled(this.#lasts);
+      }
+      this.#names[number] = topic;
+      this.#firsts[number] = index;
+    } else this.#after[this.#lasts[number]!] = index;
+    this.#lasts[number] = index;
+  }
+
+  /** Number of the topic of a record. */
+  of(index: number): number {
+    return this.#topicOf[index]!;
+  }
+
+  finish(): BatchTopics {
+    const names = this.#names.slice(0, this.topicCount);
+    const count = this.#count;
+    if (names.length === 1) return new BatchTopics(names, count, noTable);
+    const table = new Int32Array(count * 2 + names.length);
+    copy(this.#topicOf, count, table, 0);
+    copy(this.#after, count, table, count);
+    copy(this.#firsts, names.length, table, count * 2);
+    return new BatchTopics(names, count, table);
+  }
+}
+
+function doubled(array: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
+  const larger = new Int32Array(array.length * 2);
+  larger.set(array);
+  return larger;
+}
+
+/** For the few a batch mostly has, a loop is faster than a view of them. */
+function copy(from: Int32Array, count: number, to: Int32Array, at: number): void {
+  if (count > 64) to.set(from.subarray(0, count), at);
+  else for (let i = 0; i < count; i++) to[at + i] = from[i]!;
+}
