@@ -214,7 +214,8 @@ export class Blocks {
 
   #coldKey(encoding: Encoding, reader: ColdReader, list: NewestList | undefined): string {
     const { filters, offset, scanned } = reader;
-    const from = list === undefined ? scanned : `${offset} newest ${list.snapshot.count} ${list.to.offset}`;
+    const from =
+      list === undefined ? scanned : `${offset} newest ${list.snapshot.count} ${list.snapshot.since} ${list.to.offset}`;
     return `${encoding.name} ${this.#log.deletions.version} ${from} ${filters.key}`;
   }
 

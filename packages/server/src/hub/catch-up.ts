@@ -313,17 +313,21 @@ export class CatchUp {
     return rule?.policy === 'last' && this.#o.clock.monotonic() - subscription.behindSince > rule.after;
   }
 
-  /** Policy `last`: a gap, then the newest record of each topic, then on from there. */
+  /** Policy `last`: a gap, then the newest record of each topic and of each key of tables, then on from there. */
   #skip(subscription: Subscription): void {
-    this.#await(subscription, Promise.resolve(this.#o.newest.now(subscription.filters, 1)), list => {
-      const first = list.offsets[list.indexAfter(subscription.offset)];
-      if (first !== undefined) {
-        const to = Math.max(subscription.offset, first - 1);
-        this.#tellGap(subscription, { offset: to, time: subscription.time }, 'lagging');
-      }
-      subscription.behindSince = this.#o.clock.monotonic();
-      subscription.snapshot = list.snapshot;
-    });
+    this.#await(
+      subscription,
+      Promise.resolve(this.#o.newest.changes(subscription.filters, subscription.offset)),
+      list => {
+        const first = list.offsets[list.indexAfter(subscription.offset)];
+        if (first !== undefined) {
+          const to = Math.max(subscription.offset, first - 1);
+          this.#tellGap(subscription, { offset: to, time: subscription.time }, 'lagging');
+        }
+        subscription.behindSince = this.#o.clock.monotonic();
+        subscription.snapshot = list.snapshot;
+      },
+    );
   }
 
   #goOnNewest(subscription: Subscription): number {

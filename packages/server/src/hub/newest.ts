@@ -8,6 +8,8 @@ const keptBytes = 8 * 1024 * 1024;
 const entryBytes = 256;
 /** Lists for wildcards that are made at once: making one looks at every topic there is. */
 const makingMax = 2;
+/** Bytes of records looked through at a time for deletions. */
+const scanBytes = 1024 * 1024;
 /** No record weighs less. */
 const recordWeightMin = 160;
 
@@ -18,6 +20,8 @@ const recordWeightMin = 160;
 export interface Snapshot {
   readonly count: number | undefined;
   readonly to: Position;
+  /** What is current is followed from here: deletions beyond it are in the list too. */
+  readonly since?: number;
 }
 
 /** Which records a snapshot consists of. */
@@ -86,11 +90,21 @@ export class Newest {
     return list?.to.offset === head.offset ? list : this.#make(key, filters, count, head);
   }
 
+  /**
+   * What one has to apply who has read up to `since`, instead of all that followed: of tables the newest of each key,
+   * deletions among them, of other topics the newest.
+   */
+  changes(filters: FilterSet, since: number): NewestList | Promise<NewestList> {
+    if (!this.#log.tables.mayMatch(filters)) return this.now(filters, 1);
+    const { head } = this.#log;
+    return this.#make(`${since} current ${filters.key}`, filters, undefined, head, undefined, since);
+  }
+
   /** The list on which one goes on who reads this snapshot, or a newer one; it may have to be made again. */
-  of(filters: FilterSet, { count, to }: Snapshot): NewestList | Promise<NewestList> {
-    const key = keyOf(filters, count, to);
+  of(filters: FilterSet, { count, to, since }: Snapshot): NewestList | Promise<NewestList> {
+    const key = keyOf(filters, count, to, since);
     const list = this.#find(key);
-    if (count === undefined) return list ?? this.#make(key, filters, count, to, to);
+    if (count === undefined) return list ?? this.#make(key, filters, count, to, to, since);
     return list !== undefined && list.to.offset >= to.offset ? list : this.#make(key, filters, count, to);
   }
 
@@ -120,6 +134,7 @@ export class Newest {
     count: number | undefined,
     to: Position,
     asOf?: Position,
+    since?: number,
   ): Promise<NewestList> {
     const running = this.#making.get(key);
     // all who come before it begins are served by one list
@@ -127,7 +142,7 @@ export class Newest {
     const making = new Making(self => {
       const collect = (): Promise<NewestList> =>
         count === undefined
-          ? this.#collectCurrent(self, key, filters, asOf)
+          ? this.#collectCurrent(self, key, filters, asOf, since)
           : this.#collect(self, key, filters, count, to);
       return filters.exact === null || count === undefined ? this.#gate.run(collect) : collect();
     });
@@ -152,17 +167,38 @@ export class Newest {
     key: string,
     filters: FilterSet,
     asOf: Position | undefined,
+    since: number | undefined,
   ): Promise<NewestList> {
     making.to = asOf?.offset ?? this.#log.head.offset;
     try {
       const { to, offsets } = await this.#log.current(filters, asOf);
-      const list = new NewestList({ count: undefined, to }, offsets, filters.key);
-      this.#keep(keyOf(filters, undefined, to), list);
-      if (asOf === undefined) this.#current.set(filters.key, list);
+      const all = since === undefined ? offsets : await this.#withDeletions(filters, offsets, since, to.offset);
+      const list = new NewestList(
+        { count: undefined, to, ...(since === undefined ? {} : { since }) },
+        all,
+        filters.key,
+      );
+      this.#keep(keyOf(filters, undefined, to, since), list);
+      if (asOf === undefined && since === undefined) this.#current.set(filters.key, list);
       return list;
     } finally {
       if (this.#making.get(key) === making) this.#making.delete(key);
     }
+  }
+
+  /** What is replaced later is in the list after it: who applies them in order comes to the same. */
+  async #withDeletions(filters: FilterSet, current: Float64Array, since: number, to: number): Promise<Float64Array> {
+    const deletions: number[] = [];
+    for (let at = Math.max(since, this.#log.floor); at < to; ) {
+      const { records, next } = await this.#log.read(at, to, filters, scanBytes);
+      for (const { key, data, topic, offset } of records)
+        if (key !== undefined && data.length === 0 && this.#log.tables.has(topic)) deletions.push(offset);
+      at = next;
+    }
+    const all = new Float64Array(current.length + deletions.length);
+    all.set(current);
+    all.set(deletions, current.length);
+    return all.sort();
   }
 
   #keep(key: string, list: NewestList): void {
@@ -198,8 +234,9 @@ class Making {
 }
 
 /** With more records a topic a newer list would leave out some in between: it is one of a certain moment. */
-function keyOf(filters: FilterSet, count: number | undefined, to: Position): string {
-  return count === 1 ? `1 ${filters.key}` : `${count ?? 'current'} ${to.offset} ${filters.key}`;
+function keyOf(filters: FilterSet, count: number | undefined, to: Position, since?: number): string {
+  const what = since === undefined ? `${count ?? 'current'}` : `current since ${since}`;
+  return count === 1 ? `1 ${filters.key}` : `${what} ${to.offset} ${filters.key}`;
 }
 
 /** One step over a list. */

@@ -1,6 +1,7 @@
 import { checkMessage, filterSet } from '@tailrace/protocol';
 import { describe, expect, it } from 'vitest';
 import { type Log, openDiskLog, openMemoryLog } from '../../src/log/index.ts';
+import { until } from '../log/messages.ts';
 import { temporaryDirectory } from '../log/temporary-directory.ts';
 import { NotingOutlet, weightyEncoding } from './noting-outlet.ts';
 import { Guest, SimulatedRoom } from './simulated-room.ts';
@@ -206,3 +207,39 @@ it('slow readers of a table that is compacted meanwhile hold it in the end', asy
   }
   await room.close();
 });
+
+it.each([
+  ['in memory', () => Promise.resolve(openMemoryLog({ keep, hotBytes: 64 * MiB }))],
+  [
+    'on disk',
+    () => openDiskLog({ keep, directory: temporaryDirectory(), hotBytes: 64 * 1024, segmentBytes: 256 * 1024 }),
+  ],
+] as const)(
+  'the policy `last` leaves who lags the newest of each key of a table, deletions among them (%s)',
+  async (_, open) => {
+    const lagRules = [{ filter: '#', policy: 'last', after: 5000 }] as const;
+    const room = new SimulatedRoom({ log: await open(), lagRules, stallMax: 1e9 });
+    const changing = new Changing(room.log, 11);
+    await changing.some(200, 50);
+    const guest = await room.join(['stock/#'], { from: 'earliest' });
+    await until('all is read', () => {
+      room.clock.turn();
+      return guest.offsets().length === 200;
+    });
+    guest.outlet.room = 10;
+    for (let i = 0; i < 20; i++) {
+      await changing.some(100, 50);
+      await room.run();
+    }
+    room.clock.advance(10_000);
+    guest.outlet.drain(Number.POSITIVE_INFINITY);
+    await until('it is at the head', () => {
+      room.clock.turn();
+      return guest.offsets().at(-1) === room.log.head.offset;
+    });
+    expect(changing.stateOf(guest.offsets())).toEqual(changing.state);
+    // most of what came meanwhile was skipped
+    expect(guest.offsets().length).toBeLessThan(200 + 1200);
+    await room.close();
+  },
+);
