@@ -25,15 +25,25 @@ export async function currentOf(parts: CurrentParts, filters: FilterSet, asked?:
   let to = asked ?? log.head;
   let newest: Map<string, readonly number[]>;
   const used = new Map<string, Table>();
+  // of tables that had to make room for others
+  const taken = new Map<string, readonly number[]>();
   try {
     for (let round = 1; ; round++) {
       newest = new Map(await parts.newest(filters, to.offset));
       for (const topic of newest.keys()) {
-        if (!parts.tables.has(topic) || used.has(topic)) continue;
+        if (!parts.tables.has(topic) || used.has(topic) || taken.has(topic)) continue;
         const table = index.use(topic, parts.appended());
         used.set(topic, table);
         await table.loading;
+        if (!index.overfull) continue;
+        for (const [name, full] of used) {
+          taken.set(name, full.offsets(log.floor, to.offset));
+          index.release(full);
+        }
+        used.clear();
       }
+      // what is taken is as of `to`, and what changes meanwhile follows that
+      if (taken.size > 0) return { to, offsets: collect(newest, used, taken, log.floor, to.offset) };
       if (asked !== undefined || log.hot.base <= to.offset || round === roundsMax) break;
       to = log.head;
     }
@@ -47,16 +57,27 @@ export async function currentOf(parts: CurrentParts, filters: FilterSet, asked?:
       }
       to = head;
     }
-    const offsets: number[] = [];
-    for (const [topic, found] of newest) {
-      const table = used.get(topic);
-      for (const offset of table?.offsets(log.floor, to.offset) ?? found) offsets.push(offset);
-    }
-    for (const found of young.values()) for (const offset of found) offsets.push(offset);
-    return { to, offsets: Float64Array.from(offsets).sort() };
+    return { to, offsets: collect(newest, used, young, log.floor, to.offset) };
   } finally {
     for (const table of used.values()) index.release(table);
   }
+}
+
+/** `others`: of topics that no table is held of. */
+function collect(
+  newest: ReadonlyMap<string, readonly number[]>,
+  used: ReadonlyMap<string, Table>,
+  others: ReadonlyMap<string, readonly number[]>,
+  floor: number,
+  to: number,
+): Float64Array {
+  const offsets: number[] = [];
+  for (const [topic, found] of newest) {
+    if (others.has(topic)) continue;
+    for (const offset of used.get(topic)?.offsets(floor, to) ?? found) offsets.push(offset);
+  }
+  for (const found of others.values()) for (const offset of found) offsets.push(offset);
+  return Float64Array.from(offsets).sort();
 }
 
 /** The newest record of each key of a topic whose first record lies above `after`, where memory begins at the latest. */

@@ -149,6 +149,11 @@ export class KeyIndex {
     return this.#log.floor;
   }
 
+  /** The tables there are take more than they may: who can do without one gives it back. */
+  get overfull(): boolean {
+    return this.bytes > this.#maxBytes;
+  }
+
   get tables(): number {
     return this.#byTopic.size;
   }

@@ -54,6 +54,35 @@ export function keysContract(name: string, subject: ContractSubject): void {
       expect(log.tables.has('stock/log')).toBe(false);
     });
 
+    test('what is current of many tables takes no more memory than keys may, but for one table', async () => {
+      await log.close();
+      const keyIndexBytes = 20_000;
+      log = await subject.open(clock, { keep, keyIndexBytes });
+      const tables = 40;
+      for (let t = 0; t < tables; t++)
+        await append(...Array.from({ length: 50 }, (_, i) => keyed(`stock/${t}`, `key ${i}`)));
+      await append(deletion('stock/3', 'key 7'), message('prices'));
+      let most = 0;
+      let asking = true;
+      const current = currentOf('#').finally(() => {
+        asking = false;
+      });
+      while (asking) {
+        // some logs answer without a turn of the event loop
+        for (let i = 0; i < 20 && asking; i++) {
+          most = Math.max(most, log.memory.tableBytes);
+          await Promise.resolve();
+        }
+        await new Promise(resolve => setImmediate(resolve));
+      }
+      const expected = Array.from({ length: tables * 50 }, (_, i) => i + 1).filter(offset => offset !== 3 * 50 + 8);
+      expect(await current).toEqual([...expected, 2002]);
+      expect(most).toBeGreaterThan(0);
+      // one table beyond, whoever asked
+      expect(most).toBeLessThan(keyIndexBytes + 10_000);
+      expect(log.memory.tableBytes).toBeLessThanOrEqual(keyIndexBytes);
+    });
+
     test('asked for as of before, it leaves out what has changed since', async () => {
       await append(keyed('stock/a', 'x'), keyed('stock/a', 'y'), keyed('stock/a', 'z'));
       const before = log.head;
