@@ -10,19 +10,25 @@ export interface Cursor {
   readonly epoch: number;
   readonly offset: number;
   readonly time: number;
+  /**
+   * Set while a snapshot is read by requests of their own (poll): it is as of this offset, and has been read up to
+   * `offset`. It is in the epoch of the cursor too.
+   */
+  readonly snapshot?: number | undefined;
 }
 
 /**
- * Token layout 1, for a log with one partition: `k<log>.<epoch base 36>.<offset>.<time base 36>`.
+ * Token layout 1, for a log with one partition: `k<log>.<epoch base 36>.<offset>.<time base 36>[.<snapshot>]`.
  * Other first letters are kept for layouts with several partitions and lanes.
  */
-const pattern = /^k([a-z0-9]{4,16})\.([0-9a-z]{1,10})\.([0-9]{1,16})\.([0-9a-z]{1,10})$/;
+const pattern = /^k([a-z0-9]{4,16})\.([0-9a-z]{1,10})\.([0-9]{1,16})\.([0-9a-z]{1,10})(?:\.([0-9]{1,16}))?$/;
 
 /** Longest token a server sends or reads. */
 export const cursorTokenMaxBytes = 1024;
 
 export function formatCursor(cursor: Cursor): string {
-  return cursorPrefix(cursor.log, cursor.epoch) + cursorSuffix(cursor.offset, cursor.time);
+  const { log, epoch, offset, time, snapshot } = cursor;
+  return cursorPrefix(log, epoch) + cursorSuffix(offset, time) + (snapshot === undefined ? '' : `.${snapshot}`);
 }
 
 /** First half of a token; constant for all records of an epoch, so encoders keep it. */
@@ -48,11 +54,13 @@ export function parseCursor(token: string): Cursor {
     epoch: Number.parseInt(match[2]!, 36),
     offset: Number(match[3]),
     time: Number.parseInt(match[4]!, 36),
+    ...(match[5] === undefined ? {} : { snapshot: Number(match[5]) }),
   };
   if (
     !Number.isSafeInteger(cursor.epoch) ||
     !Number.isSafeInteger(cursor.offset) ||
-    !Number.isSafeInteger(cursor.time)
+    !Number.isSafeInteger(cursor.time) ||
+    !Number.isSafeInteger(cursor.snapshot ?? 0)
   ) {
     throw new TailraceError(
       'cursor_invalid',

@@ -19,6 +19,10 @@ const cursor: fc.Arbitrary<Cursor> = fc.record({
   time: fc.integer({ min: 0, max: 36 ** 10 - 1 }),
 });
 
+const inSnapshot: fc.Arbitrary<Cursor> = fc
+  .tuple(cursor, fc.nat({ max: Number.MAX_SAFE_INTEGER }))
+  .map(([value, snapshot]) => ({ ...value, snapshot }));
+
 function refused(read: () => unknown): boolean {
   try {
     read();
@@ -43,13 +47,23 @@ describe('cursor tokens', () => {
     );
   });
 
+  it('say of which snapshot they are in the middle', () => {
+    fc.assert(
+      fc.property(inSnapshot, value => {
+        expect(parseCursor(formatCursor(value))).toEqual(value);
+      }),
+    );
+  });
+
   it('are refused when no server made them', () => {
     for (const bad of [
       '',
       'k',
       'x'.repeat(2000),
       'kabcd.1.2',
-      'kabcd.1.2.3.4',
+      'kabcd.1.2.3.x',
+      'kabcd.1.2.3.4.5',
+      'kabcd.1.2.3.99999999999999999',
       'Kabcd.1.2.3',
       'kabc.1.2.3',
       'kABCD.1.2.3',

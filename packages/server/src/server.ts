@@ -9,6 +9,7 @@ import { Door, Gateway } from './gateway/index.ts';
 import { pollRoutes } from './gateway/poll.ts';
 import { streamRoutes } from './gateway/stream-routes.ts';
 import { Hub } from './hub/index.ts';
+import { keepOptions } from './keep-options.ts';
 import {
   type Disk,
   type Log,
@@ -41,7 +42,7 @@ const recordMax = 32 * 1024 * 1024;
 const recordOverhead = 64 * 1024;
 
 /** What was added to the protocol after its first version (§8.3). */
-const features: readonly string[] = ['heartbeat', 'deadline', 'expect', 'state'];
+const features: readonly string[] = ['heartbeat', 'deadline', 'expect', 'state', 'delete'];
 
 const clock = systemClock;
 const random = systemRandom;
@@ -221,10 +222,7 @@ function openLog(
     },
     endedTopics: config.ended.topics,
     pending: config.pending,
-    keep: {
-      rules: config.rules.flatMap(({ filter, keep }) => (keep === undefined ? [] : [{ filter, ...keep }])),
-      tombstoneAgeMs: config.tombstone.age,
-    },
+    keep: keepOptions(config),
     keyIndexBytes: config.keys.bytes,
     recordBytes: Math.min(recordMax, config.limits.message + recordOverhead),
     onReport: ({ level, message, ...report }: LogReport) => logger[level](report, message),

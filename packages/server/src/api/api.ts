@@ -15,6 +15,7 @@ import { Paths } from './paths.ts';
 import { PublishRoutes } from './publish.ts';
 import { publishDocs } from './publish-docs.ts';
 import { Answer, type ApiRoute, type PlainRoute, type RouteDoc } from './route.ts';
+import { deleteTopicRoute } from './routes/delete-topic.ts';
 import { discoveryRoute } from './routes/discovery.ts';
 import { aliveRoute, readyRoute } from './routes/health.ts';
 import { metricsRoute } from './routes/metrics.ts';
@@ -22,6 +23,7 @@ import { replayRoute } from './routes/replay.ts';
 import { sessionRoute, sessionsRoute } from './routes/sessions.ts';
 import { stateRoute } from './routes/state.ts';
 import { topicsRoute } from './routes/topics.ts';
+import { topicsPath } from './topic-path.ts';
 
 /** The settings that the API looks at; sizes in bytes, times in ms. */
 export interface ApiSettings {
@@ -51,9 +53,8 @@ export interface ApiOptions {
   readonly pages?: string;
 }
 
-const topicsPath = '/v1/topics/';
 /** What `OPTIONS *` tells: the methods that some path takes. */
-const everyMethod: ReadonlySet<string> = new Set(['GET', 'HEAD', 'OPTIONS', 'POST']);
+const everyMethod: ReadonlySet<string> = new Set(['DELETE', 'GET', 'HEAD', 'OPTIONS', 'POST']);
 
 /**
  * Everything that HTTP offers beside streams: publishing by plain node:http handlers, the rest behind Fastify. Each
@@ -101,6 +102,7 @@ export class Api {
       replayRoute(reading),
       stateRoute(reading),
       topicsRoute(hub.log),
+      deleteTopicRoute(hub, limits),
       sessionsRoute(hub, limits),
       sessionRoute(hub),
       aliveRoute,

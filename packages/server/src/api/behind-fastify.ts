@@ -61,7 +61,8 @@ export class BehindFastify {
   #add(route: ApiRoute): void {
     this.#app.route({
       method: route.method,
-      url: route.path.replaceAll(/\{([^}]+)\}/g, ':$1'),
+      // a topic at the end spans levels
+      url: route.path.replace(/\{topic\}$/, '*').replaceAll(/\{([^}]+)\}/g, ':$1'),
       handler: async (request, reply) => {
         const query = readQuery(queryText(request), route.query);
         await this.#answer(route, request, reply, query);

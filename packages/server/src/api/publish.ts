@@ -2,7 +2,6 @@ import { isUtf8 } from 'node:buffer';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import {
   checkMessage,
-  decodePath,
   type FrameLimits,
   type InputLimits,
   isTailraceError,
@@ -21,6 +20,7 @@ import { bodyKind, checkContentEncoding } from './media-type.ts';
 import { type RawFields, readDeadline, readPublishFields } from './publish-fields.ts';
 import { PublishLines } from './publish-lines.ts';
 import { PublishResults } from './publish-results.ts';
+import { readTopic } from './topic-path.ts';
 
 export interface PublishOptions {
   readonly hub: Hub;
@@ -244,18 +244,6 @@ export class PublishRoutes {
   #count(error: unknown): void {
     this.#o.counts.fail(isTailraceError(error) ? error.code : 'internal');
   }
-}
-
-function readTopic(path: string): string {
-  if (path === '')
-    throw new TailraceError('topic_invalid', 'the topic is empty: it is what follows /v1/topics/ in the path', {
-      at: { field: 'topic' },
-    });
-  if (!/^[!-~]*$/.test(path))
-    throw new TailraceError('topic_invalid', 'the path has bytes that must be percent-encoded (as UTF-8)', {
-      at: { field: 'topic' },
-    });
-  return decodePath(path);
 }
 
 /**

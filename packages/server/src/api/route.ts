@@ -30,7 +30,7 @@ export interface AnswerDoc {
 
 /** What openapi.json says of a route; the parameters are also what its requests are checked by. */
 export interface RouteDoc {
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'POST' | 'DELETE';
   /** In OpenAPI's spelling: `/v1/sessions/{id}`. */
   readonly path: string;
   readonly summary: string;

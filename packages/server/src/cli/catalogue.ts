@@ -30,6 +30,11 @@ export const catalogue: readonly CatalogueEntry[] = [
     load: async () => (await import('./replay.ts')).replay,
   },
   {
+    name: 'topics delete',
+    summary: 'Delete what a topic holds for good.',
+    load: async () => (await import('./topics-delete.ts')).topicsDelete,
+  },
+  {
     name: 'check',
     summary: 'Say what is wrong with the settings, without starting a server.',
     load: async () => (await import('./check.ts')).check,
@@ -48,6 +53,11 @@ export const catalogue: readonly CatalogueEntry[] = [
     name: 'log repair',
     summary: 'Set damaged parts of a data directory aside, so that the server starts again.',
     load: async () => (await import('./log-repair.ts')).logRepair,
+  },
+  {
+    name: 'log compact',
+    summary: 'Remove from a stopped log what rules with keep let go of.',
+    load: async () => (await import('./log-compact.ts')).logCompact,
   },
   {
     name: 'log stats',

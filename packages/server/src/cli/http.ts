@@ -51,7 +51,7 @@ export function howItBroke(error: Error): string {
 }
 
 /** What the server says it could not do. */
-export type Refusal = Pick<Problem, 'code' | 'status' | 'detail' | 'retry' | 'retryAfter' | 'at'>;
+export type Refusal = Pick<Problem, 'code' | 'status' | 'detail' | 'retry' | 'retryAfter' | 'at' | 'current'>;
 
 /** Reads the problem of an answer that is no success, also from a proxy that does not speak problem JSON. */
 export async function readRefusal(response: IncomingMessage): Promise<Refusal> {

@@ -29,9 +29,9 @@ export function printFound(input: Input, found: object, text: string): void {
   process.stdout.write(`${input.on('json') ? JSON.stringify(found) : text}\n`);
 }
 
-/** The data directory that a `log` command was given: the argument, else TAILRACE_DATA, else ./data. It has a log. */
-export function dataDirectory(input: Input): string {
-  const directory = resolve(input.positionals[0] ?? (process.env.TAILRACE_DATA || './data'));
+/** The data directory that a `log` command was given: the argument, else the usual one. It has a log. */
+export function dataDirectory(input: Input, usual: string = process.env.TAILRACE_DATA || './data'): string {
+  const directory = resolve(input.positionals[0] ?? usual);
   let files: string[];
   try {
     files = readdirSync(directory);

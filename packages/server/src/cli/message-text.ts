@@ -9,12 +9,13 @@ export interface MessageFields {
   readonly key: string | undefined;
   readonly event: string | undefined;
   readonly durability: string | undefined;
+  readonly expect: { readonly offset: number } | { readonly absent: true } | undefined;
 }
 
 /** One message as a line of NDJSON (protocol.md §4). JSON data goes verbatim. */
 export function messageText(fields: MessageFields, id: string, data: string): string {
-  const { topic, key, event, durability } = fields;
-  const head = JSON.stringify({ topic, id, key, event, durability, contentType: fields.contentType });
+  const { topic, key, event, durability, expect } = fields;
+  const head = JSON.stringify({ topic, id, key, expect, event, durability, contentType: fields.contentType });
   // a key without data is a deletion
   if (data === '' && payloadKind(fields.contentType) === 'json') return head;
   return `${head.slice(0, -1)},${dataMember(fields.contentType, data)}}`;

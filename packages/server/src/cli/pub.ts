@@ -2,7 +2,7 @@ import { checkTopic, durabilities, isTailraceError } from '@tailrace/protocol';
 import { Backoff } from './backoff.ts';
 import { coloursFor } from './colour.ts';
 import { type Command, CommandError, type Input, UsageError } from './command.ts';
-import { describeRefusal, readRefusal, readText, send, Unreachable } from './http.ts';
+import { describeRefusal, type Refusal, readRefusal, readText, send, Unreachable } from './http.ts';
 import { LineSplitter } from './lines.ts';
 import { idSequence, type MessageFields, messageText, withId } from './message-text.ts';
 import { NdjsonPublisher } from './ndjson-publisher.ts';
@@ -19,6 +19,11 @@ export const pub: Command = {
   options: {
     url: urlOption,
     key: { type: 'text', value: 'key', help: 'Key of the message; empty data deletes the key.' },
+    expect: {
+      type: 'text',
+      value: 'offset',
+      help: 'Publish only if this is the offset of the newest record of the key, or there is none: absent.',
+    },
     id: { type: 'text', value: 'id', help: 'Id of the one message, 1 to 128 printable characters; else a random one.' },
     'content-type': { type: 'text', value: 'type', help: 'Content type of the data.' },
     event: { type: 'text', value: 'name', help: 'Event name that EventSource listeners see.' },
@@ -32,9 +37,11 @@ export const pub: Command = {
   },
   examples: [
     { command: `tailrace pub orders/42 '{"state":"paid"}'`, does: 'one message' },
+    { command: `tailrace pub doors/1 '"open"' --key lock --expect 1526`, does: 'only if nobody else was faster' },
     { command: 'tail -f any.log | tailrace pub logs/app', does: 'every line as it is written' },
     { command: 'tailrace pub --ndjson < messages.ndjson', does: 'whole messages from a file' },
   ],
+  exitCodes: { 3: 'the newest record of the key is not the one that --expect names' },
   positionals: { least: 0, most: 2 },
   run,
 };
@@ -44,7 +51,7 @@ async function run(input: Input): Promise<number> {
   const url = serverUrl(input);
   if (input.on('ndjson')) {
     if (topic !== undefined) throw new UsageError('with --ndjson each line names its topic: give none as an argument');
-    for (const name of ['key', 'id', 'content-type', 'event', 'durability', 'json-lines'])
+    for (const name of ['key', 'expect', 'id', 'content-type', 'event', 'durability', 'json-lines'])
       if (name in input.all) throw new UsageError(`--${name} does not go with --ndjson: each line has its own fields`);
     const nextId = idSequence();
     return publishLines(input, url, line => (line.trim() === '' ? undefined : withId(line, nextId())));
@@ -52,7 +59,8 @@ async function run(input: Input): Promise<number> {
   if (topic === undefined) throw new UsageError('a topic is missing: tailrace pub <topic> [data]');
   const fields = readFields(input, topic);
   if (data !== undefined) return publishOne(input, url, fields, data);
-  if ('id' in input.all) throw new UsageError('--id names one message: give its data as an argument');
+  for (const name of ['id', 'expect'])
+    if (name in input.all) throw new UsageError(`--${name} is about one message: give its data as an argument`);
   const nextId = idSequence();
   const jsonLines = input.on('json-lines');
   const contentType = fields.contentType ?? (jsonLines ? undefined : 'text/plain');
@@ -68,21 +76,37 @@ async function publishOne(input: Input, url: URL, fields: MessageFields, data: s
     fields.contentType ?? (isJson(data) || (data === '' && fields.key !== undefined) ? undefined : 'text/plain');
   const body = messageText({ ...fields, contentType }, input.text('id') ?? idSequence()(), data);
   const answer = await publishWithRetries(new URL('v1/publish', url), body);
+  if (typeof answer !== 'string') return notExpected(input, answer);
   if (input.on('json')) process.stdout.write(`${answer.trim()}\n`);
   return 0;
+}
+
+const expectFailedCode = 3;
+
+/** The record that is there instead, to decide anew by. */
+function notExpected(input: Input, refusal: Refusal): number {
+  const { red } = coloursFor(process.stderr);
+  if (input.on('json')) process.stdout.write(`${JSON.stringify(refusal)}\n`);
+  process.stderr.write(`${red('tailrace:')} ${describeRefusal(refusal)}\n`);
+  if (refusal.current !== null) process.stderr.write(`current: ${JSON.stringify(refusal.current)}\n`);
+  return expectFailedCode;
 }
 
 /** Some 6 s of pauses on average: a server that restarts is back by then. */
 const maxAttempts = 8;
 
-/** The id makes trying again safe; what the server refuses for good, or a server that is not there, ends it. */
-async function publishWithRetries(url: URL, body: string): Promise<string> {
+/**
+ * The id makes trying again safe; what the server refuses for good, or a server that is not there, ends it. Returns the
+ * answer, or the refusal of a message that expected something else.
+ */
+async function publishWithRetries(url: URL, body: string): Promise<string | Refusal> {
   const backoff = new Backoff();
   for (let attempt = 1; ; attempt++) {
     try {
       const response = await send(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
       if (response.statusCode === 200 || response.statusCode === 202) return await readText(response, 65_536);
       const refusal = await readRefusal(response);
+      if (refusal.code === 'expect_failed') return refusal;
       if (refusal.retry !== 'later' || attempt === maxAttempts) throw new CommandError(describeRefusal(refusal));
       await backoff.wait(refusal.retryAfter);
     } catch (error) {
@@ -148,7 +172,20 @@ function readFields(input: Input, topic: string): MessageFields {
     key: input.text('key'),
     event: input.text('event'),
     durability,
+    expect: readExpect(input),
   };
+}
+
+function readExpect(input: Input): MessageFields['expect'] {
+  const text = input.text('expect');
+  if (text === undefined) return undefined;
+  if (input.text('key') === undefined)
+    throw new UsageError('--expect is about the newest record of a key: give --key too');
+  if (text === 'absent') return { absent: true };
+  const offset = /^[1-9]\d{0,15}$/.test(text) ? Number(text) : Number.NaN;
+  if (!Number.isSafeInteger(offset))
+    throw new UsageError(`--expect is "${text}", not the offset of a record, nor absent`);
+  return { offset };
 }
 
 function isJson(text: string): boolean {

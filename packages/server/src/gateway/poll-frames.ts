@@ -10,11 +10,12 @@ import {
   TailraceError,
   toTailraceError,
 } from '@tailrace/protocol';
-import type { Place, Reader, Start } from '../hub/index.ts';
+import type { Reader, Start } from '../hub/index.ts';
 import type { LogRecord } from '../log/index.ts';
 import { joinEnvelopes } from './envelopes.ts';
 import type { Gateway } from './gateway.ts';
 import type { PollAnswers, PollWait } from './poll-answers.ts';
+import { cursorOf } from './poll-cursor.ts';
 
 /** Bytes of records in one answer, about; shared by its subscriptions. */
 const answerBytes = 256 * 1024;
@@ -93,7 +94,7 @@ interface PolledSubscription {
   readonly sub: string;
   readonly reader: Reader;
   /** Cursor of the last frame about it. */
-  told: Place;
+  told: string;
   /** A client that has not been live yet is told when it is. */
   owesLive: boolean;
 }
@@ -109,7 +110,8 @@ function begin(
   const { tokens } = hub;
   const { sub, filters } = item;
   const { jump, snapshot, recovered } = start;
-  const granted = tokens.of(start.at.offset, start.at.time);
+  const reader = hub.follow(filterSet(filters), jump?.to ?? start.at, snapshot, start.told);
+  const granted = jump === undefined ? cursorOf(tokens, reader) : tokens.of(start.at.offset, start.at.time);
   frames.add({
     type: 'subscribed',
     at,
@@ -118,19 +120,14 @@ function begin(
     cursor: granted,
     ...(recovered === undefined ? {} : { recovered }),
   });
-  let told: Place = start.at;
+  let told = granted;
   if (jump !== undefined) {
-    const cursor = tokens.of(jump.to.offset, jump.to.time);
+    const cursor = cursorOf(tokens, reader);
     if (jump.type === 'reset') frames.add({ type: 'reset', sub, cursor, reason: jump.reason });
     else frames.add({ type: 'gap', sub, after: granted, cursor, reason: 'trimmed' });
-    told = jump.to;
+    told = cursor;
   }
-  return {
-    sub,
-    reader: hub.reader(filterSet(filters), told, snapshot, start.told),
-    told,
-    owesLive: item.cursor === undefined || told !== start.at,
-  };
+  return { sub, reader, told, owesLive: item.cursor === undefined || jump !== undefined || snapshot !== undefined };
 }
 
 async function collect(gateway: Gateway, poll: PollWait, open: PolledSubscription[], frames: Frames): Promise<void> {
@@ -174,20 +171,21 @@ async function readOne(
     frames.add({
       type: 'gap',
       sub,
-      after: tokens.of(subscription.told.offset, subscription.told.time),
+      after: subscription.told,
       cursor,
       reason: 'trimmed',
     });
-    subscription.told = gap;
+    subscription.told = cursor;
   }
+  const cursor = cursorOf(tokens, reader);
   if (reset !== undefined) {
-    frames.add({ type: 'reset', sub, cursor: tokens.of(reset.offset, reset.time), reason: 'compacted' });
-    subscription.told = reset;
+    frames.add({ type: 'reset', sub, cursor, reason: 'compacted' });
+    subscription.told = cursor;
+    subscription.owesLive = true;
   }
-  const cursor = tokens.of(reader.offset, reader.time);
   if (records.length > 0) {
-    frames.messages(sub, tokens.of(subscription.told.offset, subscription.told.time), cursor, records);
-    subscription.told = { offset: reader.offset, time: reader.time };
+    frames.messages(sub, subscription.told, cursor, records);
+    subscription.told = cursor;
     subscription.owesLive = true;
     for (const record of records) {
       budget.left -= record.weight;
@@ -195,7 +193,7 @@ async function readOne(
         frames.add({ type: 'end', sub, topic: record.topic, cursor });
     }
   }
-  if (atHead && subscription.owesLive && subscription.told.offset === reader.offset) {
+  if (atHead && subscription.owesLive && subscription.told === cursor) {
     subscription.owesLive = false;
     frames.add({ type: 'live', sub, cursor });
   }
@@ -206,13 +204,8 @@ async function readOne(
 function tellCursors(gateway: Gateway, open: readonly PolledSubscription[], frames: Frames): void {
   const { tokens } = gateway.hub;
   for (const { sub, reader, told } of open) {
-    if (reader.offset === told.offset) continue;
-    frames.add({
-      type: 'cursor',
-      sub,
-      after: tokens.of(told.offset, told.time),
-      cursor: tokens.of(reader.offset, reader.time),
-    });
+    const cursor = cursorOf(tokens, reader);
+    if (cursor !== told) frames.add({ type: 'cursor', sub, after: told, cursor });
   }
 }
 

@@ -6,6 +6,7 @@ import type { LogRecord } from '../log/index.ts';
 import { joinEnvelopes } from './envelopes.ts';
 import type { Gateway } from './gateway.ts';
 import type { PollAnswers, PollWait } from './poll-answers.ts';
+import { cursorOf } from './poll-cursor.ts';
 
 /** Bytes of records in one answer, about. */
 const answerBytes = 256 * 1024;
@@ -52,11 +53,11 @@ async function answer(
     if (jump.type === 'reset') notices.push({ type: 'reset', cursor, reason: jump.reason });
     else notices.push({ type: 'gap', after: tokens.of(start.at.offset, start.at.time), cursor, reason: 'trimmed' });
   }
-  const reader = hub.reader(filters, jump?.to ?? start.at, snapshot, start.told);
+  const reader = hub.follow(filters, jump?.to ?? start.at, snapshot, start.told);
   let records: readonly LogRecord[] = [];
   let more = false;
   while (records.length === 0) {
-    const after = tokens.of(reader.offset, reader.time);
+    const after = cursorOf(tokens, reader);
     const read = await reader.read(answerBytes);
     ({ records } = read);
     more = !read.atHead;
@@ -71,7 +72,7 @@ async function answer(
     if (!more) await poll.any([reader]);
     if (poll.gone) return;
   }
-  const cursor = tokens.of(reader.offset, reader.time);
+  const cursor = cursorOf(tokens, reader);
   for (const { end, topic } of records)
     if (end && filters.exact?.has(topic) === true) notices.push({ type: 'end', topic, cursor });
   if (poll.within !== undefined) notices.push({ type: 'drain', within: poll.within });

@@ -112,12 +112,13 @@ export class Blocks {
     scanned: number,
     upTo: number,
   ): Block | undefined {
-    const { hot } = this.#log;
-    if (scanned < hot.base) return undefined;
+    const { hot, deletions } = this.#log;
+    // what was deleted from memory is told by who reads the log
+    if (scanned < hot.base || scanned < deletions.newest) return undefined;
     const to = cutOff(scanned, upTo, stretch);
     const topics = hot.matchedTopics(scanned, to, filters);
     if (topics.length === 0) return new Block(noBytes, 0, to, this.#timeAt(to), undefined);
-    const bodyKey = `${encoding.name} ${scanned} ${to} ${topics.length === 1 ? topics[0] : topics.join('\n')}`;
+    const bodyKey = `${encoding.name} ${deletions.version} ${scanned} ${to} ${topics.length === 1 ? topics[0] : topics.join('\n')}`;
     let body = this.#get(this.#hot, bodyKey);
     if (body === undefined) {
       const records: LogRecord[] = [];
@@ -130,7 +131,7 @@ export class Blocks {
 
   /** The reader's next block, when it was read below the hot tail for another. `list` is that of a snapshot. */
   kept(encoding: Encoding, reader: ColdReader, list: NewestList | undefined): Block | undefined {
-    const bodyKey = coldKey(encoding, reader, list);
+    const bodyKey = this.#coldKey(encoding, reader, list);
     const body = this.#cold.get(bodyKey);
     if (body === undefined) return undefined;
     this.hits++;
@@ -143,7 +144,7 @@ export class Blocks {
    */
   async cold(encoding: Encoding, reader: ColdReader, list: NewestList | undefined): Promise<Block | Position> {
     const { sub, offset, time } = reader;
-    const bodyKey = coldKey(encoding, reader, list);
+    const bodyKey = this.#coldKey(encoding, reader, list);
     let body: Block | Position | undefined = this.#get(this.#cold, bodyKey);
     if (body === undefined) {
       let reading = this.#reading.get(bodyKey);
@@ -161,7 +162,9 @@ export class Blocks {
 
   async #readOn(encoding: Encoding, reader: ColdReader): Promise<Block | Position> {
     const { filters, scanned } = reader;
-    const to = cutOff(scanned, this.#log.hot.base, coldStretch);
+    const { hot, deletions, head } = this.#log;
+    const below = Math.max(hot.base, Math.min(deletions.newest, head.offset));
+    const to = cutOff(scanned, below, coldStretch);
     const slice = await this.#log.read(scanned, to, filters, blockBytes);
     if (slice.after > scanned) return this.#log.positionOf(slice.after);
     const records = reader.hasCompany && slice.next < to ? cutRound(slice.records) : slice.records;
@@ -209,17 +212,18 @@ export class Blocks {
     return offset === head.offset ? head.time : (this.#log.hot.timeAt(offset) ?? head.time);
   }
 
+  #coldKey(encoding: Encoding, reader: ColdReader, list: NewestList | undefined): string {
+    const { filters, offset, scanned } = reader;
+    const from = list === undefined ? scanned : `${offset} newest ${list.snapshot.count} ${list.to.offset}`;
+    return `${encoding.name} ${this.#log.deletions.version} ${from} ${filters.key}`;
+  }
+
   #get(cache: BlockCache, key: string): Block | undefined {
     const block = cache.get(key);
     if (block === undefined) this.misses++;
     else this.hits++;
     return block;
   }
-}
-
-function coldKey(encoding: Encoding, { filters, offset, scanned }: ColdReader, list: NewestList | undefined): string {
-  const from = list === undefined ? scanned : `${offset} newest ${list.snapshot.count} ${list.to.offset}`;
-  return `${encoding.name} ${from} ${filters.key}`;
 }
 
 /**

@@ -1,5 +1,6 @@
 import { matchFilter } from '@tailrace/protocol';
 import { type Clock, type Dropped, Gate, type Log, laterDropped, type Position } from '../log/index.ts';
+import { beginAnew } from './anew.ts';
 import { Block, type Blocks } from './blocks.ts';
 import type { Cohort } from './cohort.ts';
 import { haveEnded } from './ended.ts';
@@ -267,7 +268,7 @@ export class CatchUp {
   /** Tells once what rules have dropped where it reads; true when what was read has to wait. */
   #tellDropped(subscription: Subscription, dropped: Dropped): boolean {
     const { told, scanned, session, sub } = subscription;
-    const { log, tokens } = this.#o;
+    const { log, tokens, newest } = this.#o;
     if (dropped.records <= Math.max(scanned, told.records)) return false;
     if (dropped.deletions <= Math.max(scanned, told.deletions)) {
       subscription.told = laterDropped(told, dropped);
@@ -275,10 +276,14 @@ export class CatchUp {
       // `finished` queues it again, and it has been told by then
       return session.lagging;
     }
-    this.#await(subscription, log.positionOf(dropped.deletions), to => {
+    const { filters } = subscription;
+    const anew = beginAnew(log, filters, dropped.deletions, to => newest.of(filters, { count: undefined, to }));
+    this.#await(subscription, anew, ({ at, snapshot }) => {
       subscription.told = laterDropped(told, dropped);
-      session.notice({ type: 'reset', sub, cursor: tokens.of(to.offset, to.time), reason: 'compacted' });
-      subscription.moveTo(to.offset, to.time);
+      session.notice({ type: 'reset', sub, cursor: tokens.of(at.offset, at.time), reason: 'compacted' });
+      subscription.jumpTo(at.offset, at.time);
+      subscription.snapshot = snapshot?.snapshot;
+      subscription.owesLive = true;
     });
     return true;
   }

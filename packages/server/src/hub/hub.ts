@@ -146,7 +146,9 @@ export class Hub implements CohortHost {
 
   /** Decides where a subscription begins; at once where it can. Throws or rejects with `cursor_invalid`. */
   resolveStart(filters: FilterSet, request: StartRequest): Start | Promise<Start> {
-    return resolveStart(this.log, this.clock, request, filters, count => this.newest.now(filters, count));
+    return resolveStart(this.log, this.clock, request, filters, (count, asOf) =>
+      asOf === undefined ? this.newest.now(filters, count) : this.newest.of(filters, { count, to: asOf }),
+    );
   }
 
   /**
@@ -207,7 +209,7 @@ export class Hub implements CohortHost {
         cursor,
         reason: 'trimmed',
       });
-    subscription.moveTo(jump.to.offset, jump.to.time);
+    subscription.jumpTo(jump.to.offset, jump.to.time);
   }
 
   unsubscribe(subscription: Subscription): void {
@@ -227,14 +229,19 @@ export class Hub implements CohortHost {
     return haveEnded(this.log, filters, offset);
   }
 
-  /** A cursor that is pulled (poll, replay); reads a snapshot first when it begins with one. */
+  /** A cursor that is pulled once to its end (replay); reads a snapshot first when it begins with one. */
   reader(filters: FilterSet, at: Place, snapshot?: NewestList, told?: Dropped): Reader {
     return new Reader(this.log, this.index, filters, at, snapshot, told);
   }
 
+  /** The same for who goes on following (poll): begins anew with a snapshot where deletions turn out to be dropped. */
+  follow(filters: FilterSet, at: Place, snapshot?: NewestList, told?: Dropped): Reader {
+    return new Reader(this.log, this.index, filters, at, snapshot, told, this.newest);
+  }
+
   /** The same for who listens in this process: class `none` too. */
   liveReader(filters: FilterSet, at: Place, snapshot?: NewestList, told?: Dropped): LiveReader {
-    return new LiveReader(this.log, this.index, this.volatile, filters, at, snapshot, told);
+    return new LiveReader(this.log, this.index, this.volatile, filters, at, snapshot, told, this.newest);
   }
 
   /** Reads what is current; see StateReader. */

@@ -1,6 +1,6 @@
 import type { FilterSet } from '@tailrace/protocol';
 import { type Dropped, type Log, type LogRecord, nothingDropped } from '../log/index.ts';
-import type { NewestList } from './newest.ts';
+import type { Newest, NewestList } from './newest.ts';
 import { Reader } from './reader.ts';
 import type { Place } from './start.ts';
 import type { IndexTarget, TopicIndex } from './topic-index.ts';
@@ -19,8 +19,9 @@ export class LiveReader extends Reader {
     at: Place,
     snapshot: NewestList | undefined = undefined,
     told: Dropped = nothingDropped,
+    newest: Newest | undefined = undefined,
   ) {
-    super(log, index, filters, at, snapshot, told);
+    super(log, index, filters, at, snapshot, told, newest);
     this.#volatile = volatile;
     this.#seen = volatile.head;
   }

@@ -1,6 +1,7 @@
 import type { FilterSet } from '@tailrace/protocol';
 import { type Dropped, type Log, type LogRecord, laterDropped, nothingDropped } from '../log/index.ts';
-import { type NewestList, readNewest } from './newest.ts';
+import { beginAnew } from './anew.ts';
+import { type Newest, type NewestList, readNewest } from './newest.ts';
 import type { Place } from './start.ts';
 import type { IndexTarget, TopicIndex } from './topic-index.ts';
 
@@ -9,7 +10,7 @@ export interface Read {
   readonly records: readonly LogRecord[];
   /** Something between the cursor and what follows was removed; reading went on from here. */
   readonly gap: Place | undefined;
-  /** Deletions were removed that are known to nobody any more; reading goes on from here. */
+  /** Deletions were removed that are known to nobody any more; reading goes on from here, with a snapshot if it follows. */
   readonly reset: Place | undefined;
   /** The head was reached: nothing that matches is left beyond the cursor. */
   readonly atHead: boolean;
@@ -29,6 +30,8 @@ export class Reader implements IndexTarget {
   #told: Dropped;
   readonly #log: Log;
   readonly #index: TopicIndex<IndexTarget>;
+  /** Set: a reset leads to a snapshot. */
+  readonly #newest: Newest | undefined;
   #wake: ((scanned: number) => void) | undefined;
 
   constructor(
@@ -38,7 +41,9 @@ export class Reader implements IndexTarget {
     at: Place,
     snapshot: NewestList | undefined = undefined,
     told: Dropped = nothingDropped,
+    newest: Newest | undefined = undefined,
   ) {
+    this.#newest = newest;
     this.#log = log;
     this.#index = index;
     this.filters = filters;
@@ -51,7 +56,13 @@ export class Reader implements IndexTarget {
 
   /** The next read needs nothing but memory. */
   get isHot(): boolean {
-    return this.#snapshot === undefined && this.#scanned >= this.#log.hot.base;
+    return this.#snapshot === undefined && this.#readsMemory;
+  }
+
+  /** What was deleted from memory is told by who reads the log. */
+  get #readsMemory(): boolean {
+    const { hot, deletions } = this.#log;
+    return this.#scanned >= hot.base && this.#scanned >= deletions.newest;
   }
 
   /** Reads on to at most `to`, about `maxBytes`; moves the cursor. */
@@ -59,7 +70,7 @@ export class Reader implements IndexTarget {
     const { hot } = this.#log;
     if (this.#snapshot !== undefined) return this.#readSnapshot(this.#snapshot, maxBytes, to);
     if (this.offset >= to) return { records: [], gap: undefined, reset: undefined, atHead: true };
-    if (this.#scanned >= hot.base) {
+    if (this.#readsMemory) {
       const records: LogRecord[] = [];
       const next = this.#scanned < to ? hot.read(this.#scanned, to, this.filters, maxBytes, records) : to;
       this.#moveTo(next, hot.timeAt(next) ?? this.time);
@@ -71,7 +82,7 @@ export class Reader implements IndexTarget {
     const told = this.#told;
     this.#told = laterDropped(told, dropped);
     if (dropped.deletions > Math.max(asked, told.deletions)) {
-      const reset = await this.#log.positionOf(dropped.deletions);
+      const reset = await this.#beginAnew(dropped.deletions);
       this.#moveTo(reset.offset, reset.time);
       return { records: [], gap: undefined, reset, atHead: reset.offset >= to };
     }
@@ -80,6 +91,23 @@ export class Reader implements IndexTarget {
     const gap = after > asked ? await this.#log.positionOf(after) : here;
     this.#moveTo(next, time);
     return { records, gap, reset: undefined, atHead: next >= to };
+  }
+
+  async #beginAnew(deletion: number): Promise<Place> {
+    const newest = this.#newest;
+    if (newest === undefined) return this.#log.positionOf(deletion);
+    const { filters } = this;
+    const { at, snapshot } = await beginAnew(this.#log, filters, deletion, to =>
+      newest.of(filters, { count: undefined, to }),
+    );
+    this.#snapshot = snapshot;
+    return at;
+  }
+
+  /** Where the tables stand of which it reads a snapshot; undefined when it reads none. */
+  get snapshotTo(): number | undefined {
+    const { count, to } = this.#snapshot?.snapshot ?? {};
+    return count === undefined && this.offset < (to?.offset ?? 0) ? to?.offset : undefined;
   }
 
   async #readSnapshot(list: NewestList, maxBytes: number, to: number): Promise<Read> {

@@ -1,5 +1,6 @@
 import { type FilterSet, type From, parseCursor, parseFrom } from '@tailrace/protocol';
-import { type Clock, type Dropped, type Log, nothingDropped } from '../log/index.ts';
+import { type Clock, type Dropped, type Log, nothingDropped, type Position } from '../log/index.ts';
+import { beginAnew } from './anew.ts';
 import { NewestList } from './newest.ts';
 
 /** Where a subscription begins, and what has to be told about it (§3). */
@@ -16,8 +17,9 @@ export interface Start {
   /** What rules dropped beyond the beginning, as far as it is told by `jump` or need not be told. */
   readonly told: Dropped;
   /**
-   * `from=last`: the records of this list first, then on from its `to`. `at` lies before the first of them, so that a
-   * client that goes away in the middle resumes with all that came after the last one it got.
+   * `from=last`, and after a reset since deletions are dropped: the records of this list first, then on from its `to`. It
+   * begins before the first of them, so that a client that goes away in the middle resumes with all that came after the
+   * last one it got.
    */
   readonly snapshot: NewestList | undefined;
   /** `from=now`: it may stand where its cohort stands, which is at most a moment behind the head. */
@@ -36,6 +38,9 @@ export interface StartRequest {
   readonly from: string | undefined;
 }
 
+/** The newest list as of now, or of a position. */
+type NewestOf = (count: number | undefined, asOf?: Position) => NewestList | Promise<NewestList>;
+
 /**
  * Decides where to begin. Answers at once for `now` and for a good cursor, the two cases of a reconnect storm; a promise
  * otherwise. Throws `cursor_invalid`.
@@ -45,20 +50,22 @@ export function resolveStart(
   clock: Clock,
   request: StartRequest,
   filters: FilterSet,
-  newest: (count: number | undefined) => NewestList | Promise<NewestList>,
+  newest: NewestOf,
 ): Start | Promise<Start> {
   const from = request.from === undefined ? undefined : parseFrom(request.from, clock.now());
   if (request.cursor === undefined) return startFrom(log, from ?? { at: 'now' }, filters, newest);
   const cursor = parseCursor(request.cursor);
   const end = cursor.log === log.id ? log.endOf(cursor.epoch) : undefined;
   const at = { offset: cursor.offset, time: timeOf(log, cursor) };
+  if (end !== undefined && cursor.offset < (cursor.snapshot ?? 0) && cursor.snapshot! <= end)
+    return goOnSnapshot(log, at, cursor.snapshot!, filters, newest);
   if (end !== undefined && cursor.offset <= end) {
     // what an operator gave up as lost is told by `gap` when reading comes by; it must not be denied before (I4)
     const recovered = !log.lost.some(range => range.to > cursor.offset);
     const dropped = log.droppedAfter(Math.max(cursor.offset, log.floor), filters);
     if (cursor.offset >= log.floor && dropped === nothingDropped)
       return { at, recovered, jump: undefined, told: nothingDropped, snapshot: undefined, now: false };
-    return resume(log, at, recovered, dropped);
+    return resume(log, at, recovered, dropped, filters, newest);
   }
   return resetTo(log, cursor.time, end, from, filters).then(async to => ({
     at: to,
@@ -76,15 +83,27 @@ async function resume(
   at: Place,
   recovered: boolean,
   maybeDropped: Dropped | Promise<Dropped>,
+  filters: FilterSet,
+  newest: NewestOf,
 ): Promise<Start> {
   const told = await maybeDropped;
   const missing = { at, recovered: false, told, snapshot: undefined, now: false };
   // who may have seen what was deleted since cannot know of it any more
-  if (told.deletions > at.offset)
-    return { ...missing, jump: { type: 'reset', to: await log.positionOf(told.deletions), reason: 'compacted' } };
+  if (told.deletions > at.offset) {
+    const anew = await beginAnew(log, filters, told.deletions, asOf => newest(undefined, asOf));
+    return { ...missing, jump: { type: 'reset', to: anew.at, reason: 'compacted' }, snapshot: anew.snapshot };
+  }
   if (at.offset < log.floor) return { ...missing, jump: { type: 'gap', to: await log.positionOf(log.floor) } };
   if (told.records > at.offset) return { ...missing, jump: { type: 'gap', to: at } };
   return { ...missing, recovered, jump: undefined };
+}
+
+/** The middle of a snapshot as of `to`: its rest follows, unless deletions behind that have gone meanwhile. */
+async function goOnSnapshot(log: Log, at: Place, to: number, filters: FilterSet, newest: NewestOf): Promise<Start> {
+  const told = await log.droppedAfter(at.offset, filters);
+  if (told.deletions > to) return resume(log, at, false, told, filters, newest);
+  const snapshot = await newest(undefined, await log.positionOf(to));
+  return { at, recovered: told.records <= to, jump: undefined, told: nothingDropped, snapshot, now: false };
 }
 
 /** The log's own time of a position: the token's would be given back as it came. Below the hot tail it is taken at its word. */
@@ -102,18 +121,12 @@ async function resetTo(
 ): Promise<Place> {
   if (end !== undefined) return log.positionOf(Math.max(end, log.floor));
   if (time > 0) return log.positionAt(time);
-  const nothing = (count: number | undefined): NewestList =>
-    new NewestList({ count, to: log.head }, new Float64Array());
+  const nothing: NewestOf = count => new NewestList({ count, to: log.head }, new Float64Array());
   const start = await startFrom(log, from ?? { at: 'now' }, filters, nothing);
   return start.jump?.to ?? start.at;
 }
 
-function startFrom(
-  log: Log,
-  from: From,
-  filters: FilterSet,
-  newest: (count: number | undefined) => NewestList | Promise<NewestList>,
-): Start | Promise<Start> {
+function startFrom(log: Log, from: From, filters: FilterSet, newest: NewestOf): Start | Promise<Start> {
   switch (from.at) {
     case 'now':
       return { ...begin(log.head, undefined, nothingDropped), now: true };
@@ -130,11 +143,7 @@ function startFrom(
   }
 }
 
-async function startLast(
-  log: Log,
-  count: number | undefined,
-  newest: (count: number | undefined) => NewestList | Promise<NewestList>,
-): Promise<Start> {
+async function startLast(log: Log, count: number | undefined, newest: NewestOf): Promise<Start> {
   const list = await newest(count);
   const first = list.offsets[0];
   const at = first === undefined ? list.to : await log.positionOf(first - 1);

@@ -48,6 +48,13 @@ export class Subscription {
     if (offset > this.scanned) this.scanned = offset;
   }
 
+  /** Reading goes on there, which may lie before. */
+  jumpTo(offset: number, time: number): void {
+    this.offset = offset;
+    this.time = time;
+    this.scanned = offset;
+  }
+
   /** Its label; the cohort's, since those of one cohort share it. */
   get sub(): string {
     return this.cohort.sub;

@@ -1,4 +1,4 @@
-import { cursorPrefix, cursorSuffix } from '@tailrace/protocol';
+import { cursorPrefix, cursorSuffix, formatCursor } from '@tailrace/protocol';
 import type { Log } from '../log/index.ts';
 
 /** Cursor tokens of one log. The half that names log and epoch is kept, since nearly all tokens share it. */
@@ -17,6 +17,11 @@ export class Tokens {
   of(offset: number, time: number): string {
     if (offset < this.#from || offset >= this.#to) this.#aim(offset);
     return this.#prefix + cursorSuffix(offset, time);
+  }
+
+  /** The same in the middle of a snapshot as of `to`, for who reads it by requests of their own. */
+  within(offset: number, time: number, to: number): string {
+    return formatCursor({ log: this.#log.id, epoch: this.#log.epochOf(to), offset, time, snapshot: to });
   }
 
   #aim(offset: number): void {

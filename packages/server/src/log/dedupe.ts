@@ -88,6 +88,11 @@ export class Dedupe {
     this.#producers.rollback(head);
   }
 
+  /** Forgets the ids of a topic with offset ≤ `upTo`; sequences are not a topic's. */
+  forget(topic: string, upTo: number): void {
+    this.#ids.forget(topic, upTo);
+  }
+
   /** One at a time: it must be released before the next is asked for. */
   state(): DedupeState {
     const producers = this.#producers.state();

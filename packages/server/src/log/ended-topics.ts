@@ -38,6 +38,11 @@ export class EndedTopics {
     for (const [topic, offset] of this.#offsets) if (offset > head) this.#offsets.delete(topic);
   }
 
+  /** Forgets the end of a topic if its offset is ≤ `upTo`. */
+  forget(topic: string, upTo: number): void {
+    if ((this.#offsets.get(topic) ?? Number.POSITIVE_INFINITY) <= upTo) this.#offsets.delete(topic);
+  }
+
   /** Forgets ends whose record is gone. */
   trim(floor: number): void {
     for (const [topic, offset] of this.#offsets) {

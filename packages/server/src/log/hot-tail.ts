@@ -1,6 +1,6 @@
 import type { FilterSet } from '@tailrace/protocol';
 import type { LogRecord } from './record.ts';
-import type { RecordBatch } from './record-batch.ts';
+import { PickedBatch, type RecordBatch } from './record-batch.ts';
 
 /**
  * The newest committed records in memory, in front of every engine. Everything newer than `base` is here, so a reader
@@ -47,6 +47,33 @@ export class HotTail {
   /** Forgets records with offset ≤ `offset`, batch by batch; for a log that trims what only memory holds. */
   trim(offset: number): void {
     while (this.#first < this.#batches.length && this.#batches[this.#first]!.last <= offset) this.#evict();
+  }
+
+  /** Takes out the records of a topic with offset ≤ `upTo`. */
+  remove(topic: string, upTo: number): void {
+    const tail = this.#byTopic.get(topic);
+    if (tail === undefined) return;
+    const replaced = new Map<RecordBatch, RecordBatch | undefined>();
+    const touched = new Set<string>();
+    for (let b = tail.start; b < tail.end && tail.batches[b]!.first <= upTo; b++) {
+      const batch = tail.batches[b]!;
+      replaced.set(batch, withoutTopic(batch, topic, upTo));
+      for (const name of batch.topics.names) touched.add(name);
+    }
+    for (const name of touched) {
+      const left = this.#byTopic.get(name)!.replace(name, replaced);
+      if (left.end > 0) this.#byTopic.set(name, left);
+      else this.#byTopic.delete(name);
+    }
+    const batches: RecordBatch[] = [];
+    for (let b = this.#first; b < this.#batches.length; b++) {
+      const batch = this.#batches[b]!;
+      const left = replaced.has(batch) ? replaced.get(batch) : batch;
+      if (left === undefined) this.bytes -= batch.weight;
+      else batches.push(left);
+    }
+    this.#batches = batches;
+    this.#first = 0;
   }
 
   /** Topics with records in memory. */
@@ -246,6 +273,19 @@ class TopicTail {
     return index;
   }
 
+  /** The same with other batches in the place of some. */
+  replace(topic: string, replaced: ReadonlyMap<RecordBatch, RecordBatch | undefined>): TopicTail {
+    const tail = new TopicTail();
+    for (let b = this.start; b < this.end; b++) {
+      const batch = this.batches[b]!;
+      const left = replaced.get(batch);
+      if (!replaced.has(batch)) tail.push(batch, this.firsts[b]!);
+      else if (left?.topics.names.includes(topic))
+        tail.push(left, left.topics.firstOf(left.topics.names.indexOf(topic)));
+    }
+    return tail;
+  }
+
   dropFirst(): void {
     this.batches[this.start] = undefined as never;
     this.start++;
@@ -255,6 +295,14 @@ class TopicTail {
       this.start = 0;
     }
   }
+}
+
+/** Undefined when nothing is left. */
+function withoutTopic(batch: RecordBatch, topic: string, upTo: number): RecordBatch | undefined {
+  const number = batch.topics.names.indexOf(topic);
+  const picked: number[] = [];
+  for (let i = 0; i < batch.count; i++) if (batch.topics.of(i) !== number || batch.offsetAt(i) > upTo) picked.push(i);
+  return picked.length === 0 ? undefined : new PickedBatch(batch, picked);
 }
 
 function firstEndingAtLeast(batches: readonly RecordBatch[], start: number, offset: number): number {

@@ -68,6 +68,22 @@ export class IdWindow {
       this.#forget(this.#queue.pop()!);
   }
 
+  /** Forgets the ids of a topic with offset ≤ `upTo`, which are committed. */
+  forget(topic: string, upTo: number): void {
+    const of = idKey(topic, '');
+    const queue: IdEntry[] = [];
+    let committed = 0;
+    for (let i = this.#first; i < this.#queue.length; i++) {
+      const entry = this.#queue[i]!;
+      if (entry.offset <= upTo && entry.key.endsWith(of)) this.#forget(entry);
+      else queue.push(entry);
+      if (i < this.#committed) committed = queue.length;
+    }
+    this.#queue = queue;
+    this.#first = 0;
+    this.#committed = committed;
+  }
+
   state(): readonly IdEntry[] {
     return this.#queue.slice(this.#first, this.#committed);
   }

@@ -6,6 +6,7 @@ export type { DiskLogOptions } from './disk/disk-log-options.ts';
 export { Gate } from './disk/gate.ts';
 export { type BackupOptions, BackupRefused, type BackupReport, backup } from './disk/offline/backup.ts';
 export type { BackupList } from './disk/offline/backup-list.ts';
+export { type CompactOptions, type CompactReport, compact } from './disk/offline/compact.ts';
 export { type DumpOptions, dump } from './disk/offline/dump.ts';
 export { type RepairReport, repair } from './disk/offline/repair.ts';
 export { type RestoreOptions, restore } from './disk/offline/restore.ts';

@@ -64,6 +64,13 @@ export class Intake {
     return offset;
   }
 
+  /** The records of a topic with offset ≤ `upTo` are deleted: what is published to it begins anew. */
+  forget(topic: string, upTo: number): void {
+    this.dedupe.forget(topic, upTo);
+    this.ended.forget(topic, upTo);
+    this.#keys.deleted(topic, upTo);
+  }
+
   get memory(): LogMemory {
     return {
       ids: this.dedupe.idCount,

@@ -34,6 +34,8 @@ export class Table {
   /** Appends up to here were made before the table came to be, and are in it once they are committed. */
   complete: number;
   loading: Promise<void> | undefined;
+  /** Records up to here are deleted. */
+  #deletedTo = 0;
   readonly #newest = new Map<string, number>();
   // of appended records, negative when they delete
   readonly #pending = new Map<string, number>();
@@ -84,7 +86,13 @@ export class Table {
 
   /** Takes a record that was there before the table. */
   read(record: LogRecord): void {
-    this.#put(record.key ?? noKey, signedOffset(record));
+    if (record.offset > this.#deletedTo) this.#put(record.key ?? noKey, signedOffset(record));
+  }
+
+  deleted(upTo: number): void {
+    this.#deletedTo = upTo;
+    for (const [key, offset] of this.#newest) if (offset <= upTo) this.#forget(key);
+    for (const [key, offset] of this.#sinceLoad) if (Math.abs(offset) <= upTo) this.#sinceLoad.delete(key);
   }
 
   readToEnd(): void {
@@ -203,6 +211,15 @@ export class KeyIndex {
       this.bytes += table.bytes - before;
     }
     if (this.bytes > this.#maxBytes) this.#fit();
+  }
+
+  /** The records of a topic with offset ≤ `upTo` are deleted. */
+  deleted(topic: string, upTo: number): void {
+    const table = this.#byTopic.get(topic);
+    if (table === undefined) return;
+    const before = table.bytes;
+    table.deleted(upTo);
+    this.bytes += table.bytes - before;
   }
 
   rollback(head: number): void {

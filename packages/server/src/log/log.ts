@@ -1,4 +1,5 @@
 import type { FilterSet, Message } from '@tailrace/protocol';
+import type { Deletions } from './deletions.ts';
 import type { HotTail } from './hot-tail.ts';
 import type { LogRecord, StoredDurability } from './record.ts';
 import type { RecordBatch } from './record-batch.ts';
@@ -38,6 +39,8 @@ export interface Log {
   readonly status: LogStatus;
   readonly memory: LogMemory;
   readonly tables: Tables;
+  /** What is deleted for good, as long as readers have to be told of it otherwise than by marks. */
+  readonly deletions: Deletions;
 
   /**
    * Appends in order and stops at the first message that cannot be taken. One entry per message: a result, or the error
@@ -98,6 +101,13 @@ export interface Log {
   /** Drops whole stretches of records with offset ≤ `offset` and raises the floor as far as that went. */
   trim(offset: number): Promise<void>;
 
+  /**
+   * Deletes the records of an exact topic for good, up to the head of a moment during the call. Once it resolves, no read
+   * that begins gives them any more, nor after any crash; the bytes go from the files in the time that follows. Who reads
+   * on from below is told (`Dropped`). What is published to the topic later begins anew, with the same ids if need be.
+   */
+  deleteTopic(topic: string): Promise<Deleted>;
+
   /** Syncs, seals what the next start needs, and releases everything. Appends already made are settled first. */
   close(): Promise<void>;
 }
@@ -122,6 +132,13 @@ export interface Current {
   readonly to: Position;
   /** Ascending. */
   readonly offsets: Float64Array;
+}
+
+export interface Deleted {
+  /** The newest record that is deleted; undefined when the topic had none. */
+  readonly upTo: Position | undefined;
+  /** Files still hold some of it. */
+  readonly pending: boolean;
 }
 
 export interface Appended {
@@ -191,6 +208,10 @@ export interface LogStatus {
   readonly pendingBytes: number;
   /** Commits so far, records in them, and the time each took (ms) as a running histogram fed to metrics. */
   readonly commits: number;
+  /** Bytes that retention by age would remove and does not, since the clock may be wrong. */
+  readonly retentionWaitingBytes: number;
+  /** Deleted topics of which files still hold records. */
+  readonly deletionsPending: number;
   /** Reads so far that were refused as `log_damaged`. */
   readonly damagedReads: number;
   readonly scrub: ScrubStatus;

@@ -60,7 +60,7 @@ export class PlainBatch extends RecordBatch {
 
   /** `records` must hold one. */
   constructor(records: readonly LogRecord[]) {
-    super(topicsOf(records), records[0]!.offset, records[records.length - 1]!.offset);
+    super(topicsOf(records.map(({ topic }) => topic)), records[0]!.offset, records[records.length - 1]!.offset);
     this.#records = records;
   }
 
@@ -87,10 +87,49 @@ export class PlainBatch extends RecordBatch {
   }
 }
 
-function topicsOf(records: readonly LogRecord[]): BatchTopics {
+/** Some records of another batch. The memory of the others goes when that one's does. */
+export class PickedBatch extends RecordBatch {
+  readonly #source: RecordBatch;
+  /** Of each record, its index there. */
+  readonly #picked: readonly number[];
+
+  /** `picked` ascends and must not be empty. */
+  constructor(source: RecordBatch, picked: readonly number[]) {
+    super(
+      topicsOf(picked.map(index => source.topics.names[source.topics.of(index)]!)),
+      source.offsetAt(picked[0]!),
+      source.offsetAt(picked[picked.length - 1]!),
+    );
+    this.#source = source;
+    this.#picked = picked;
+  }
+
+  get count(): number {
+    return this.#picked.length;
+  }
+
+  get weight(): number {
+    return this.#source.weight;
+  }
+
+  offsetAt(index: number): number {
+    return this.#source.offsetAt(this.#picked[index]!);
+  }
+
+  timeAt(index: number): number {
+    return this.#source.timeAt(this.#picked[index]!);
+  }
+
+  record(index: number): LogRecord {
+    return this.#source.record(this.#picked[index]!);
+  }
+}
+
+/** `names`: the topic of each record. */
+function topicsOf(names: readonly string[]): BatchTopics {
   const topics = new BatchTopicsBuilder();
   const numbers = new Map<string, number>();
-  for (const { topic } of records) {
+  for (const topic of names) {
     const number = numbers.get(topic) ?? numbers.size;
     if (number === numbers.size) numbers.set(topic, number);
     topics.add(number, topic);

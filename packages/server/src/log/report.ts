@@ -30,6 +30,8 @@ export interface LogReport {
     | 'retention_waits'
     | 'compaction'
     | 'compaction_failed'
+    | 'deletion'
+    | 'deletion_waits'
     | 'dedupe_cut_short'
     | 'dedupe_checkpoint'
     | 'ended_topics_cut_short'

@@ -14,6 +14,8 @@ export interface WatchedRooms {
       readonly pendingRecords: number;
       readonly pendingBytes: number;
       readonly commits: number;
+      readonly retentionWaitingBytes: number;
+      readonly deletionsPending: number;
       readonly damagedReads: number;
       readonly scrub: { readonly bytes: number; readonly damages: number; readonly progress: number };
     };
@@ -149,6 +151,16 @@ export function roomReadings({ clock, log, hub, gateway }: WatchedRooms): Read[]
     gauge('log_pending_records', 'Records that wait for their commit.', () => log.status.pendingRecords),
     gauge('log_pending_bytes', 'Bytes that wait for their commit.', () => log.status.pendingBytes),
     counter('log_commits_total', 'Commits.', () => log.status.commits),
+    gauge(
+      'retention_waiting_bytes',
+      'Bytes older than the retention age that stay for retention.grace, since the clock may be wrong.',
+      () => log.status.retentionWaitingBytes,
+    ),
+    gauge(
+      'log_deletions_pending',
+      'Topics deleted for good of which files still hold records.',
+      () => log.status.deletionsPending,
+    ),
     counter(
       'log_damage_total',
       'Reads refused because they met damaged data; any is a reason to look.',

@@ -41,7 +41,13 @@ describe('paths and methods', () => {
     ['GET', '/v1?x=1', 400, 'unknown_field'],
     ['GET', '/v1?token=x', 400, 'unsupported'],
     ['GET', '/healthz?verbose=1', 400, 'unknown_field'],
-    ['DELETE', '/v1/topics/a', 405, 'method_not_allowed'],
+    ['DELETE', '/v1/topics', 405, 'method_not_allowed'],
+    ['DELETE', '/v1/topics/', 400, 'topic_invalid'],
+    ['DELETE', '/v1/topics/a/%23', 400, 'topic_invalid'],
+    ['DELETE', '/v1/topics/a/+', 400, 'topic_invalid'],
+    ['DELETE', '/v1/topics/a//b', 400, 'topic_invalid'],
+    ['DELETE', '/v1/topics/%zz', 400, 'bad_request'],
+    ['DELETE', '/v1/topics/a?all=1', 400, 'unknown_field'],
     ['GET', '/v1/topics/a', 405, 'method_not_allowed'],
     ['PUT', '/v1/publish', 405, 'method_not_allowed'],
     ['POST', '/v1/log', 405, 'method_not_allowed'],
@@ -60,7 +66,7 @@ describe('paths and methods', () => {
   it('tells what the server as a whole takes', async () => {
     const got = await send('OPTIONS', '*');
     expect([got.status, got.body]).toEqual([204, '']);
-    expect(got.headers.allow).toBe('GET, HEAD, OPTIONS, POST');
+    expect(got.headers.allow).toBe('DELETE, GET, HEAD, OPTIONS, POST');
     expect((await send('OPTIONS', '*', { origin: 'https://evil.com' })).status).toBe(403);
   });
 
@@ -206,7 +212,7 @@ describe('origins', () => {
     expect(got.status).toBe(204);
     expect(got.headers).toMatchObject({
       'access-control-allow-origin': 'http://localhost:5173',
-      'access-control-allow-methods': 'POST, OPTIONS',
+      'access-control-allow-methods': 'POST, OPTIONS, DELETE',
       'access-control-allow-headers': 'content-type, tailrace-id, authorization',
       'access-control-allow-private-network': 'true',
       'access-control-max-age': '7200',

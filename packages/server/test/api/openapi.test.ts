@@ -28,6 +28,7 @@ it('shows every route, and no other', async () => {
   );
   expect(shown.sort()).toEqual(
     [
+      'DELETE /v1/topics/{topic}',
       'GET /healthz',
       'GET /metrics',
       'GET /openapi.json',
@@ -101,6 +102,8 @@ it('describes what is answered', async () => {
     ['/v1/poll', 'get', '/v1/poll?filter=a&wait=0', {}],
     ['/v1/poll', 'post', '/v1/poll?wait=0', { method: 'POST', body: '{"subscribe":[{"filter":"a"}]}' }],
     ['/v1/topics/{topic}', 'post', '/v1/topics/a', { method: 'POST', body: '1', headers: json }],
+    ['/v1/topics/{topic}', 'delete', '/v1/topics/a', { method: 'DELETE' }],
+    ['/v1/topics/{topic}', 'delete', '/v1/topics/none/%C3%BC', { method: 'DELETE' }],
     ['/v1/publish', 'post', '/v1/publish', { method: 'POST', body: '[{"topic":"a","data":1}]', headers: json }],
     ['/v1/publish', 'post', '/v1/publish', { method: 'POST', body: '{"topic":"a","data":1}', headers: json }],
     ['/v1/topics/{topic}', 'post', '/v1/topics/a//b', { method: 'POST', body: '1' }],

@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -190,4 +190,69 @@ test('serve goes on without what is lost only when told to', async () => {
   expect(served.process.stderr).toContain('loss_accepted');
   const { stdout } = await runCli(['replay', 'words', '--raw'], { env: served.env });
   expect(stdout).toBe('second\nthird\n');
+});
+
+describe('log compact', () => {
+  const rules = '[{"filter":"t/#","keep":{"last":10}}]';
+
+  /** A stopped log of 2,001 records without ids. */
+  async function made(name: string): Promise<string> {
+    const path = join(directory, name);
+    await using filled = await openDiskLog({ directory: path, segmentBytes: 64 * 1024 });
+    const messages = Array.from({ length: 2001 }, (_, i) => message(`t/${i % 2}`, `"${`${i} `.padEnd(100, 'x')}"`));
+    for (let i = 0; i < messages.length; i += 50) await filled.append(messages.slice(i, i + 50), 'fsync');
+    return path;
+  }
+
+  test('rewrites what the rules let go, says how much, and is done once', async () => {
+    const path = await made('compact');
+    const bytes = (): number => segmentsOf(path).reduce((sum, file) => sum + statSync(join(path, file)).size, 0);
+    const before = bytes();
+    const args = [path, '--rules', rules];
+    const { code, stdout, stderr } = await log('compact', ...args);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toMatch(/^rewrote \d{16}\.0000\.log as \d{16}\.0001\.log without \d+ of \d+ records$/m);
+    const told = /(\d+) of (\d+) segments rewritten without (\d+) records: (\d+) bytes before, (\d+) after/.exec(
+      stdout,
+    )!;
+    const [rewritten, segments, records, was, is] = told.slice(1).map(Number);
+    expect([was, is]).toEqual([before, bytes()]);
+    expect(rewritten).toBeGreaterThan(0);
+    expect(rewritten).toBeLessThanOrEqual(segments!);
+    const left = parsed(await log('dump', path, '--json'));
+    expect(left.length).toBe(2001 - records!);
+    expect(left.map(({ offset }) => offset)).toEqual(Array.from({ length: 20 }, (_, i) => 1982 + i));
+    expect((await log('verify', path)).code).toBe(0);
+    const again = parsed(await log('compact', ...args, '--json'))[0]!;
+    expect(again).toMatchObject({ rewritten: 0, records: 0 });
+    expect(again.before).toEqual(again.after);
+  });
+
+  test('without a rule that keeps less it refuses, and changes nothing', async () => {
+    const { code, stderr } = await log('compact', whole);
+    expect([code, stderr]).toEqual([1, expect.stringContaining('no rule has keep')]);
+    expect(await log('compact', join(directory, 'nowhere'), '--rules', rules)).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('cannot read the data directory'),
+    });
+  });
+
+  test('of a log that a server owns it refuses, and says what to do', async () => {
+    await using served = await Served.start();
+    const { code, stderr } = await log('compact', join(served.directory, 'data'), '--rules', rules);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(/is in use by process \d+; stop it or .*a server that runs compacts by itself\n$/);
+  });
+
+  test('names damage, and rewrites the rest', async () => {
+    const path = await made('compact-damaged');
+    const segment = segmentsOf(path)[1]!;
+    const bytes = readFileSync(join(path, segment));
+    bytes[20_000]! ^= 0x10;
+    writeFileSync(join(path, segment), bytes);
+    const { code, stdout, stderr } = await log('compact', path, '--rules', rules);
+    expect(code).toBe(1);
+    expect(stderr).toContain(`${segment} cannot be looked through`);
+    expect(stdout).toMatch(/[1-9]\d* of \d+ segments rewritten/);
+  });
 });

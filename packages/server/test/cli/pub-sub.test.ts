@@ -58,6 +58,30 @@ describe('pub with data as an argument', () => {
     expect(await held('arg/keyed', 2)).toBe('arg/keyed[k] 1\narg/keyed[k] (deleted)\n');
   });
 
+  test('--expect publishes only if the newest record of the key is the one that it names', async () => {
+    const pub = (data: string, ...options: string[]): Promise<CliResult> =>
+      cli(['pub', 'arg/lock', data, '--key', 'door', ...options]);
+    const first = await pub('"closed"', '--expect', 'absent', '--json');
+    const { offset } = JSON.parse(first.stdout) as { offset: number };
+    const refused = await pub('"open"', '--expect', 'absent');
+    expect(refused.stdout).toBe('');
+    const [told, current] = refused.stderr.trim().split('\n');
+    expect(told).toMatch(
+      new RegExp(
+        `^tailrace: the publish expects no record as the newest .*; it is at offset ${offset} \\(expect_failed\\)$`,
+      ),
+    );
+    expect(JSON.parse(current!.replace('current: ', ''))).toMatchObject({ topic: 'arg/lock', offset, data: 'closed' });
+    expect(refused.code).toBe(3);
+    expect(await pub('"open"', '--expect', String(offset))).toEqual({ code: 0, stdout: '', stderr: '' });
+    await pub('');
+    const gone = await pub('"shut"', '--expect', String(offset), '--json');
+    expect(gone.code).toBe(3);
+    expect(JSON.parse(gone.stdout)).toMatchObject({ code: 'expect_failed', status: 409, current: null });
+    expect(gone.stderr).toMatch(/there is none \(expect_failed\)\n$/);
+    expect(await held('arg/lock', 3)).toBe('arg/lock[door] closed\narg/lock[door] open\narg/lock[door] (deleted)\n');
+  });
+
   test('what the server refuses is exit code 1 with its words', async () => {
     const { code, stderr } = await cli(['pub', '$sys/x', '1']);
     expect(stderr).toMatch(/^tailrace: .*first levels that begin with "\$".* \(publish_forbidden\)\n$/);

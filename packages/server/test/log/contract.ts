@@ -86,6 +86,39 @@ export function logContract(name: string, subject: ContractSubject): void {
       expect(log.head).toEqual({ epoch: log.epochOf(4), offset: 4, time: start + 6 });
     });
 
+    test('a clock that steps removes nothing by age, and a time is never sought too late', async () => {
+      const year = 365 * 24 * 60 * 60 * 1000;
+      await log.close();
+      log = await subject.open(clock, { retention: { age: 60_000, graceMs: 0 } });
+      const appendedAt: number[] = [];
+      const some = async (): Promise<void> => {
+        for (let i = 0; i < 10; i++) {
+          clock.advance(100);
+          appendedAt.push(clock.wall);
+          await append(message('a'));
+        }
+      };
+      await some();
+      clock.wall += year;
+      await some();
+      clock.advance(20_000);
+      await log.positionAt(0);
+      expect(log.floor).toBe(0);
+      clock.wall -= year;
+      await some();
+      clock.advance(20_000);
+      await log.positionAt(0);
+      expect(log.floor).toBe(0);
+      for (const time of [appendedAt[5]!, appendedAt[25]!, clock.wall]) {
+        const { offset } = await log.positionAt(time);
+        // what was appended since is all behind it, although it says that it is a year older
+        const since = appendedAt.findIndex((at, i) => (i < 10 || i >= 20) && at >= time);
+        expect(offset).toBeLessThanOrEqual(since === -1 ? 30 : since);
+      }
+      const [last] = await log.append([message('a')], 'fsync');
+      expect(last).toMatchObject({ offset: 31, time: appendedAt[19] });
+    });
+
     test('a listener sees each batch in order, with the head at its end, before the append resolves', async () => {
       const seen: string[] = [];
       const stop = log.tail({

@@ -1,6 +1,7 @@
 import { type DiskLogOptions, openDiskLog } from '../../src/log/index.ts';
 import type { Log } from '../../src/log/log.ts';
 import { type ContractSubject, logContract } from './contract.ts';
+import { deletionContract } from './deletion-contract.ts';
 import { keysContract } from './keys-contract.ts';
 import { copyLeftBehind } from './left-behind.ts';
 import { temporaryDirectory } from './temporary-directory.ts';
@@ -25,8 +26,10 @@ function subject(more: Partial<DiskLogOptions>): ContractSubject {
 const plain = subject({});
 logContract('the disk log', plain);
 keysContract('the disk log', plain);
+deletionContract('the disk log', plain);
 
 // nothing in memory and many small segments: every read takes the way over files and indexes
 const cold = subject({ hotBytes: 1, segmentBytes: 4096 });
 logContract('the disk log beyond its hot tail', cold);
 keysContract('the disk log beyond its hot tail', cold);
+deletionContract('the disk log beyond its hot tail', cold);

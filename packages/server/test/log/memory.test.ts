@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { openMemoryLog } from '../../src/log/index.ts';
 import { type ContractSubject, logContract } from './contract.ts';
+import { deletionContract } from './deletion-contract.ts';
 import { keysContract } from './keys-contract.ts';
 import { ManualClock } from './manual-clock.ts';
 import { message } from './messages.ts';
@@ -12,6 +13,7 @@ const memory: ContractSubject = {
 
 logContract('the memory log', memory);
 keysContract('the memory log', memory);
+deletionContract('the memory log', memory);
 
 describe('the memory log', () => {
   test('keeps no more bytes than it may, and tells by its floor', async () => {

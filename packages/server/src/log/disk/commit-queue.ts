@@ -26,6 +26,8 @@ export interface CommitQueueParts {
 export class CommitQueue {
   pendingBytes = 0;
   pendingRecords = 0;
+  /** The next record that is added begins a new segment. */
+  wantsSegment = false;
   readonly #parts: CommitQueueParts;
   readonly #spaces = new BatchSpaces();
   // where the next batch will go
@@ -54,7 +56,8 @@ export class CommitQueue {
     }
     const at = batch === undefined ? this.#at : batch.position + batch.length;
     // one empty frame more must fit, for the durable offset at the end; a segment without a record takes any
-    if (at + bound + frameHeaderBytes > this.#parts.segmentBytes && offset > this.#segment.firstOffset) {
+    const full = at + bound + frameHeaderBytes > this.#parts.segmentBytes;
+    if ((full || this.wantsSegment) && offset > this.#segment.firstOffset) {
       if (batch !== undefined) this.#enqueue(batch);
       this.planSegment(offset);
       batch = undefined;
@@ -100,6 +103,7 @@ export class CommitQueue {
 
   /** What is added from now on goes into a new segment. */
   planSegment(firstOffset: number): Segment {
+    this.wantsSegment = false;
     const { header } = this.#segment;
     const { files, directory, clock } = this.#parts;
     const segment = new Segment(files, directory, {

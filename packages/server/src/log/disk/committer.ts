@@ -86,6 +86,8 @@ export class Committer {
     const { active } = this.#writer;
     if (this.fenced !== undefined || active === undefined || active.segment.records === 0) return;
     this.#wantsRoll = true;
+    // under load the queue is never empty
+    this.#queue.wantsSegment = true;
     if (!this.#running) {
       this.#running = true;
       void this.#run();
@@ -204,6 +206,7 @@ export class Committer {
   async #rollNow(): Promise<void> {
     const { active } = this.#writer;
     if (active === undefined || active.segment.records === 0 || !this.#queue.empty) return;
+    if (!this.#queue.wantsSegment) return;
     const next = this.#queue.planSegment(this.#committed + 1);
     const opened = await this.#writer.open(next, next.header.framesAt);
     // what was appended meanwhile has its place in the new segment, which it will try to open itself

@@ -23,6 +23,8 @@ export interface DedupeCheckpointParts {
  * after, not the log. The newest counts; it is written in full before those before it go.
  */
 export class DedupeCheckpoints {
+  /** What is written down knows ids that were forgotten since. */
+  outdated = false;
   readonly #parts: DedupeCheckpointParts;
   #writing: Promise<void> | undefined;
   /** Of the newest checkpoint. */
@@ -68,14 +70,25 @@ export class DedupeCheckpoints {
   /** Everything up to the end of this segment is committed, and nothing behind it yet. */
   take(segment: Segment): void {
     // a checkpoint larger than the log it stands for would cost more than it saves
-    if (this.#writing !== undefined || this.#newRecords === 0 || this.#newBytes < this.#bytes) return;
+    if (this.#writing !== undefined) return;
+    if (!this.outdated && (this.#newRecords === 0 || this.#newBytes < this.#bytes)) return;
     this.#begin(segment);
+  }
+
+  /** Ids were forgotten before their time: the next checkpoint comes whatever it costs. */
+  expire(): void {
+    this.outdated = this.#bytes > 0 || this.#writing !== undefined;
+  }
+
+  /** Resolves when none is being written. */
+  async settled(): Promise<void> {
+    await this.#writing;
   }
 
   /** Writes down what is new at the end of `newest`, the last segment there will be. */
   async close(newest: Segment | undefined): Promise<void> {
     await this.#writing;
-    if (newest !== undefined && this.#newRecords > 0) this.#begin(newest);
+    if (newest !== undefined && (this.#newRecords > 0 || this.outdated)) this.#begin(newest);
     await this.#writing;
   }
 
@@ -92,11 +105,16 @@ export class DedupeCheckpoints {
       producers: dedupe.producerCount,
     };
     const { name } = segment;
+    const { outdated } = this;
     this.#newRecords = 0;
     this.#newBytes = 0;
+    this.outdated = false;
     this.#writing = this.#write(checkpointName(name), header, state)
       // the one before it still counts, and a start reads on from there
-      .catch(error => this.#warn(`what was published up to ${name} could not be written down: ${String(error)}`))
+      .catch(error => {
+        this.outdated = outdated;
+        this.#warn(`what was published up to ${name} could not be written down: ${String(error)}`);
+      })
       .finally(() => {
         state.release();
         this.#writing = undefined;

@@ -1,10 +1,12 @@
 import type { FilterSet, Message } from '@tailrace/protocol';
 import { Admission } from '../admission.ts';
+import { Deletions } from '../deletions.ts';
 import { HotTail } from '../hot-tail.ts';
 import type {
   Appended,
   AppendFailure,
   Current,
+  Deleted,
   Dropped,
   Log,
   LogCapabilities,
@@ -22,6 +24,7 @@ import type { Tables } from '../tables.ts';
 import type { Batch } from './batch.ts';
 import type { Compacted } from './compaction/compactor.ts';
 import { DamagedReads } from './damaged-reads.ts';
+import { UndeletedReads } from './deletion/undeleted-reads.ts';
 import { LogAppends } from './log-appends.ts';
 import { LogReads } from './log-reads.ts';
 import type { OpenedLog } from './opened-log.ts';
@@ -35,11 +38,12 @@ export class DiskLog implements Log {
   readonly hot: HotTail;
   readonly lost: readonly OffsetRange[];
   readonly tables: Tables;
+  readonly deletions: Deletions = new Deletions();
   head: Position;
   readonly #opened: OpenedLog;
   readonly #admission: Admission;
   readonly #appends: LogAppends;
-  readonly #reads: LogReads;
+  readonly #reads: UndeletedReads;
   readonly #damaged: DamagedReads;
   readonly #upkeep: Upkeep;
   readonly #listeners = new Set<TailListener>();
@@ -67,9 +71,11 @@ export class DiskLog implements Log {
         held.goOn();
       },
       onFenced: () => held.letAllGo(),
+      onComplete: () => this.#upkeep.deletions.onSealed(),
     });
     const inFlight = new ReadsInFlight();
-    this.#reads = new LogReads(this, { segments, reader, reading, sealer: this.#appends.sealer, inFlight });
+    const reads = new LogReads(this, { segments, reader, reading, sealer: this.#appends.sealer, inFlight });
+    this.#reads = new UndeletedReads(reads, this.deletions);
     this.#damaged = new DamagedReads({ segments, gate: reader.gate, report });
     this.#upkeep = new Upkeep(opened, { log: this, intake, appends: this.#appends, inFlight });
   }
@@ -95,6 +101,8 @@ export class DiskLog implements Log {
       pendingRecords: pending.pendingRecords,
       pendingBytes: pending.pendingBytes,
       commits,
+      retentionWaitingBytes: this.#upkeep.retention.waitingBytes,
+      deletionsPending: this.#upkeep.deletions.pending,
       damagedReads: this.#damaged.count,
       scrub: this.#upkeep.scrub,
     };
@@ -178,6 +186,11 @@ export class DiskLog implements Log {
     return this.#upkeep.retention.trim(Math.min(offset, this.head.offset));
   }
 
+  deleteTopic(topic: string): Promise<Deleted> {
+    if (this.#closing !== undefined) return this.#appends.refuse();
+    return this.#upkeep.deletions.delete(topic);
+  }
+
   /** Rewrites every sealed segment of whose bytes at least `share` may go by the rules of topics. */
   compact(share = 0): Promise<Compacted> {
     return this.#upkeep.compact(share);
@@ -206,6 +219,7 @@ export class DiskLog implements Log {
     this.hot.push(records);
     this.head = { epoch: this.#opened.epochs.current!.epoch, offset: batch.lastOffset, time: batch.lastTime };
     this.#admission.committed(records);
+    if (this.deletions.newest > 0) this.#upkeep.deletions.tidy();
     const { options, clock } = this.#opened;
     options.onCommitStats?.(clock.monotonic() - batch.since, batch.count, batch.length);
     for (const listener of this.#listeners) listener.onCommit(records);

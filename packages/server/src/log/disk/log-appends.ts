@@ -27,6 +27,8 @@ export interface LogAppendsParts {
   readonly onRefused: () => void;
   /** Nothing can be appended any more. */
   readonly onFenced: () => void;
+  /** A segment is complete: it is about to be sealed. */
+  readonly onComplete: () => void;
 }
 
 /** How often what was only `written` is synced and an idle log marks what is durable, in ms. */
@@ -35,6 +37,7 @@ const beatMs = 500;
 /** The appends of a log on disk: from the intake to their commit, and what becomes of the segments they fill. */
 export class LogAppends {
   readonly sealer: Sealer;
+  readonly checkpoints: DedupeCheckpoints;
   readonly #opened: OpenedLog;
   readonly #parts: LogAppendsParts;
   readonly #preparer: Preparer;
@@ -42,7 +45,6 @@ export class LogAppends {
   readonly #queue: CommitQueue;
   readonly #writer: LogWriter;
   readonly #committer: Committer;
-  readonly #checkpoints: DedupeCheckpoints;
   #stopBeat: () => void = () => undefined;
 
   constructor(opened: OpenedLog, parts: LogAppendsParts) {
@@ -84,7 +86,8 @@ export class LogAppends {
         onSegment: segment => this.#onSegment(segment),
         onFull: (segment, filling) => {
           this.#complete(segment, filling);
-          this.#checkpoints.take(segment);
+          this.checkpoints.take(segment);
+          parts.onComplete();
         },
       },
       recovered.head,
@@ -100,7 +103,7 @@ export class LogAppends {
       onFenced: (reason, cause) => this.#onFenced(reason, cause),
     });
     this.sealer = new Sealer({ disk, clock, reading, preparer: this.#preparer, report });
-    this.#checkpoints = new DedupeCheckpoints({
+    this.checkpoints = new DedupeCheckpoints({
       disk,
       directory,
       logId: identity.id,
@@ -113,10 +116,10 @@ export class LogAppends {
   /** What the constructor cannot wait for. */
   async start(): Promise<void> {
     const { options, clock, report, segments, reading } = this.#opened;
-    await remember(segments.all, reading.gate, this.#parts.intake, this.#checkpoints, options, report);
+    await remember(segments.all, reading.gate, this.#parts.intake, this.checkpoints, options, report);
     for (const segment of segments.all) if (segment.index instanceof ActiveIndex) this.sealer.seal(segment, undefined);
     const newest = segments.all.at(-1);
-    if (newest !== undefined) this.#checkpoints.take(newest);
+    if (newest !== undefined) this.checkpoints.take(newest);
     this.#space.tell();
     this.#preparer.start();
     this.#stopBeat = clock.every(beatMs, () => this.#beat());
@@ -200,7 +203,7 @@ export class LogAppends {
       await active.filling.file.close();
     }
     await this.sealer.settled();
-    await this.#checkpoints.close(this.fenced === undefined ? this.#opened.segments.all.at(-1) : undefined);
+    await this.checkpoints.close(this.fenced === undefined ? this.#opened.segments.all.at(-1) : undefined);
     await this.#preparer.close();
   }
 
@@ -211,7 +214,7 @@ export class LogAppends {
 
   #complete(segment: Segment, filling: Filling): void {
     this.sealer.seal(segment, filling);
-    this.#checkpoints.behind(segment);
+    this.checkpoints.behind(segment);
   }
 
   /** Hot. */

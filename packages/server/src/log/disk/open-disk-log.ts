@@ -1,6 +1,7 @@
 import { systemClock } from '../clock.ts';
 import { EpochList, nextEpoch } from '../epoch-list.ts';
 import { systemRandom } from '../random.ts';
+import { readDeletions } from './deletion/deletions-file.ts';
 import type { Disk } from './disk.ts';
 import { DiskLog } from './disk-log.ts';
 import type { DiskLogOptions } from './disk-log-options.ts';
@@ -79,6 +80,7 @@ export async function openDiskLog(options: DiskLogOptions): Promise<DiskLog> {
       segments,
       reader,
       reading,
+      deletions: await readDeletions(disk, directory),
       // a reader from below a place where files do not follow each other may have missed what belongs there
       lost: lost.map(({ from, to }) => ({ from, to: Math.max(from, to) })),
     });

@@ -1,6 +1,7 @@
 import type { Clock } from '../clock.ts';
 import type { EpochList } from '../epoch-list.ts';
 import type { LogReport, OffsetRange } from '../report.ts';
+import type { PendingDeletion } from './deletion/deletions-file.ts';
 import type { Disk, Ownership } from './disk.ts';
 import type { DiskLogOptions } from './disk-log-options.ts';
 import type { Identity } from './identity.ts';
@@ -29,4 +30,6 @@ export interface OpenedLog {
   readonly reader: Reader;
   readonly reading: IndexReading;
   readonly lost: readonly OffsetRange[];
+  /** Deletions that an earlier start was asked for and did not finish. */
+  readonly deletions: readonly PendingDeletion[];
 }

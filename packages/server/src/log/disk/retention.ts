@@ -27,6 +27,8 @@ export interface RetentionParts {
 /** Removes whole segments, oldest first, and with them raises the floor. Readers that are at one finish first. */
 export class Retention {
   floor: number;
+  /** Bytes that are too old, and stay until the clock has had time to prove wrong. */
+  waitingBytes = 0;
   readonly #parts: RetentionParts;
   readonly #wallStart: number;
   readonly #monotonicStart: number;
@@ -90,11 +92,13 @@ export class Retention {
   #mustWait(age: number): boolean {
     const { options, segments, clock, report } = this.#parts;
     const grace = options.graceMs ?? logDefaults.graceMs;
+    this.waitingBytes = 0;
     if (clock.monotonic() - this.#monotonicStart >= grace) return false;
     const limit = this.#now() - age;
     let old = 0;
     for (const segment of segments.all) if (segment.sealed && segment.lastTime < limit) old += segment.end;
     if (old * 10 <= segments.bytes) return false;
+    this.waitingBytes = old;
     if (!this.#waitTold) {
       this.#waitTold = true;
       report({

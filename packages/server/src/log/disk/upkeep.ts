@@ -2,6 +2,7 @@ import type { Intake } from '../intake.ts';
 import type { Log } from '../log.ts';
 import { logDefaults } from '../options.ts';
 import { type Compacted, Compactor } from './compaction/compactor.ts';
+import { TopicDeletions } from './deletion/topic-deletions.ts';
 import type { LogAppends } from './log-appends.ts';
 import type { OpenedLog } from './opened-log.ts';
 import type { ReadsInFlight } from './reads-in-flight.ts';
@@ -11,21 +12,24 @@ import { Scrub } from './scrub.ts';
 import { Turns } from './turns.ts';
 
 export interface UpkeepParts {
-  readonly log: Pick<Log, 'hot'>;
+  readonly log: Pick<Log, 'hot' | 'head' | 'tables' | 'deletions' | 'newest' | 'positionOf'>;
   readonly intake: Intake;
   readonly appends: LogAppends;
   readonly inFlight: ReadsInFlight;
 }
 
-/** What is done to complete segments in the background: they are re-read, rewritten by the rules of topics, removed. */
+/** What is done to complete segments in the background: they are re-read, rewritten by the rules of topics or without deleted ones, removed. */
 export class Upkeep {
   readonly retention: Retention;
   readonly scrub: Scrub;
+  readonly deletions: TopicDeletions;
   readonly #compactor: Compactor;
+  readonly #opened: OpenedLog;
 
   constructor(opened: OpenedLog, { log, intake, appends, inFlight }: UpkeepParts) {
     const { options, disk, clock, report, identity, recovered, segments, reader, reading } = opened;
-    const { sealer } = appends;
+    this.#opened = opened;
+    const { sealer, checkpoints } = appends;
     const turns = new Turns();
     this.retention = new Retention({
       disk,
@@ -65,16 +69,39 @@ export class Upkeep {
       rememberedFrom: () => rememberedFrom(segments.all, options.dedupe),
       report,
     });
+    this.deletions = new TopicDeletions({
+      disk,
+      clock,
+      directory: options.directory,
+      ownership: opened.ownership,
+      reading,
+      segments,
+      sealer,
+      compactor: this.#compactor,
+      checkpoints,
+      log,
+      makeDurable: () => appends.makeDurable(),
+      forget: ({ topic, upTo }) => {
+        log.hot.remove(topic, upTo);
+        intake.forget(topic, upTo);
+        checkpoints.expire();
+      },
+      roll: () => void appends.roll(),
+      report,
+    });
   }
 
   start(): void {
     this.retention.start();
     this.scrub.start();
     this.#compactor.start();
+    this.deletions.start(this.#opened.deletions);
   }
 
   async stop(): Promise<void> {
+    const deleted = this.deletions.stop();
     await this.#compactor.stop();
+    await deleted;
     await this.retention.stop();
     await this.scrub.stop();
   }

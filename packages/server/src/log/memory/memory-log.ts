@@ -1,23 +1,24 @@
 import { type FilterSet, type Message, TailraceError } from '@tailrace/protocol';
 import { Admission } from '../admission.ts';
 import { type Clock, systemClock } from '../clock.ts';
+import { Deletions } from '../deletions.ts';
 import { EpochList, nextEpoch } from '../epoch-list.ts';
 import { HotTail, recordsHeld } from '../hot-tail.ts';
 import { encodedBound } from '../intake.ts';
-import {
-  type Appended,
-  type AppendFailure,
-  type Current,
-  type Dropped,
-  type Log,
-  type LogCapabilities,
-  type LogMemory,
-  type LogStatus,
-  nothingDropped,
-  type Position,
-  type Slice,
-  type TailListener,
-  type TopicInfo,
+import type {
+  Appended,
+  AppendFailure,
+  Current,
+  Deleted,
+  Dropped,
+  Log,
+  LogCapabilities,
+  LogMemory,
+  LogStatus,
+  Position,
+  Slice,
+  TailListener,
+  TopicInfo,
 } from '../log.ts';
 import { type CommonLogOptions, logDefaults } from '../options.ts';
 import type { PendingAppend } from '../pending-append.ts';
@@ -43,6 +44,7 @@ export class MemoryLog implements Log {
   readonly hot: HotTail;
   readonly lost: readonly OffsetRange[] = [];
   readonly tables: Tables;
+  readonly deletions: Deletions = new Deletions();
   head: Position;
   readonly #clock: Clock;
   readonly #options: MemoryLogOptions;
@@ -50,6 +52,8 @@ export class MemoryLog implements Log {
   readonly #epochs: EpochList;
   readonly #listeners = new Set<TailListener>();
   readonly #stopSweep: () => void;
+  readonly #wallStart: number;
+  readonly #monotonicStart: number;
   #next = new NextCommit();
   #commits = 0;
   #closed = false;
@@ -65,6 +69,9 @@ export class MemoryLog implements Log {
     this.head = { epoch: this.#epochs.current!.epoch, offset: 0, time: 0 };
     this.#admission = new Admission(this, options, this.#clock, (messages, _, bytes) => this.#append(messages, bytes));
     this.tables = this.#admission.tables;
+    // ages are measured on a clock that does not step
+    this.#wallStart = this.#clock.now();
+    this.#monotonicStart = this.#clock.monotonic();
     this.#stopSweep = this.#clock.every(logDefaults.sweepMs, () => this.#sweep());
   }
 
@@ -81,6 +88,8 @@ export class MemoryLog implements Log {
       pendingRecords: this.#next.pendingRecords,
       pendingBytes: this.#next.pendingBytes,
       commits: this.#commits,
+      retentionWaitingBytes: 0,
+      deletionsPending: 0,
       damagedReads: 0,
       scrub: { bytes: 0, damages: 0, progress: 0 },
     };
@@ -127,7 +136,7 @@ export class MemoryLog implements Log {
       this.hot.push(batch);
       this.head = { epoch: this.#epochs.current!.epoch, offset: last.offset, time: last.time };
       this.#admission.committed(batch);
-      this.#admission.intake.ended.trim(this.floor);
+      this.#forgetBelowFloor();
       this.#commits++;
       this.#options.onCommitStats?.(this.#clock.monotonic() - since, records.length, pendingBytes);
       for (const listener of this.#listeners) listener.onCommit(batch);
@@ -148,11 +157,12 @@ export class MemoryLog implements Log {
     const end = Math.max(from, Math.min(to, this.head.offset));
     const records: LogRecord[] = [];
     const next = end > from ? this.hot.read(from, end, filters, maxBytes, records) : from;
-    return Promise.resolve({ after: from, records, next, time: this.#timeAt(next), dropped: nothingDropped });
+    const dropped = this.deletions.droppedAfter(from, filters);
+    return Promise.resolve({ after: from, records, next, time: this.#timeAt(next), dropped });
   }
 
-  droppedAfter(): Dropped {
-    return nothingDropped;
+  droppedAfter(after: number, filters: FilterSet): Dropped {
+    return this.deletions.droppedAfter(after, filters);
   }
 
   newest(filters: FilterSet, count: number, to: number): Promise<Float64Array> {
@@ -216,8 +226,19 @@ export class MemoryLog implements Log {
 
   trim(offset: number): Promise<void> {
     this.hot.trim(Math.min(offset, this.head.offset));
-    this.#admission.intake.ended.trim(this.floor);
+    this.#forgetBelowFloor();
     return Promise.resolve();
+  }
+
+  async deleteTopic(topic: string): Promise<Deleted> {
+    const [upTo] = this.hot.newest(topic, 1, this.head.offset);
+    if (upTo === undefined) return { upTo: undefined, pending: false };
+    this.deletions.checkRoom();
+    const position = await this.positionOf(upTo);
+    this.hot.remove(topic, upTo);
+    this.#admission.intake.forget(topic, upTo);
+    this.deletions.add({ topic, upTo, table: this.tables.has(topic) });
+    return { upTo: position, pending: false };
   }
 
   async close(): Promise<void> {
@@ -229,6 +250,12 @@ export class MemoryLog implements Log {
     if (this.#next.appends.length > 0) this.#commit();
   }
 
+  #forgetBelowFloor(): void {
+    const { floor } = this;
+    this.#admission.intake.ended.trim(floor);
+    this.deletions.forget(({ upTo }) => upTo <= floor);
+  }
+
   #timeAt(offset: number): number {
     if (offset >= this.head.offset) return this.head.time;
     return this.hot.timeAt(offset) ?? 0;
@@ -237,7 +264,7 @@ export class MemoryLog implements Log {
   #sweep(): void {
     const { age } = this.#options.retention ?? {};
     if (age === undefined) return;
-    const limit = this.#clock.now() - age;
+    const limit = this.#wallStart + this.#clock.monotonic() - this.#monotonicStart - age;
     const first = this.hot.firstSince(limit);
     void this.trim((first ?? this.head.offset + 1) - 1);
   }

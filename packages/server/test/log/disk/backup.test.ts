@@ -1,5 +1,6 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
+import { filterSet } from '@tailrace/protocol';
 import { describe, expect, test } from 'vitest';
 import { nodeDisk } from '../../../src/log/disk/node-disk.ts';
 import {
@@ -106,6 +107,23 @@ describe('a backup of a log in use', () => {
     await log.close();
     await take(directory, to);
     expect((await restored(to)).records).toEqual(expected);
+  });
+
+  test('has a segment of which a rewrite left no record, with its marks', async () => {
+    const data = temporaryDirectory();
+    const to = path.join(temporaryDirectory(), 'backup');
+    const log = await openDiskLog({ directory: data });
+    await log.append([message('gone', '1')], 'fsync');
+    await log.deleteTopic('gone');
+    await until('it is rewritten', () => log.status.deletionsPending === 0);
+    await log.append([message('kept', '2')], 'fsync');
+    for (let i = 0; i < 2; i++) await backup(data, to, { now: 1, verify: true });
+    await log.close();
+    const { directory, records } = await restored(to);
+    expect(records).toHaveLength(1);
+    await using again = await openDiskLog({ directory });
+    expect(again.head.offset).toBe(2);
+    expect(await again.droppedAfter(0, filterSet(['gone']))).toEqual({ records: 1, deletions: 0 });
   });
 
   test('copies where no file can be shared', async () => {

@@ -2,7 +2,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { filterSet } from '@tailrace/protocol';
 import { describe, expect, test } from 'vitest';
-import { type DiskLogOptions, dump, openDiskLog, verify } from '../../../src/log/index.ts';
+import { type DiskLog, type DiskLogOptions, dump, openDiskLog, verify } from '../../../src/log/index.ts';
 import { ManualClock } from '../manual-clock.ts';
 import { message, readAllOf, until } from '../messages.ts';
 import { temporaryDirectory } from '../temporary-directory.ts';
@@ -218,11 +218,34 @@ describe('retention', () => {
     }
     await until('it waits', () => kinds.includes('retention_waits'));
     expect(again.floor).toBe(0);
+    expect(again.status.retentionWaitingBytes).toBeGreaterThan(again.status.bytes / 10);
     await until('the grace is over', () => {
       clock.advance(10_000);
       return again.floor > 30;
     });
+    expect(again.status.retentionWaitingBytes).toBe(0);
     await again.close();
+  });
+
+  test('does not wait when little is old, nor after a clock that was wrong is set', async () => {
+    const { log, clock, directory } = await fill({});
+    await log.close();
+    clock.wall += 86_400_000;
+    const open = (): Promise<DiskLog> =>
+      openDiskLog({ directory, clock, segmentBytes: 4096, retention: { age: 60_000, graceMs: 300_000 } });
+    const wrong = await open();
+    await until('it waits', () => {
+      clock.advance(10_000);
+      return wrong.status.retentionWaitingBytes > 0;
+    });
+    await wrong.close();
+    clock.wall -= 86_400_000 + 40_000;
+    const right = await open();
+    clock.advance(10_000);
+    await new Promise(resolve => setImmediate(resolve));
+    expect(right.status.retentionWaitingBytes).toBe(0);
+    expect(right.floor).toBe(0);
+    await right.close();
   });
 
   test('a reader that is at it goes on or is told where the log begins now', async () => {

@@ -53,7 +53,7 @@ class Stopped extends Error {}
 export class Compactor {
   readonly #parts: CompactorParts;
   #stopTimer: () => void = () => undefined;
-  #working: Promise<Compacted> | undefined;
+  #working: Promise<unknown> | undefined;
   #stopped = false;
   /** The newest segment that could be rewritten at the last sweep: without a newer one there is nothing new to do. */
   #sweptTo = 0;
@@ -82,14 +82,47 @@ export class Compactor {
   }
 
   /** Rewrites every segment of which at least `share` would go; what is under way already is waited for first. */
-  async compact(share: number): Promise<Compacted> {
+  compact(share: number): Promise<Compacted> {
+    return this.#alone(() => this.#compact(share));
+  }
+
+  /**
+   * Rewrites every segment in which something must go, whatever else would have it stay; what is under way already is
+   * waited for first. Returns the names of those that have to stay as they are for now.
+   */
+  erase(doomedIn: (segment: Segment) => Promise<Doomed>): Promise<readonly string[]> {
+    return this.#alone(() => this.#erase(doomedIn));
+  }
+
+  async #alone<T>(work: () => Promise<T>): Promise<T> {
     while (this.#working !== undefined) await this.#working.catch(() => undefined);
-    this.#working = this.#compact(share);
+    const working = work();
+    this.#working = working;
     try {
-      return await this.#working;
+      return await working;
     } finally {
       this.#working = undefined;
     }
+  }
+
+  async #erase(doomedIn: (segment: Segment) => Promise<Doomed>): Promise<readonly string[]> {
+    const { segments } = this.#parts;
+    const left: string[] = [];
+    let failure: unknown;
+    for (const segment of segments.all) {
+      this.#checkStopped();
+      try {
+        const doomed = await doomedIn(segment);
+        if (doomed.count === 0) continue;
+        if (segment.sealed && !segment.uncut) await this.#rewrite(segment, doomed, 0);
+        if (segments.all.includes(segment)) left.push(segment.name);
+      } catch (error) {
+        // one segment that cannot be read is no reason to leave the others as they are
+        if (segments.all.includes(segment)) failure ??= error;
+      }
+    }
+    if (failure !== undefined) throw failure;
+    return left;
   }
 
   /** Enough is there that was not looked at yet, or deletions have had time to grow old. */

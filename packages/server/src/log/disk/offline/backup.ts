@@ -172,6 +172,12 @@ class Backup {
     if (typeof header === 'string') throw this.#damaged(name, 0, header);
     if (header.logId !== logId) throw this.#damaged(name, 0, 'the segment belongs to another log');
     const sealed = await this.#sealed(this.#directory, header);
+    if (sealed === undefined && header.rewritten !== undefined) {
+      // complete, but without an index when none of its records is left
+      this.#head = Math.max(this.#head, header.rewritten.lastOffset);
+      await this.#takeWhole(name);
+      return;
+    }
     if (sealed === undefined) {
       await this.#takeTail(name, header, next);
       return;

@@ -1,0 +1,31 @@
+import * as path from 'node:path';
+import { type Disk, errorCode } from '../disk.ts';
+import { readSmallFile, replaceSmallFile } from '../small-file.ts';
+
+const name = 'deletions';
+
+/** A topic whose records up to an offset are to go from the files. */
+export interface PendingDeletion {
+  readonly topic: string;
+  readonly upTo: number;
+}
+
+/** What was asked for and is not done: none when there is no file. */
+export async function readDeletions(disk: Disk, directory: string): Promise<readonly PendingDeletion[]> {
+  const value = await readSmallFile(disk, directory, name);
+  if (value === undefined) return [];
+  return (value as { topics: [string, number][] }).topics.map(([topic, upTo]) => ({ topic, upTo }));
+}
+
+export async function writeDeletions(disk: Disk, directory: string, pending: Iterable<PendingDeletion>): Promise<void> {
+  const topics = Array.from(pending, ({ topic, upTo }) => [topic, upTo]);
+  if (topics.length > 0) {
+    await replaceSmallFile(disk, directory, name, { topics });
+    return;
+  }
+  // a full disk has room for that
+  await disk.unlink(path.join(directory, name)).catch((error: unknown) => {
+    if (errorCode(error) !== 'ENOENT') throw error;
+  });
+  await disk.syncDirectory(directory);
+}

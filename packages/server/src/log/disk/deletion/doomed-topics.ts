@@ -1,0 +1,67 @@
+import type { Deletion } from '../../deletions.ts';
+import { Doomed } from '../compaction/doomed.ts';
+import { frameHeaderBytes } from '../frame.ts';
+import { FrameReader } from '../frame-reader.ts';
+import type { Pause } from '../index-writer.ts';
+import { recordLength, recordOffset, recordTopicNumber } from '../record-codec.ts';
+import { IndexDamaged, type IndexReading } from '../sealed-index.ts';
+import type { Segment } from '../segment.ts';
+
+export interface DoomedTopicsParts {
+  readonly reading: IndexReading;
+  readonly pause: Pause;
+  /** Throws when the log is being closed. */
+  readonly checkStopped: () => void;
+  /** Builds the index of a segment anew. */
+  readonly rebuild: (error: IndexDamaged) => Promise<void>;
+}
+
+/** The deletions that concern a segment, by the number of their topic in it. */
+export async function topicsIn(
+  segment: Segment,
+  deletions: Iterable<Deletion>,
+  rebuild: DoomedTopicsParts['rebuild'],
+): Promise<ReadonlyMap<number, Deletion>> {
+  for (;;) {
+    try {
+      const found = new Map<number, Deletion>();
+      for (const deletion of deletions) {
+        const { topic, upTo } = deletion;
+        if (segment.firstOffset > upTo || !segment.index.mayHold(topic)) continue;
+        const [first] = await segment.index.topics(topic, '', 1);
+        if (first?.topic === topic) found.set(first.number, deletion);
+      }
+      return found;
+    } catch (error) {
+      if (!(error instanceof IndexDamaged)) throw error;
+      await rebuild(error);
+    }
+  }
+}
+
+/** What the deletions take from a segment. */
+export async function doomedIn(
+  segment: Segment,
+  deletions: Iterable<Deletion>,
+  { reading, pause, checkStopped, rebuild }: DoomedTopicsParts,
+): Promise<Doomed> {
+  const doomed = new Doomed(segment.firstOffset, segment.records);
+  const topics = await topicsIn(segment, deletions, rebuild);
+  if (topics.size === 0) return doomed;
+  const frames = new FrameReader(segment, reading.gate, segment.header.framesAt);
+  let ordinal = 0;
+  while (await frames.next()) {
+    checkStopped();
+    let at = frames.at + frameHeaderBytes;
+    for (let i = 0; i < frames.header.count; i++) {
+      const deletion = topics.get(recordTopicNumber(frames.buffer, at));
+      if (deletion !== undefined && recordOffset(frames.buffer, at, segment.firstOffset) <= deletion.upTo)
+        doomed.add(ordinal, frames.buffer, at, deletion.table);
+      ordinal++;
+      at += recordLength(frames.buffer, at);
+      const waiting = pause();
+      if (waiting !== undefined) await waiting;
+    }
+  }
+  return doomed;
+}

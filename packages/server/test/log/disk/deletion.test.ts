@@ -1,0 +1,258 @@
+import * as fs from 'node:fs';
+import * as path from 'node:path';
+import { filterSet } from '@tailrace/protocol';
+import { describe, expect, test } from 'vitest';
+import { type DiskLog, type DiskLogOptions, openDiskLog, verify } from '../../../src/log/index.ts';
+import { ManualClock } from '../manual-clock.ts';
+import { message, readAllOf, until } from '../messages.ts';
+import { SeededRandom } from '../seeded-random.ts';
+import { temporaryDirectory } from '../temporary-directory.ts';
+import { directory, imageOf } from './prepared-log.ts';
+import { failure, SimulatedDisk } from './simulated-disk.ts';
+
+const secret = 'do-not-keep-this';
+const bystander = 'this-one-stays';
+
+interface SimulatedLog {
+  readonly machine: SimulatedDisk;
+  readonly clock: ManualClock;
+  open(options?: Partial<DiskLogOptions>): Promise<DiskLog>;
+}
+
+function simulated(seed = 1): SimulatedLog {
+  const machine = new SimulatedDisk(new SeededRandom(seed));
+  const clock = new ManualClock();
+  return {
+    machine,
+    clock,
+    open: (options = {}) => openDiskLog({ directory, disk: machine.boot(), clock, segmentBytes: 2048, ...options }),
+  };
+}
+
+async function fill(log: DiskLog, count: number, from = 0): Promise<void> {
+  for (let i = from; i < from + count; i++)
+    await log.append(
+      [message('gone', `${secret} ${i}`, { id: `${secret} id ${i}` }), message('kept', `${bystander} ${i}`)],
+      'fsync',
+    );
+}
+
+/** Files in which the text stands. */
+function filesWith(machine: SimulatedDisk, text: string): string[] {
+  return [...imageOf(machine)].filter(([, content]) => content.includes(text)).map(([file]) => file);
+}
+
+async function erased(log: DiskLog, clock: ManualClock): Promise<void> {
+  await until('no file holds it', () => {
+    clock.advance(50);
+    return log.status.deletionsPending === 0;
+  });
+}
+
+async function offsetsOf(log: DiskLog, topic: string): Promise<number[]> {
+  return (await readAllOf(log, [topic])).map(({ offset }) => offset);
+}
+
+describe('a topic deleted for good', () => {
+  test('is in no file of the directory, whatever else would have kept it there', async () => {
+    const data = temporaryDirectory();
+    // all of it is in memory and in the window of de-duplication, the last of it in the segment that is written to
+    const open = (): Promise<DiskLog> => openDiskLog({ directory: data, segmentBytes: 64 * 1024 });
+    let log = await open();
+    for (let i = 0; i < 20; i++) await fill(log, 50, i * 50);
+    await log.close();
+    log = await open();
+    await fill(log, 50, 1000);
+    fs.mkdirSync(path.join(data, 'quarantine'));
+    fs.writeFileSync(path.join(data, 'quarantine', 'copy'), `gone ${secret}`);
+    fs.writeFileSync(path.join(data, 'quarantine', 'other'), bystander);
+    expect(grep(data, secret).length).toBeGreaterThan(3);
+    await log.deleteTopic('gone');
+    await until('no file holds it', () => log.status.deletionsPending === 0);
+    expect(grep(data, secret)).toEqual([]);
+    expect(fs.readdirSync(data)).not.toContain('deletions');
+    expect(fs.readdirSync(path.join(data, 'quarantine'))).toEqual(['other']);
+    expect((await readAllOf(log, ['#'])).map(({ topic }) => topic)).toEqual(Array(1050).fill('kept'));
+    await log.close();
+    expect(grep(data, secret)).toEqual([]);
+    expect((await verify(data)).damages).toEqual([]);
+    log = await open();
+    expect(await log.droppedAfter(0, filterSet(['gone']))).toEqual({ records: 2099, deletions: 0 });
+    expect(await log.append([message('gone', 'again', { id: `${secret} id 3` })], 'fsync')).toMatchObject([
+      { offset: 2101, duplicate: false },
+    ]);
+    expect(await offsetsOf(log, 'gone')).toEqual([2101]);
+    await log.close();
+  });
+
+  test('does not come back when the power is cut at any step, once the deletion was answered', async () => {
+    let answered = 0;
+    let unanswered = 0;
+    for (let cutAt = 1; cutAt < 400; cutAt++) {
+      const { machine, clock, open } = simulated(cutAt);
+      let log = await open();
+      await fill(log, 14);
+      await log.close();
+      log = await open();
+      await fill(log, 6, 14);
+      let dead = false;
+      let left = cutAt;
+      machine.onOperation = () => {
+        if (--left > 0) return;
+        machine.onOperation = undefined;
+        dead = true;
+        machine.cut();
+      };
+      let deleted = false;
+      const done = log.deleteTopic('gone').then(() => {
+        deleted = true;
+      });
+      await until('it is done or dead', () => {
+        clock.advance(50);
+        return dead || (deleted && log.status.deletionsPending === 0);
+      });
+      if (!dead) {
+        machine.onOperation = undefined;
+        await done;
+        await log.close();
+        expect(cutAt).toBeGreaterThan(60);
+        break;
+      }
+      if (deleted) answered++;
+      else unanswered++;
+      log = await open();
+      const there = await offsetsOf(log, 'gone');
+      if (deleted) expect(there).toEqual([]);
+      else expect([0, 20]).toContain(there.length);
+      expect(await offsetsOf(log, 'kept')).toHaveLength(20);
+      expect((await log.droppedAfter(0, filterSet(['gone']))).records).toBe(there.length === 0 ? 39 : 0);
+      await erased(log, clock);
+      expect(await offsetsOf(log, 'gone')).toEqual(there);
+      if (there.length === 0) expect(filesWith(machine, secret)).toEqual([]);
+      await log.append([message('gone', 'again', { id: `${secret} id 3` })], 'fsync');
+      expect(await offsetsOf(log, 'gone')).toHaveLength(there.length === 0 ? 1 : 20);
+      await log.close();
+      expect((await verify(directory, machine.boot())).damages).toEqual([]);
+    }
+    expect(answered).toBeGreaterThan(30);
+    expect(unanswered).toBeGreaterThan(2);
+  }, 60_000);
+
+  test('goes from the segment that is written to although it never comes to rest', async () => {
+    const { machine, clock, open } = simulated();
+    const log = await open({ segmentBytes: 1 << 20 });
+    await fill(log, 5);
+    let stop = false;
+    const publishing = Array.from({ length: 3 }, async () => {
+      while (!stop) await log.append([message('busy', '.'.repeat(20))], 'fsync');
+    });
+    await log.deleteTopic('gone');
+    await erased(log, clock);
+    expect(filesWith(machine, secret)).toEqual([]);
+    expect(log.status.bytes).toBeLessThan(1 << 20);
+    stop = true;
+    await Promise.all(publishing);
+    await log.close();
+  });
+
+  test('is answered only when the disk holds the deletion', async () => {
+    const { machine, clock, open } = simulated();
+    const log = await open();
+    await fill(log, 10);
+    machine.fault = (operation, file) => {
+      if (operation === 'write' && file.endsWith('deletions.tmp')) throw failure('ENOSPC', file);
+    };
+    await expect(log.deleteTopic('gone')).rejects.toMatchObject({ code: 'log_full' });
+    expect(await offsetsOf(log, 'gone')).toHaveLength(10);
+    machine.fault = undefined;
+    await log.deleteTopic('gone');
+    expect(await offsetsOf(log, 'gone')).toEqual([]);
+    await erased(log, clock);
+    await log.close();
+  });
+
+  test('waits, and says so, while the disk has no room to write segments anew', async () => {
+    const reports: string[] = [];
+    const { machine, clock, open } = simulated();
+    const log = await open({ onReport: ({ kind }) => reports.push(kind) });
+    await fill(log, 40);
+    machine.fault = (operation, file) => {
+      if (operation === 'write' && /\.0001\.log\.tmp$/.test(file)) throw failure('ENOSPC', file);
+    };
+    await log.deleteTopic('gone');
+    await until('it waits', () => reports.includes('deletion_waits'));
+    expect(await offsetsOf(log, 'gone')).toEqual([]);
+    expect(log.status.deletionsPending).toBe(1);
+    machine.fault = undefined;
+    clock.advance(5000);
+    await erased(log, clock);
+    expect(filesWith(machine, secret)).toEqual([]);
+    expect(reports.filter(kind => kind === 'deletion_waits')).toHaveLength(1);
+    expect(reports).toContain('deletion');
+    await log.close();
+    expect(clock.timers).toBe(0);
+  });
+
+  test('gives way to close, and the next start goes on with it', async () => {
+    const { machine, clock, open } = simulated();
+    let log = await open();
+    await fill(log, 100);
+    await log.deleteTopic('gone');
+    await log.close();
+    log = await open();
+    expect(await offsetsOf(log, 'gone')).toEqual([]);
+    await erased(log, clock);
+    expect(filesWith(machine, secret)).toEqual([]);
+    await log.close();
+  });
+
+  test('readers in the middle of it go on, and are told once they come to what is gone', async () => {
+    const { clock, open } = simulated();
+    const log = await open({ hotBytes: 1 });
+    await fill(log, 200);
+    const set = filterSet(['#']);
+    let deleted: Promise<unknown> | undefined;
+    const got: number[] = [];
+    let told = 0;
+    for (let after = 0; after < log.head.offset; ) {
+      if (after > 100) deleted ??= log.deleteTopic('gone').then(() => erased(log, clock));
+      const slice = await log.read(after, log.head.offset, set, 1);
+      expect(slice.after).toBe(after);
+      got.push(...slice.records.map(({ offset }) => offset));
+      if (slice.dropped.records > after) told = slice.dropped.records;
+      after = slice.next;
+    }
+    await deleted;
+    expect(told).toBe(399);
+    expect(got.filter(offset => offset % 2 === 0)).toEqual(Array.from({ length: 200 }, (_, i) => 2 * (i + 1)));
+    expect(got.filter(offset => offset % 2 === 1).length).toBeLessThan(200);
+    await log.close();
+  });
+
+  test('several go together, and rules that keep less do not disturb', async () => {
+    const { machine, clock, open } = simulated();
+    const log = await open({
+      hotBytes: 1,
+      dedupe: { ids: 0, ageMs: 0 },
+      keep: { rules: [{ filter: 't/#', last: 2 }] },
+    });
+    for (let i = 0; i < 200; i++) await log.append([message(`t/${i % 20}`, `${i % 20} ${secret}`)], 'fsync');
+    const work: Promise<unknown>[] = [log.compact()];
+    for (let t = 0; t < 15; t++) work.push(log.deleteTopic(`t/${t}`));
+    work.push(log.compact());
+    await Promise.all(work);
+    await erased(log, clock);
+    expect(filesWith(machine, `3 ${secret}`).length).toBe(filesWith(machine, `13 ${secret}`).length);
+    for (let t = 0; t < 15; t++) expect(await offsetsOf(log, `t/${t}`)).toEqual([]);
+    for (let t = 15; t < 20; t++) expect((await offsetsOf(log, `t/${t}`)).length).toBeGreaterThanOrEqual(2);
+    await log.close();
+    expect((await verify(directory, machine.boot())).damages).toEqual([]);
+  });
+});
+
+function grep(data: string, text: string): string[] {
+  const files = fs.readdirSync(data, { recursive: true, withFileTypes: true }).filter(entry => entry.isFile());
+  return files
+    .map(({ parentPath, name }) => path.join(parentPath, name))
+    .filter(file => fs.readFileSync(file).includes(text));
+}
