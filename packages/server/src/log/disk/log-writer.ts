@@ -73,12 +73,12 @@ export class LogWriter {
       segment.lastCrc = batch.finish(this.durable, segment.lastCrc);
       this.#marked = this.durable;
       await filling.file.write(batch.buffer, 0, batch.length, batch.position);
-      preparer.used(end);
       this.#written = batch.lastOffset;
       this.#lastWrite = clock.monotonic();
       this.#dirty = true;
     }
     if (batch.sync) await this.sync();
+    if (batch.length > 0) this.#parts.preparer.used(batch.position + batch.length);
     return true;
   }
 

@@ -14,14 +14,16 @@ export interface Prepared extends Filling {
   readonly path: string;
 }
 
-/** Bytes written at once: small enough that a commit beside it hardly notices. */
+/** Bytes filled at once: a few times what a commit writes, so that a commit beside it hardly notices. */
 const chunkBytes = 1024 * 1024;
+const smallestChunk = chunkBytes / 4;
+const chunkToCommit = 4;
 const retryMs = 1000;
 
 /**
- * Fills files with zeros ahead of the commits, in the background: the active segment first, then the next. A commit
- * then never makes a file grow, which halves the cost of its sync, and a full disk is met here, where no frame is cut
- * in two.
+ * Fills files with zeros ahead of the commits, in the background: the active segment first, then the next as far as the
+ * active one is used. A commit then never makes a file grow, which halves the cost of its sync, and a full disk is met
+ * here, where no frame is cut in two.
  */
 export class Preparer {
   /** Why nothing more can be filled just now; clears by itself. */
@@ -37,6 +39,7 @@ export class Preparer {
   readonly #waiting: { filling: Filling | undefined; bytes: number; done: (filled: boolean) => void }[] = [];
   #active: Filling | undefined;
   #activeUsed = 0;
+  #chunkBytes: number;
   #next: Prepared | undefined;
   #number = 0;
   #chunkOf: Filling | undefined;
@@ -64,6 +67,7 @@ export class Preparer {
     this.#onSpace = onSpace;
     this.#onError = onError;
     this.#zeros = Buffer.alloc(Math.min(chunkBytes, segmentBytes));
+    this.#chunkBytes = this.#zeros.length;
   }
 
   /** Begins work in the background. */
@@ -76,8 +80,10 @@ export class Preparer {
     return filling.filled >= bytes ? Promise.resolve(true) : this.#wait(filling, bytes);
   }
 
-  /** The active segment is written up to `end`. Hot. */
+  /** The active segment is committed up to `end`, and the disk has nothing to do until the next commit. Hot. */
   used(end: number): void {
+    const committed = end - this.#activeUsed;
+    this.#chunkBytes = Math.min(Math.max(committed * chunkToCommit, smallestChunk), this.#zeros.length);
     this.#activeUsed = end;
     if (this.#working === undefined) this.#work();
   }
@@ -182,11 +188,10 @@ export class Preparer {
     const active = this.#active;
     if (active !== undefined && active.filled < this.#segmentBytes)
       return { filling: active, upTo: this.#segmentBytes };
-    // in one go once the active segment is half full: filling beside commits slows both, so it is done seldom
-    if (active !== undefined && this.#activeUsed * 2 < this.#segmentBytes) return undefined;
-    if (this.#next === undefined || this.#next.filled < this.#segmentBytes)
-      return { filling: this.#next, upTo: this.#segmentBytes };
-    return undefined;
+    const filled = this.#next?.filled ?? 0;
+    // in one go it would hold commits up for as long as it takes
+    const wanted = active === undefined ? this.#segmentBytes : Math.min(this.#activeUsed, this.#segmentBytes);
+    return filled < wanted ? { filling: this.#next, upTo: this.#segmentBytes } : undefined;
   }
 
   async #create(): Promise<Prepared> {
@@ -196,7 +201,7 @@ export class Preparer {
   }
 
   async #fillChunk(filling: Filling, upTo: number): Promise<void> {
-    const end = Math.min(filling.filled + this.#zeros.length, Math.max(upTo, this.#segmentBytes));
+    const end = Math.min(filling.filled + this.#chunkBytes, Math.max(upTo, this.#segmentBytes));
     try {
       await filling.file.write(this.#zeros, 0, end - filling.filled, filling.filled);
       await filling.file.sync();
