@@ -80,8 +80,11 @@ export interface Log {
   /** The position of `offset` itself, which need not hold a record; its time is that of the newest record at or below. */
   positionOf(offset: number): Promise<Position>;
 
-  /** What rules have dropped beyond `after` of what matches. Answers at once where nothing at all was. */
-  droppedAfter(after: number, filters: FilterSet): Dropped | Promise<Dropped>;
+  /**
+   * What rules or deletions of topics have dropped beyond `after` of what matches; with `to` only of stretches that begin
+   * before, of which it may lie beyond. Answers at once where nothing at all was.
+   */
+  droppedAfter(after: number, filters: FilterSet, to?: number): Dropped | Promise<Dropped>;
 
   /**
    * The last offset at which a cursor of `epoch` still means what it meant: the one before the next epoch's first, or

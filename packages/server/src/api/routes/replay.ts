@@ -8,7 +8,7 @@ import {
   urlFrom,
 } from '@tailrace/protocol';
 import type { Hub, Place, Start } from '../../hub/index.ts';
-import type { LogRecord } from '../../log/index.ts';
+import type { Dropped, LogRecord } from '../../log/index.ts';
 import { filterParameter, queryFilters } from '../filters.ts';
 import type { ApiRoute, answered, Call } from '../route.ts';
 import { envelopeSchema } from '../schemas.ts';
@@ -118,15 +118,26 @@ function beginning({ at, jump, snapshot }: Start): { offset: number; time: numbe
 }
 
 /** What is not there any more is told, in the last line (I4). */
-function toldJump(hub: Hub, { jump }: Start): object {
+function toldJump(hub: Hub, { at, jump }: Start): object {
   if (jump === undefined || (jump.type === 'reset' && jump.to.offset === 0)) return {};
-  if (jump.type === 'gap') return toldGap(hub, jump.to);
+  // what rules dropped is told of the part that was read
+  if (jump.type === 'gap') return jump.to.offset === at.offset ? {} : toldGap(hub, jump.to);
   return { reset: { cursor: hub.tokens.of(jump.to.offset, jump.to.time), reason: jump.reason } };
 }
 
 function toldGap(hub: Hub, to: Place): { gap: { cursor: string; reason: 'trimmed' } } {
   return { gap: { cursor: hub.tokens.of(to.offset, to.time), reason: 'trimmed' } };
 }
+
+/** What rules dropped of a part that was read, which begins at `from`. */
+async function toldDropped(hub: Hub, filters: FilterSet, { jump }: Start, from: Place, to: number): Promise<object> {
+  if (jump?.type === 'reset') return {};
+  const { records } = await hub.log.droppedAfter(from.offset, filters, to);
+  return records > from.offset ? toldGap(hub, from) : {};
+}
+
+/** The reader need not tell it. */
+const toldAtTheEnd: Dropped = { records: Number.POSITIVE_INFINITY, deletions: Number.POSITIVE_INFINITY };
 
 async function writeOldest(
   hub: Hub,
@@ -136,7 +147,7 @@ async function writeOldest(
   limit: number,
   out: EnvelopeLines,
 ): Promise<End> {
-  const reader = hub.reader(filters, start.jump?.to ?? start.at, start.snapshot, start.told);
+  const reader = hub.reader(filters, start.jump?.to ?? start.at, start.snapshot, toldAtTheEnd);
   let first: { offset: number; time: number } | undefined;
   let last = beginning(start);
   let written = 0;
@@ -153,8 +164,8 @@ async function writeOldest(
     await out.write(shown);
   };
   while (!more && reader.offset < to && !out.gone) {
-    const { records, gap, reset } = await reader.read(stretchBytes, to);
-    skipped = reset ?? gap ?? skipped;
+    const { records, gap } = await reader.read(stretchBytes, to);
+    skipped = gap ?? skipped;
     await take(records);
   }
   const reached = more
@@ -165,6 +176,7 @@ async function writeOldest(
     cursor: hub.tokens.of(reached.offset, reached.time),
     before: hub.tokens.of(before.offset, before.time),
     more,
+    ...(await toldDropped(hub, filters, start, beginning(start), reached.offset)),
     ...(skipped === undefined ? {} : toldGap(hub, skipped)),
   };
 }
@@ -197,6 +209,7 @@ async function writeNewest(
     cursor: hub.tokens.of(Math.max(to, from.offset), Math.max(end.time, from.time)),
     before: hub.tokens.of(before.offset, before.time),
     more,
+    ...(await toldDropped(hub, filters, start, more ? before : from, to)),
     ...(skipped === undefined ? {} : toldGap(hub, skipped)),
   };
 }

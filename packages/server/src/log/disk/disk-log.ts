@@ -161,8 +161,8 @@ export class DiskLog implements Log {
     return this.#reads.positionOf(offset).catch(this.#damaged.refuse);
   }
 
-  droppedAfter(after: number, filters: FilterSet): Dropped | Promise<Dropped> {
-    const dropped = this.#reads.droppedAfter(after, filters);
+  droppedAfter(after: number, filters: FilterSet, to: number = this.head.offset): Dropped | Promise<Dropped> {
+    const dropped = this.#reads.droppedAfter(after, filters, to);
     return dropped instanceof Promise ? dropped.catch(this.#damaged.refuse) : dropped;
   }
 

@@ -60,9 +60,9 @@ export class LogReads {
     };
   }
 
-  droppedAfter(after: number, filters: FilterSet): Dropped | Promise<Dropped> {
+  droppedAfter(after: number, filters: FilterSet, to: number): Dropped | Promise<Dropped> {
     if (after >= this.#parts.segments.newestDropped) return nothingDropped;
-    return this.#steadily(() => this.#droppedBetween(after, this.#log.head.offset, filters));
+    return this.#steadily(() => this.#droppedBetween(after, to, filters));
   }
 
   async newest(filters: FilterSet, count: number, to: number): Promise<Float64Array> {

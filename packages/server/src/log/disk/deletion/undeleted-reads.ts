@@ -35,9 +35,9 @@ export class UndeletedReads {
     return { ...slice, after: began, records, dropped: laterDropped(dropped, deleted) };
   }
 
-  droppedAfter(after: number, filters: FilterSet): Dropped | Promise<Dropped> {
+  droppedAfter(after: number, filters: FilterSet, to: number): Dropped | Promise<Dropped> {
     const deleted = this.#deletions.droppedAfter(after, filters);
-    const dropped = this.#reads.droppedAfter(after, filters);
+    const dropped = this.#reads.droppedAfter(after, filters, to);
     if (dropped instanceof Promise) return dropped.then(found => laterDropped(found, deleted));
     return laterDropped(dropped, deleted);
   }
