@@ -3,6 +3,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Message } from '@tailrace/protocol';
+import { workBesideServer } from '../../packages/server/src/cli/beside-server.ts';
 import { indexName, newestSegments } from '../../packages/server/src/log/disk/segment-name.ts';
 import { backup, type DiskLog, logDefaults, openDiskLog } from '../../packages/server/src/log/index.ts';
 import { CpuMeter, type CpuShares } from '../cpu.ts';
@@ -104,6 +105,7 @@ export async function closeHouse(): Promise<void> {
 
 /** In a process of its own, as an operator does it. */
 export async function backUp({ directory, to }: BackUpJob): Promise<void> {
+  workBesideServer();
   await backup(directory, to, { now: Date.now(), verify: true });
 }
 

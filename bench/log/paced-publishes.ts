@@ -8,7 +8,7 @@ const asked = Buffer.from([1]);
 const answersWithin = 30_000;
 
 export class PacedPublishes {
-  acks = new Histogram();
+  acks: Histogram = new Histogram();
   readonly #socket: Socket;
   readonly #timer: NodeJS.Timeout;
   readonly #began = performance.now();

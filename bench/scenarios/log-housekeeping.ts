@@ -44,12 +44,13 @@ async function measureChore(options: Options, chore: Chore): Promise<Sample> {
   const door = join(home.path, 'door');
   await using log = new LogProcess(options.profile);
   await log.call('openHouse', { directory, door, chore });
+  await using operator = chore === 'backup' ? await Operator.begin(directory, home.path) : undefined;
   await sleep(fillingMs);
   const publishes = await PacedPublishes.through(door, publishesPerSecond);
   await sleep(warmUpMs);
   publishes.acks = new Histogram();
   const kept = log.call('keepHouse', { chore, windowMs: options.windowMs }, houseWithin);
-  if (chore === 'backup') await backUpUntil(kept, directory, home.path);
+  if (chore === 'backup') await operator!.backUpUntil(kept);
   const { seconds, delay, resident, cpu } = await kept;
   const ack = publishes.acks.quantiles();
   await publishes.stop();
@@ -67,15 +68,42 @@ async function measureChore(options: Options, chore: Chore): Promise<Sample> {
   };
 }
 
-/** One whole backup after another. */
-async function backUpUntil(done: Promise<unknown>, directory: string, home: string): Promise<void> {
-  await using operator = new LogProcess();
-  let open = true;
-  const closing = done.finally(() => {
-    open = false;
-  });
-  for (let number = 0; open; number++) await operator.call('backUp', { directory, to: join(home, `backup-${number}`) });
-  await closing;
+/** A process of its own, whose start is not measured. */
+class Operator implements AsyncDisposable {
+  readonly #process = new LogProcess();
+  readonly #directory: string;
+  readonly #home: string;
+  #number = 0;
+
+  private constructor(directory: string, home: string) {
+    this.#directory = directory;
+    this.#home = home;
+  }
+
+  static async begin(directory: string, home: string): Promise<Operator> {
+    const operator = new Operator(directory, home);
+    await operator.#backUp();
+    return operator;
+  }
+
+  /** One whole backup after another. */
+  async backUpUntil(done: Promise<unknown>): Promise<void> {
+    let open = true;
+    const closing = done.finally(() => {
+      open = false;
+    });
+    while (open) await this.#backUp();
+    await closing;
+  }
+
+  async #backUp(): Promise<void> {
+    const to = join(this.#home, `backup-${this.#number++}`);
+    await this.#process.call('backUp', { directory: this.#directory, to });
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#process[Symbol.asyncDispose]();
+  }
 }
 
 let made: Promise<TemporaryDirectory> | undefined;

@@ -3,6 +3,7 @@ import type { EpochList } from '../epoch-list.ts';
 import type { LogReport, OffsetRange } from '../report.ts';
 import type { Disk, Ownership } from './disk.ts';
 import type { DiskLogOptions } from './disk-log-options.ts';
+import type { Housework } from './housework/housework.ts';
 import type { Identity } from './identity.ts';
 import type { OpenFiles } from './open-files.ts';
 import type { Reader } from './reader.ts';
@@ -28,5 +29,6 @@ export interface OpenedLog {
   readonly segments: SegmentList;
   readonly reader: Reader;
   readonly reading: IndexReading;
+  readonly housework: Housework;
   readonly lost: readonly OffsetRange[];
 }

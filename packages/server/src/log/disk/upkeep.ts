@@ -24,7 +24,7 @@ export class Upkeep {
   readonly #compactor: Compactor;
 
   constructor(opened: OpenedLog, { log, intake, appends, inFlight }: UpkeepParts) {
-    const { options, disk, clock, report, identity, recovered, segments, reader, reading } = opened;
+    const { options, disk, clock, report, identity, epochs, recovered, segments, reader, reading, housework } = opened;
     const { sealer } = appends;
     const turns = new Turns();
     this.retention = new Retention({
@@ -52,6 +52,8 @@ export class Upkeep {
       disk,
       clock,
       directory: options.directory,
+      run: epochs.current!.epoch,
+      housework,
       reading,
       secret: identity.secret,
       options: options.keep,
