@@ -8,6 +8,7 @@ import { hundredMillionScenarios } from './hundred-million.ts';
 import { ingestScenarios } from './ingest.ts';
 import { logAppendScenarios } from './log-appends.ts';
 import { logHistoryScenarios } from './log-history.ts';
+import { housekeepingScenarios } from './log-housekeeping.ts';
 import { lookupScenarios } from './lookups.ts';
 import { memoryScenarios } from './memory.ts';
 import { pacedScenarios } from './paced.ts';
@@ -28,6 +29,7 @@ export function allScenarios(): Scenario[] {
     ...lookupScenarios(),
     ...logAppendScenarios(),
     ...logHistoryScenarios(),
+    ...housekeepingScenarios(),
     ...ceilingScenarios(),
     ...hundredMillionScenarios(),
   ];

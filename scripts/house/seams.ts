@@ -12,6 +12,11 @@ const seams: Readonly<Record<string, readonly Outside[]>> = {
   'log/disk/node-disk.ts': ['disk'],
   // who owns a data directory is a matter between real processes: sockets and files of this machine
   'log/disk/ownership.ts': ['disk', 'sockets', 'randomness', 'the machine'],
+  // the thread that keeps the log in order: the same files, and none but those
+  'log/disk/housework/blocking-disk.ts': ['disk'],
+  'log/disk/housework/thread.ts': ['sockets', 'the machine'],
+  'log/disk/housework/work.ts': ['the machine'],
+  'log/disk/housework/yield-to-others.ts': ['disk', 'the machine'],
   // every socket comes in here; the gateway is handed them
   'gateway/door.ts': ['sockets'],
 };

@@ -33,8 +33,12 @@ export interface Address {
 export interface StartOptions {
   /** Goes on after corruption of the log, without what is lost. */
   readonly acceptLoss?: boolean;
+  /** Takes the data directory from an owner that hangs and cannot be stopped. */
+  readonly takeOver?: boolean;
   /** Where the log lives instead of on the file system: the seam through which disks fail in tests. */
   readonly disk?: Disk;
+  /** Another process has taken over the data directory: this server can only close. */
+  readonly onReplaced?: () => void;
 }
 
 /** Largest record that the log's format takes, and what a record may have beside its data, bytes. */
@@ -201,7 +205,7 @@ export async function startServer(
 
 function openLog(
   config: Config,
-  { acceptLoss = false, disk }: StartOptions,
+  { acceptLoss, takeOver, disk, onReplaced }: StartOptions,
   metrics: Metrics,
   logger: pino.Logger,
 ): Promise<Log> {
@@ -225,7 +229,10 @@ function openLog(
     keep: keepOptions(config),
     keyIndexBytes: config.keys.bytes,
     recordBytes: Math.min(recordMax, config.limits.message + recordOverhead),
-    onReport: ({ level, message, ...report }: LogReport) => logger[level](report, message),
+    onReport: ({ level, message, ...report }: LogReport) => {
+      logger[level](report, message);
+      if (report.kind === 'owner_lost') onReplaced?.();
+    },
     onCommitStats: metrics.onCommit,
   };
   if (config.engine === 'memory') return Promise.resolve(openMemoryLog(common));
@@ -235,6 +242,7 @@ function openLog(
     segmentBytes: config.segment.bytes,
     scrub: { intervalMs: config.scrub.interval, bytesPerSecond: config.scrub.rate },
     acceptLoss,
+    takeOver,
     disk,
   });
 }

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { BackupRefused, backup, LogDamaged } from '../log/index.ts';
+import { workBesideServer } from './beside-server.ts';
 import { type Command, CommandError, type Input } from './command.ts';
 import { dataDirectory, jsonOption, printFound, verifies, verifyOption } from './log-command.ts';
 
@@ -9,7 +10,7 @@ export const logBackup: Command = {
   summary: 'Copy the log of a data directory, in use or not, or what is new in it.',
   details: [
     'The server may run. Everything that was acknowledged before the command began is in the backup. Complete segments are hard links where both directories are on one file system, else copies; the newest records are copied and synced. A backup counts once all of it is there: one that was cut short leaves the one before it, and the next run goes on.',
-    'Backups into one destination run one after another. What retention removed from the log goes from the backup as well.',
+    'It runs at the lowest priority, so that the server is not held up. Backups into one destination run one after another. What retention removed from the log goes from the backup as well.',
   ],
   options: {
     ...verifyOption('the backup before it counts'),
@@ -25,6 +26,7 @@ export const logBackup: Command = {
 };
 
 async function run(input: Input): Promise<number> {
+  workBesideServer();
   const directory = dataDirectory(input);
   const destination = resolve(input.positionals[1]!);
   const verify = verifies(input);

@@ -20,6 +20,10 @@ export const serve: Command = {
       type: 'switch',
       help: 'Start although a part of the log is damaged, without it; copies of the damaged bytes are kept. For one start, no setting.',
     },
+    'take-over': {
+      type: 'switch',
+      help: 'Take the data directory from a server that hangs and cannot be stopped; should it go on, it acknowledges nothing more and ends. For one start, no setting.',
+    },
     ...settingOptions(),
   },
   examples: [
@@ -27,7 +31,11 @@ export const serve: Command = {
     { command: 'tailrace serve --port 0 --engine memory', does: 'on any free port, nothing kept' },
     { command: 'tailrace serve --retention.age 7d --limits.message 4MiB', does: 'keep a week, allow larger messages' },
   ],
-  exitCodes: { 130: 'ended by a second SIGINT', 143: 'ended by a second SIGTERM' },
+  exitCodes: {
+    1: 'not started, or another process has taken over the data directory',
+    130: 'ended by a second SIGINT',
+    143: 'ended by a second SIGTERM',
+  },
   positionals: { least: 0, most: 0 },
   run,
 };
@@ -43,7 +51,15 @@ async function run(input: Input): Promise<number> {
   // from here on a signal waits for the start to be over, so that it always ends in a good order
   const stop = stopRequested();
   const { startServer } = await import('../server.ts');
-  const server = await startServer(config, { acceptLoss: input.on('accept-loss') }).catch((error: unknown) => {
+  let onReplaced = (): void => undefined;
+  const replaced = new Promise<'replaced'>(resolve => {
+    onReplaced = () => resolve('replaced');
+  });
+  const server = await startServer(config, {
+    acceptLoss: input.on('accept-loss'),
+    takeOver: input.on('take-over'),
+    onReplaced,
+  }).catch((error: unknown) => {
     throw whyNotStarted(error, config);
   });
   process.stdout.write(banner(config, server.address));
@@ -52,7 +68,11 @@ async function run(input: Input): Promise<number> {
       `${yellow('warning:')} insecure is on: everyone who can reach ${config.host} may read and publish everything\n`,
     );
 
-  const signal = await stop;
+  const signal = await Promise.race([stop, replaced]);
+  if (signal === 'replaced') {
+    await server.close();
+    throw new CommandError(`another process has taken over the data directory ${config.data}: this server has ended`);
+  }
   process.stdout.write(`${signal}: stopping; once more to stop at once\n`);
   await server.close();
   process.stdout.write('stopped\n');

@@ -21,6 +21,7 @@ export interface LogReport {
     | 'tail_left'
     | 'loss_accepted'
     | 'owner_replaced'
+    | 'owner_lost'
     | 'full'
     | 'space_back'
     | 'fenced'

@@ -103,7 +103,7 @@ describe('serve', () => {
     const { code, stderr } = await runCli(['serve', '--port', '0', '--data', join(served.directory, 'data')]);
     const { pid } = served.process.child;
     expect(stderr).toBe(
-      `tailrace: the data directory ${join(served.directory, 'data')} is in use by process ${pid}; stop it or choose another directory\n`,
+      `tailrace: the data directory ${join(served.directory, 'data')} is in use by process ${pid}; stop it or choose another directory. If it hangs and cannot be stopped, start with --take-over\n`,
     );
     expect(code).toBe(1);
     // and the one that owns it does not notice

@@ -73,6 +73,12 @@ export class ActiveIndex implements SegmentIndex {
     return topic;
   }
 
+  /** The topic of this number, if a record of it was taken. */
+  taken(number: number): ActiveTopic | undefined {
+    const topic = this.#byNumber[number];
+    return topic?.positions === undefined ? undefined : topic;
+  }
+
   /** Takes a committed record. Hot. */
   add(topic: ActiveTopic, position: number, offset: number, time: number): void {
     // a literal has room for one position, an emptied array for 17: most topics of a wide log have one record

@@ -9,7 +9,9 @@ export interface Damage extends FilePlace {
 
 /** Damage among data that was durable: the log does not start, and reads do not go past it (I10). */
 export class LogDamaged extends Error {
+  readonly directory: string;
   readonly damages: readonly Damage[];
+  readonly hint: string;
 
   constructor(directory: string, damages: readonly Damage[], hint: string, cause?: unknown) {
     super(
@@ -17,7 +19,9 @@ export class LogDamaged extends Error {
       cause === undefined ? undefined : { cause },
     );
     this.name = 'LogDamaged';
+    this.directory = directory;
     this.damages = damages;
+    this.hint = hint;
   }
 }
 

@@ -13,5 +13,7 @@ export interface DiskLogOptions extends CommonLogOptions {
   readonly segmentBytes?: number | undefined;
   /** Goes on after corruption, without what is lost; the lost offsets are reported. */
   readonly acceptLoss?: boolean | undefined;
+  /** Takes the directory from an owner that hangs: see `OwnOptions`. */
+  readonly takeOver?: boolean | undefined;
   readonly scrub?: ScrubOptions | undefined;
 }

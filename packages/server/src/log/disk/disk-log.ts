@@ -209,6 +209,7 @@ export class DiskLog implements Log {
     await this.#admission.held.settled();
     await this.#upkeep.stop();
     await this.#appends.close();
+    await this.#opened.housework.close();
     await this.#opened.files.close();
     await this.#opened.ownership.release();
   }

@@ -17,8 +17,11 @@ export interface Disk {
   /** Bytes that can still be written to the file system of `path`. */
   free(path: string): Promise<number>;
   /** Makes this process the only owner of a data directory, or fails naming the one that is. */
-  own(directory: string): Promise<Ownership>;
+  own(directory: string, how?: OwnOptions): Promise<Ownership>;
 }
+
+/** What is enough to read what is there and to write files that nobody else knows of yet. */
+export type DraftDisk = Pick<Disk, 'open' | 'unlink'>;
 
 export interface DiskFile {
   /** Reads until `length` bytes or the end of the file; returns how many. */
@@ -30,6 +33,11 @@ export interface DiskFile {
   truncate(length: number): Promise<void>;
   size(): Promise<number>;
   close(): Promise<void>;
+}
+
+export interface OwnOptions {
+  /** Also from an owner that seems to live: at its next look it finds that it is one no more, and acks nothing. */
+  readonly takeOver?: boolean | undefined;
 }
 
 export interface Ownership {

@@ -1,5 +1,6 @@
 import type { LogRecord } from '../record.ts';
 import type { OffsetRange } from '../report.ts';
+import type { ChunkMemory } from './chunk-memory.ts';
 import type { Damage, LogDamaged } from './damage.ts';
 import { FrameHeader, frameHeaderBytes } from './frame.ts';
 import type { Gate } from './gate.ts';
@@ -8,7 +9,7 @@ import type { Segment } from './segment.ts';
 import { readDamage, readInto } from './segment-bytes.ts';
 
 /** Bytes read at once on a scan. */
-const chunkBytes = 128 * 1024;
+export const chunkBytes: number = 128 * 1024;
 
 /**
  * Walks over the frames of a segment from a frame's position to the committed end, checking each. `buffer` and `at` are
@@ -24,14 +25,14 @@ export class FrameReader {
   readonly #chunkBytes: number;
   /** Position in the file of the first byte of `buffer`. */
   #base: number;
-  /** Memory of an earlier buffer of which nothing is used any more. */
-  #free: ArrayBuffer | undefined;
+  readonly #memory: ChunkMemory | undefined;
   /** Frames passed, and the first offset behind them. */
   #passed = 0;
   #nextOffset: number;
 
-  /** Reads `bytes` at once, more where a frame is larger. */
-  constructor(segment: Segment, gate: Gate, position: number, bytes: number = chunkBytes) {
+  /** Reads `bytes` at once, more where a frame is larger, into `memory`: who needs a buffer no more may give it back. */
+  constructor(segment: Segment, gate: Gate, position: number, bytes: number = chunkBytes, memory?: ChunkMemory) {
+    this.#memory = memory;
     this.#chunkBytes = bytes;
     this.#segment = segment;
     this.#gate = gate;
@@ -90,11 +91,6 @@ export class FrameReader {
     return { frame: this.#passed, offset: this.#nextOffset, ...damage };
   }
 
-  /** Nobody needs an earlier `buffer` any more: a new one for each chunk keeps the garbage collector busy. */
-  reuse({ buffer }: Buffer<ArrayBuffer>): void {
-    if (buffer !== this.buffer.buffer) this.#free = buffer;
-  }
-
   /** Makes `at` stand at `position` with `length` bytes behind it in the buffer. */
   async #need(position: number, length: number): Promise<void> {
     this.at = position - this.#base;
@@ -103,11 +99,7 @@ export class FrameReader {
     const held = Math.max(0, this.buffer.length - this.at);
     const size = Math.min(Math.max(length, held + this.#chunkBytes), this.#end - position);
     // not the buffer there is: records given out may be views into it
-    const buffer =
-      this.#free !== undefined && this.#free.byteLength >= size
-        ? Buffer.from(this.#free, 0, size)
-        : Buffer.allocUnsafeSlow(size);
-    this.#free = undefined;
+    const buffer = this.#memory?.take(size) ?? Buffer.allocUnsafeSlow(size);
     if (held > 0) this.buffer.copy(buffer, 0, this.at);
     const got = held + (await readInto(buffer.subarray(held), this.#segment, this.#gate, position + held));
     this.buffer = got < size ? buffer.subarray(0, got) : buffer;

@@ -1,11 +1,16 @@
 /** Bytes of index parts that are kept for all segments together. */
-const maxBytes = 24 * 1024 * 1024;
+const defaultBytes = 24 * 1024 * 1024;
 
 /** Parts of the indexes of sealed segments, read when needed; the least used go first. One read serves all who wait. */
 export class IndexCache {
   #bytes = 0;
   // in order of use
   readonly #parts = new Map<string, { value: Promise<unknown>; bytes: number }>();
+  readonly #maxBytes: number;
+
+  constructor(maxBytes: number = defaultBytes) {
+    this.#maxBytes = maxBytes;
+  }
 
   get bytes(): number {
     return this.#bytes;
@@ -49,7 +54,7 @@ export class IndexCache {
 
   #shrink(): void {
     for (const [key, part] of this.#parts) {
-      if (this.#bytes <= maxBytes) return;
+      if (this.#bytes <= this.#maxBytes) return;
       if (part.bytes === 0) continue; // still loading
       this.#parts.delete(key);
       this.#bytes -= part.bytes;

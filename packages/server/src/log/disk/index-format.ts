@@ -130,10 +130,26 @@ export interface DirectoryEntry {
   readonly lastTime: number;
 }
 
+/** Calls `visit` with each topic of a block and its number, and makes nothing else of them; false when it is damaged. */
+export function visitBlock(buffer: Buffer, visit: (topic: string, number: number) => void): boolean {
+  if (!blockIsWhole(buffer)) return false;
+  let at = blockHeaderBytes;
+  for (let i = buffer.readUInt32LE(8); i > 0; i--) {
+    const end = at + entryHeaderBytes + buffer.readUInt16LE(at + 28);
+    visit(buffer.toString('utf8', at + entryHeaderBytes, end), buffer.readUInt32LE(at));
+    at = end;
+  }
+  return true;
+}
+
+function blockIsWhole(buffer: Buffer): boolean {
+  if (buffer.length < blockHeaderBytes || buffer.readUInt32LE(4) !== buffer.length) return false;
+  return crc32(buffer.subarray(4)) === buffer.readUInt32LE(0);
+}
+
 /** Reads a directory block, its header included; undefined when it is damaged. */
 export function decodeBlock(buffer: Buffer, firstOffset: number): DirectoryEntry[] | undefined {
-  if (buffer.length < blockHeaderBytes || buffer.readUInt32LE(4) !== buffer.length) return undefined;
-  if (crc32(buffer.subarray(4)) !== buffer.readUInt32LE(0)) return undefined;
+  if (!blockIsWhole(buffer)) return undefined;
   const entries: DirectoryEntry[] = [];
   let at = blockHeaderBytes;
   for (let i = buffer.readUInt32LE(8); i > 0; i--) {

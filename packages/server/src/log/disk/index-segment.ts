@@ -1,5 +1,9 @@
 import { ActiveIndex } from './active-index.ts';
+import { ChunkMemory } from './chunk-memory.ts';
 import { frameHeaderBytes } from './frame.ts';
+import { chunkBytes, FrameReader } from './frame-reader.ts';
+import type { Gate } from './gate.ts';
+import type { Pause } from './index-writer.ts';
 import {
   recordEndsTopic,
   recordHasId,
@@ -20,25 +24,57 @@ export function indexSegment(segment: Segment, buffer: Buffer, frames: readonly 
   segment.records = 0;
   segment.remembered = 0;
   segment.ids = 0;
-  for (const frame of frames) {
-    let at = frame.position + frameHeaderBytes;
-    for (let i = 0; i < frame.count; i++) {
-      const topic = index.topicAs(recordTopic(buffer, at), recordTopicNumber(buffer, at));
-      const time = recordTime(buffer, at);
-      index.add(topic, at, recordOffset(buffer, at, segment.firstOffset), time);
-      if (segment.records++ === 0) segment.firstTime = time;
-      if (recordIsRemembered(buffer, at)) segment.remembered++;
-      if (recordHasId(buffer, at)) segment.ids++;
-      if (recordEndsTopic(buffer, at)) index.ended.push([topic.topic, topic.lastOffset]);
-      at += recordLength(buffer, at);
-    }
-    if (frame.count > 0) index.sparse.add(frame.first, frame.position, frame.time);
-    if (frame.count > 0 || segment.header.rewritten !== undefined) {
-      segment.lastOffset = frame.last;
-      segment.lastTime = frame.time;
-    }
-    segment.end = frame.position + frame.length;
-    segment.lastCrc = frame.crc;
-    segment.lastFrameAt = frame.position;
+  for (const frame of frames) indexFrame(segment, index, buffer, frame.position, frame, frame.position);
+}
+
+/** The same, from the file: its frames up to the end that is known of the segment. Rejects with LogDamaged. */
+export async function indexFrames(segment: Segment, gate: Gate, pause: Pause): Promise<void> {
+  const index = new ActiveIndex(segment.header.framesAt);
+  const memory = new ChunkMemory();
+  const frames = new FrameReader(segment, gate, segment.header.framesAt, chunkBytes, memory);
+  segment.index = index;
+  segment.records = 0;
+  segment.remembered = 0;
+  segment.ids = 0;
+  let { buffer } = frames;
+  while (await frames.next()) {
+    const { at, header, position } = frames;
+    if (frames.buffer !== buffer) memory.give(buffer);
+    buffer = frames.buffer;
+    indexFrame(segment, index, buffer, at, header, position);
+    const waiting = pause(header.count);
+    if (waiting !== undefined) await waiting;
   }
+}
+
+/** Takes the frame that is at `at` in the buffer and at `position` in the file. */
+function indexFrame(
+  segment: Segment,
+  index: ActiveIndex,
+  buffer: Buffer,
+  at: number,
+  frame: Omit<ScannedFrame, 'position' | 'durable'>,
+  position: number,
+): void {
+  const ahead = position - at;
+  let record = at + frameHeaderBytes;
+  for (let i = 0; i < frame.count; i++) {
+    const number = recordTopicNumber(buffer, record);
+    const topic = index.taken(number) ?? index.topicAs(recordTopic(buffer, record), number);
+    const time = recordTime(buffer, record);
+    index.add(topic, record + ahead, recordOffset(buffer, record, segment.firstOffset), time);
+    if (segment.records++ === 0) segment.firstTime = time;
+    if (recordIsRemembered(buffer, record)) segment.remembered++;
+    if (recordHasId(buffer, record)) segment.ids++;
+    if (recordEndsTopic(buffer, record)) index.ended.push([topic.topic, topic.lastOffset]);
+    record += recordLength(buffer, record);
+  }
+  if (frame.count > 0) index.sparse.add(frame.first, position, frame.time);
+  if (frame.count > 0 || segment.header.rewritten !== undefined) {
+    segment.lastOffset = frame.last;
+    segment.lastTime = frame.time;
+  }
+  segment.end = position + frame.length;
+  segment.lastCrc = frame.crc;
+  segment.lastFrameAt = position;
 }

@@ -2,7 +2,7 @@ import { crc32 } from 'node:zlib';
 import type { Clock } from '../clock.ts';
 import type { ActiveIndex, ActiveTopic } from './active-index.ts';
 import { addToBloom, newBloom } from './bloom.ts';
-import type { Disk, DiskFile } from './disk.ts';
+import type { Disk, DiskFile, DraftDisk } from './disk.ts';
 import {
   blockHeaderBytes,
   directoryBlockBytes,
@@ -16,15 +16,26 @@ import type { Segment } from './segment.ts';
 /** Small parts are collected up to this many bytes: each write takes a turn of the thread pool. */
 const flushBytes = 256 * 1024;
 
+/** Bytes between two syncs: one sync of all of it would hold commits up. */
+export const syncBytes: number = 4 * 1024 * 1024;
+
 /** Longest stretch of work between two turns of the event loop, in ms. */
 const sliceMs = 1;
 
 /** Writes the `.idx` of a complete segment from its index in memory, a little at a time. It appears whole and synced. */
 export async function writeIndex(disk: Disk, clock: Clock, segment: Segment): Promise<void> {
-  const { indexPath } = segment;
-  const temporary = await writeTemporary(disk, indexPath, file => new IndexWriter(file, clock, segment).write());
-  await segment.files.forget(indexPath);
-  await giveName(disk, temporary, indexPath);
+  await installIndex(disk, segment, await writeIndexTo(disk, clock, segment, `${segment.indexPath}.tmp`));
+}
+
+/** Writes and syncs it under a temporary name, which it returns. */
+export function writeIndexTo(disk: DraftDisk, clock: Clock, segment: Segment, temporary: string): Promise<string> {
+  return writeTemporary(disk, segment.indexPath, file => new IndexWriter(file, clock, segment).write(), temporary);
+}
+
+/** Gives an index that was written its name. */
+export async function installIndex(disk: Disk, segment: Segment, temporary: string): Promise<void> {
+  await segment.files.forget(segment.indexPath);
+  await giveName(disk, temporary, segment.indexPath);
 }
 
 class IndexWriter {
@@ -34,6 +45,7 @@ class IndexWriter {
   #at = 0;
   #buffered: Buffer[] = [];
   #bufferedBytes = 0;
+  #unsynced = 0;
 
   constructor(file: DiskFile, clock: Clock, segment: Segment) {
     this.#file = file;
@@ -126,6 +138,10 @@ class IndexWriter {
     this.#buffered = [];
     this.#bufferedBytes = 0;
     await this.#file.write(bytes, 0, bytes.length, this.#at - bytes.length);
+    this.#unsynced += bytes.length;
+    if (this.#unsynced < syncBytes) return;
+    await this.#file.sync();
+    this.#unsynced = 0;
   }
 }
 

@@ -9,6 +9,7 @@ import type { Batch } from './batch.ts';
 import { CommitQueue } from './commit-queue.ts';
 import { Committer } from './committer.ts';
 import { DedupeCheckpoints } from './dedupe-checkpoints.ts';
+import { OwnershipLost } from './disk.ts';
 import { DiskSpace } from './disk-space.ts';
 import { LogWriter } from './log-writer.ts';
 import type { OpenedLog } from './opened-log.ts';
@@ -50,7 +51,7 @@ export class LogAppends {
   constructor(opened: OpenedLog, parts: LogAppendsParts) {
     this.#opened = opened;
     this.#parts = parts;
-    const { options, disk, clock, report, ownership, identity, epochs, recovered, files, reading } = opened;
+    const { options, disk, clock, report, ownership, identity, epochs, recovered, files, reading, housework } = opened;
     const { directory, segmentBytes = logDefaults.segmentBytes } = options;
     this.#preparer = new Preparer(
       disk,
@@ -102,7 +103,8 @@ export class LogAppends {
       onRefused: () => this.#onRefused(),
       onFenced: (reason, cause) => this.#onFenced(reason, cause),
     });
-    this.sealer = new Sealer({ disk, clock, reading, preparer: this.#preparer, report });
+    const run = epochs.current!.epoch;
+    this.sealer = new Sealer({ disk, clock, directory, run, housework, reading, preparer: this.#preparer, report });
     this.checkpoints = new DedupeCheckpoints({
       disk,
       directory,
@@ -233,12 +235,15 @@ export class LogAppends {
     this.#parts.onFenced();
     const detail = cause instanceof Error && cause.cause !== undefined ? ` (${String(cause.cause)})` : '';
     const message = `the log takes nothing more: ${reason}${detail}`;
-    this.#opened.report({ level: 'error', kind: 'fenced', message });
+    const kind = cause instanceof OwnershipLost ? 'owner_lost' : 'fenced';
+    this.#opened.report({ level: 'error', kind, message });
   }
 
   #beat(): void {
     // readiness must come back although nobody publishes to a log that says it is full
     if (this.#opened.start.full !== undefined) this.#space.recordStart().catch(error => this.#committer.fence(error));
+    // one that nobody publishes to must find out too
+    if (this.fenced === undefined && this.#opened.ownership.lost()) this.#committer.fence(new OwnershipLost());
     this.#committer.beat();
   }
 }

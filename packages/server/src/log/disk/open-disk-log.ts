@@ -7,6 +7,8 @@ import { DiskLog } from './disk-log.ts';
 import type { DiskLogOptions } from './disk-log-options.ts';
 import { readEpochs } from './epochs-file.ts';
 import { epochsFromHeaders } from './epochs-from-headers.ts';
+import { HouseworkHere } from './housework/here.ts';
+import { HouseworkThread } from './housework/thread.ts';
 import { newIdentity, readIdentity } from './identity.ts';
 import { IndexCache } from './index-cache.ts';
 import { nodeDisk } from './node-disk.ts';
@@ -29,7 +31,7 @@ export async function openDiskLog(options: DiskLogOptions): Promise<DiskLog> {
   const report = options.onReport ?? (() => undefined);
   const { directory } = options;
   await machine.makeDirectory(directory);
-  const ownership = await machine.own(directory);
+  const ownership = await machine.own(directory, { takeOver: options.takeOver });
   const disk = ownedDisk(machine, ownership);
   try {
     if (ownership.tookOver)
@@ -81,6 +83,8 @@ export async function openDiskLog(options: DiskLogOptions): Promise<DiskLog> {
       reader,
       reading,
       deletions: await readDeletions(disk, directory),
+      // a disk of its own, such as a simulated one, is not in another thread
+      housework: machine.open === nodeDisk.open ? new HouseworkThread(clock) : new HouseworkHere(disk, clock),
       // a reader from below a place where files do not follow each other may have missed what belongs there
       lost: lost.map(({ from, to }) => ({ from, to: Math.max(from, to) })),
     });

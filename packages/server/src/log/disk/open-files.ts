@@ -1,4 +1,4 @@
-import type { Disk, DiskFile } from './disk.ts';
+import type { DiskFile, DraftDisk } from './disk.ts';
 
 /** Files kept open for readers, so that a log of ten thousand segments does not need as many descriptors. */
 const keptOpen = 128;
@@ -11,11 +11,11 @@ interface OpenFile {
 
 /** Opens files for reading when they are needed and keeps the last used open. */
 export class OpenFiles {
-  readonly #disk: Disk;
+  readonly #disk: Pick<DraftDisk, 'open'>;
   // in order of use
   readonly #open = new Map<string, OpenFile>();
 
-  constructor(disk: Disk) {
+  constructor(disk: Pick<DraftDisk, 'open'>) {
     this.#disk = disk;
   }
 

@@ -4,6 +4,7 @@ import type { LogReport, OffsetRange } from '../report.ts';
 import type { PendingDeletion } from './deletion/deletions-file.ts';
 import type { Disk, Ownership } from './disk.ts';
 import type { DiskLogOptions } from './disk-log-options.ts';
+import type { Housework } from './housework/housework.ts';
 import type { Identity } from './identity.ts';
 import type { OpenFiles } from './open-files.ts';
 import type { Reader } from './reader.ts';
@@ -29,6 +30,7 @@ export interface OpenedLog {
   readonly segments: SegmentList;
   readonly reader: Reader;
   readonly reading: IndexReading;
+  readonly housework: Housework;
   readonly lost: readonly OffsetRange[];
   /** Deletions that an earlier start was asked for and did not finish. */
   readonly deletions: readonly PendingDeletion[];

@@ -36,7 +36,7 @@ function readingOf(disk: Disk): Omit<Disk, 'open' | 'link' | 'rename' | 'unlink'
     makeDirectory: path => disk.makeDirectory(path),
     syncDirectory: path => disk.syncDirectory(path),
     free: path => disk.free(path),
-    own: directory => disk.own(directory),
+    own: (directory, how) => disk.own(directory, how),
   };
 }
 

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as net from 'node:net';
 import * as path from 'node:path';
-import { errorCode, isNoSpace, type Ownership } from './disk.ts';
+import { errorCode, isNoSpace, type Ownership, type OwnOptions } from './disk.ts';
 
 const socketName = 'owner.sock';
 const termName = 'term';
@@ -10,9 +10,10 @@ const termName = 'term';
 /**
  * One owner per data directory. A listening socket inside it shows that the owner lives: who can connect to it keeps
  * out; when the connection is refused the owner is dead, and its socket is replaced atomically. The `term` file then
- * takes a new inode, so that an owner that was only stopped sees at its next commit that it is one no more.
+ * takes a new inode, so that an owner that was only stopped sees at its next commit that it is one no more. The kernel
+ * answers for a process that is stopped or hangs: only who is told to takes over from one that seems to live.
  */
-export async function own(directory: string): Promise<Ownership> {
+export async function own(directory: string, { takeOver = false }: OwnOptions = {}): Promise<Ownership> {
   fs.mkdirSync(directory, { recursive: true, mode: 0o700 });
   const short = new ShortPath(directory);
   const token = randomBytes(6).toString('hex');
@@ -20,7 +21,7 @@ export async function own(directory: string): Promise<Ownership> {
   const mine = `owner.${token}.sock`;
   try {
     await listen(server, short.of(mine));
-    const tookOver = await claim(directory, short, mine, token);
+    const tookOver = await claim(directory, short, mine, token, takeOver);
     const fd = writeTerm(directory, token);
     return {
       tookOver,
@@ -41,7 +42,13 @@ export async function own(directory: string): Promise<Ownership> {
   }
 }
 
-async function claim(directory: string, short: ShortPath, mine: string, token: string): Promise<boolean> {
+async function claim(
+  directory: string,
+  short: ShortPath,
+  mine: string,
+  token: string,
+  takeOver: boolean,
+): Promise<boolean> {
   const minePath = path.join(directory, mine);
   const socketPath = path.join(directory, socketName);
   let tookOver = false;
@@ -53,9 +60,10 @@ async function claim(directory: string, short: ShortPath, mine: string, token: s
     }
     const probed = inodeOf(socketPath);
     if (probed === undefined) continue;
-    if (await answers(short.of(socketName))) {
+    // once: of several that take over at once each must find the one that was first
+    if ((!takeOver || tookOver) && (await answers(short.of(socketName)))) {
       throw new Error(
-        `the data directory ${directory} is in use by ${ownerName(directory)}; stop it or choose another directory`,
+        `the data directory ${directory} is in use by ${ownerName(directory)}; stop it or choose another directory. If it hangs and cannot be stopped, start with --take-over`,
       );
     }
     const stale = path.join(directory, `stale.${token}.sock`);

@@ -1,8 +1,8 @@
-import type { Disk } from './disk.ts';
+import type { DraftDisk } from './disk.ts';
 import { decodeSegmentHeader, type SegmentHeader, segmentHeaderBytes } from './segment-header.ts';
 
 /** The header of a segment file, or what is wrong with it. */
-export async function readHeader(disk: Disk, file: string): Promise<SegmentHeader | string> {
+export async function readHeader(disk: Pick<DraftDisk, 'open'>, file: string): Promise<SegmentHeader | string> {
   const buffer = Buffer.alloc(segmentHeaderBytes);
   const handle = await disk.open(file, 'read');
   try {
@@ -14,7 +14,7 @@ export async function readHeader(disk: Disk, file: string): Promise<SegmentHeade
 }
 
 /** All of a file. */
-export async function readAll(disk: Disk, file: string): Promise<Buffer> {
+export async function readAll(disk: Pick<DraftDisk, 'open'>, file: string): Promise<Buffer> {
   const handle = await disk.open(file, 'read');
   try {
     const buffer = Buffer.allocUnsafeSlow(await handle.size());

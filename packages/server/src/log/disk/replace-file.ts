@@ -1,5 +1,5 @@
 import * as path from 'node:path';
-import type { Disk, DiskFile } from './disk.ts';
+import type { Disk, DiskFile, DraftDisk } from './disk.ts';
 
 /** Writes a file that is either wholly old or wholly new, whenever the power is cut. */
 export async function replaceFile(disk: Disk, file: string, fill: (file: DiskFile) => Promise<void>): Promise<void> {
@@ -8,18 +8,22 @@ export async function replaceFile(disk: Disk, file: string, fill: (file: DiskFil
 
 /** Writes what is to become `file` under a temporary name, and returns that. */
 export async function writeTemporary(
-  disk: Disk,
+  disk: DraftDisk,
   file: string,
   fill: (file: DiskFile) => Promise<void>,
+  temporary: string = `${file}.tmp`,
 ): Promise<string> {
-  const temporary = `${file}.tmp`;
   await disk.unlink(temporary).catch(() => undefined);
   await writeNewFile(disk, temporary, fill);
   return temporary;
 }
 
 /** Makes a file that is not there yet, and syncs it; on an error nothing of it is left. */
-export async function writeNewFile(disk: Disk, file: string, fill: (file: DiskFile) => Promise<void>): Promise<void> {
+export async function writeNewFile(
+  disk: DraftDisk,
+  file: string,
+  fill: (file: DiskFile) => Promise<void>,
+): Promise<void> {
   const handle = await disk.open(file, 'create');
   try {
     await fill(handle);

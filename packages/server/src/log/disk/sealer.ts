@@ -1,9 +1,11 @@
 import type { Clock } from '../clock.ts';
 import type { LogReport } from '../report.ts';
 import { ActiveIndex } from './active-index.ts';
-import type { Disk } from './disk.ts';
+import { type Disk, ignoreMissing } from './disk.ts';
+import { type Housework, HouseworkLost } from './housework/housework.ts';
+import { stateOf } from './housework/segment-state.ts';
 import { indexSegment } from './index-segment.ts';
-import { writeIndex } from './index-writer.ts';
+import { installIndex, writeIndex } from './index-writer.ts';
 import type { Filling, Preparer } from './preparer.ts';
 import { endOfScan, scanSegment } from './scan.ts';
 import { type IndexReading, SealedIndex } from './sealed-index.ts';
@@ -13,10 +15,17 @@ import { readDamage, readInto } from './segment-bytes.ts';
 export interface SealerParts {
   readonly disk: Disk;
   readonly clock: Clock;
+  readonly directory: string;
+  /** Of this owner: see `SweepJob`. */
+  readonly run: number;
+  readonly housework: Housework;
   readonly reading: IndexReading;
   readonly preparer: Preparer;
   readonly report: (report: LogReport) => void;
 }
+
+/** Fewer are not worth another thread: their index is written in some dozens of slices. */
+const manyRecords = 10_000;
 
 /** Finishes complete segments in the background, one after another: cuts the file to its length, writes the index. */
 export class Sealer {
@@ -73,7 +82,22 @@ export class Sealer {
       await filling.file.close();
     }
     if (segment.records === 0 || segment.uncut || !(segment.index instanceof ActiveIndex)) return;
-    await writeIndex(disk, clock, segment);
+    if (segment.records < manyRecords) await writeIndex(disk, clock, segment);
+    else await this.#writeElsewhere(segment);
     segment.index = await SealedIndex.open(segment, reading);
+  }
+
+  async #writeElsewhere(segment: Segment): Promise<void> {
+    const { disk, clock, directory, run, housework } = this.#parts;
+    const temporary = `${segment.indexPath}.${run}.tmp`;
+    try {
+      await housework.writeIndex({ directory, segment: stateOf(segment), temporary });
+    } catch (error) {
+      if (!(error instanceof HouseworkLost)) throw error;
+      await disk.unlink(temporary).catch(ignoreMissing);
+      await writeIndex(disk, clock, segment);
+      return;
+    }
+    await installIndex(disk, segment, temporary);
   }
 }

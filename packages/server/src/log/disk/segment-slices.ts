@@ -1,7 +1,8 @@
 import type { FilterSet } from '@tailrace/protocol';
 import { LogRecord } from '../record.ts';
+import { ChunkMemory } from './chunk-memory.ts';
 import { LogDamaged } from './damage.ts';
-import { FrameReader, readRecordsAt } from './frame-reader.ts';
+import { chunkBytes, FrameReader, readRecordsAt } from './frame-reader.ts';
 import type { Gate } from './gate.ts';
 import { decodeRecord, recordOffset, recordTopicNumber } from './record-codec.ts';
 import type { Segment } from './segment.ts';
@@ -19,6 +20,7 @@ const keptBookmarks = 1024;
 /** Reads what matches in one segment: by posting lists, or by a scan. */
 export class SegmentSlices {
   readonly #gate: Gate;
+  readonly #memory = new ChunkMemory();
   readonly #bookmarks = new Map<string, number>();
 
   constructor(gate: Gate) {
@@ -87,7 +89,7 @@ export class SegmentSlices {
     into: LogRecord[],
   ): Promise<number> {
     const from = await this.#placeBehind(segment, after);
-    const frames = new FrameReader(segment, this.#gate, from);
+    const frames = new FrameReader(segment, this.#gate, from, chunkBytes, this.#memory);
     let bytes = 0;
     let last = 0;
     let chunk = frames.buffer;
@@ -95,7 +97,7 @@ export class SegmentSlices {
     while (await frames.next(after + 1)) {
       const { header, buffer } = frames;
       if (buffer !== chunk) {
-        if (letGo(chunk, into, chunkStart)) frames.reuse(chunk);
+        if (letGo(chunk, into, chunkStart)) this.#memory.give(chunk);
         chunk = buffer;
         chunkStart = into.length;
       }
@@ -113,11 +115,11 @@ export class SegmentSlices {
       });
       if (bytes >= maxBytes) {
         this.#keepBookmark(segment, last, last === header.last ? frames.position + header.length : frames.position);
-        letGo(chunk, into, chunkStart);
+        if (letGo(chunk, into, chunkStart)) this.#memory.give(chunk);
         return last;
       }
     }
-    letGo(chunk, into, chunkStart);
+    if (letGo(chunk, into, chunkStart)) this.#memory.give(chunk);
     return to;
   }
 

@@ -27,7 +27,7 @@ export class Upkeep {
   readonly #opened: OpenedLog;
 
   constructor(opened: OpenedLog, { log, intake, appends, inFlight }: UpkeepParts) {
-    const { options, disk, clock, report, identity, recovered, segments, reader, reading } = opened;
+    const { options, disk, clock, report, identity, epochs, recovered, segments, reader, reading, housework } = opened;
     this.#opened = opened;
     const { sealer, checkpoints } = appends;
     const turns = new Turns();
@@ -56,6 +56,8 @@ export class Upkeep {
       disk,
       clock,
       directory: options.directory,
+      run: epochs.current!.epoch,
+      housework,
       reading,
       secret: identity.secret,
       options: options.keep,
@@ -74,7 +76,6 @@ export class Upkeep {
       clock,
       directory: options.directory,
       ownership: opened.ownership,
-      reading,
       segments,
       sealer,
       compactor: this.#compactor,

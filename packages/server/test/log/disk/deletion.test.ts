@@ -177,7 +177,7 @@ describe('a topic deleted for good', () => {
     const log = await open({ onReport: ({ kind }) => reports.push(kind) });
     await fill(log, 40);
     machine.fault = (operation, file) => {
-      if (operation === 'write' && /\.0001\.log\.tmp$/.test(file)) throw failure('ENOSPC', file);
+      if (operation === 'write' && /\.0001\.log\.\d+\.tmp$/.test(file)) throw failure('ENOSPC', file);
     };
     await log.deleteTopic('gone');
     await until('it waits', () => reports.includes('deletion_waits'));

@@ -2,21 +2,26 @@ import type { Clock } from '../../clock.ts';
 import { type KeepOptions, logDefaults } from '../../options.ts';
 import type { LogReport } from '../../report.ts';
 import { ActiveIndex } from '../active-index.ts';
+import type { DoomedTopics } from '../deletion/doomed-topics.ts';
 import { type Disk, ignoreMissing } from '../disk.ts';
+import type { Housework } from '../housework/housework.ts';
+import { segmentOf, stateOf } from '../housework/segment-state.ts';
+import type { RewrittenSegment, SweepHost } from '../housework/sweep-job.ts';
 import type { ReadsInFlight } from '../reads-in-flight.ts';
 import type { IndexReading } from '../sealed-index.ts';
 import type { Sealer } from '../sealer.ts';
 import type { Segment } from '../segment.ts';
 import type { SegmentList } from '../segment-list.ts';
 import type { Turns } from '../turns.ts';
-import type { Doomed } from './doomed.ts';
-import { discard, install, type Rewrite, rewriteSegment } from './rewrite.ts';
-import { Sweep } from './sweep.ts';
+import { discard, install } from './rewrite.ts';
 
 export interface CompactorParts {
   readonly disk: Disk;
   readonly clock: Clock;
   readonly directory: string;
+  /** Of this owner: see `SweepJob`. */
+  readonly run: number;
+  readonly housework: Housework;
   readonly reading: IndexReading;
   readonly secret: Uint8Array;
   readonly options: KeepOptions | undefined;
@@ -46,15 +51,12 @@ export interface Compacted {
 /** Share of the log that must be new for another sweep. */
 const freshShare = 1 / 16;
 
-/** Thrown where work stops because the log is being closed. */
-class Stopped extends Error {}
-
 /** Keeps to the rules of topics: from time to time it rewrites the sealed segments that hold too much of what may go. */
 export class Compactor {
   readonly #parts: CompactorParts;
   #stopTimer: () => void = () => undefined;
   #working: Promise<unknown> | undefined;
-  #stopped = false;
+  readonly #stop = new AbortController();
   /** The newest segment that could be rewritten at the last sweep: without a newer one there is nothing new to do. */
   #sweptTo = 0;
   #sweptAt = Number.NEGATIVE_INFINITY;
@@ -76,7 +78,7 @@ export class Compactor {
   }
 
   async stop(): Promise<void> {
-    this.#stopped = true;
+    this.#stop.abort();
     this.#stopTimer();
     await this.#working?.catch(() => undefined);
   }
@@ -87,11 +89,11 @@ export class Compactor {
   }
 
   /**
-   * Rewrites every segment in which something must go, whatever else would have it stay; what is under way already is
-   * waited for first. Returns the names of those that have to stay as they are for now.
+   * Rewrites every segment with topics of which something must go, whatever else would have it stay; what is under way
+   * already is waited for first. Returns the names of those that have to stay as they are for now.
    */
-  erase(doomedIn: (segment: Segment) => Promise<Doomed>): Promise<readonly string[]> {
-    return this.#alone(() => this.#erase(doomedIn));
+  erase(topicsIn: (segment: Segment) => Promise<DoomedTopics>): Promise<readonly string[]> {
+    return this.#alone(() => this.#erase(topicsIn));
   }
 
   async #alone<T>(work: () => Promise<T>): Promise<T> {
@@ -105,17 +107,20 @@ export class Compactor {
     }
   }
 
-  async #erase(doomedIn: (segment: Segment) => Promise<Doomed>): Promise<readonly string[]> {
-    const { segments } = this.#parts;
+  async #erase(topicsIn: (segment: Segment) => Promise<DoomedTopics>): Promise<readonly string[]> {
+    const { directory, run, housework, segments } = this.#parts;
+    const { signal } = this.#stop;
     const left: string[] = [];
     let failure: unknown;
     for (const segment of segments.all) {
-      this.#checkStopped();
+      signal.throwIfAborted();
       try {
-        const doomed = await doomedIn(segment);
-        if (doomed.count === 0) continue;
-        if (segment.sealed && !segment.uncut) await this.#rewrite(segment, doomed, 0);
-        if (segments.all.includes(segment)) left.push(segment.name);
+        const topics = await topicsIn(segment);
+        if (topics.size === 0) continue;
+        const job = { directory, run, segment: stateOf(segment), topics };
+        const may = segment.sealed && !segment.uncut;
+        const clean = may && (await housework.erase(job, this.#host(), signal));
+        if (!clean && segments.all.includes(segment)) left.push(segment.name);
       } catch (error) {
         // one segment that cannot be read is no reason to leave the others as they are
         if (segments.all.includes(segment)) failure ??= error;
@@ -141,23 +146,17 @@ export class Compactor {
   }
 
   async #compact(share: number): Promise<Compacted> {
-    const { clock, reading, secret, options, tableBytes, segments, sealer } = this.#parts;
+    const { clock, directory, run, secret, options, tableBytes, housework, segments, sealer } = this.#parts;
     this.#segments = this.#records = this.#bytes = 0;
     await sealer.settled();
-    if (options !== undefined && options.rules.length > 0 && !this.#stopped) {
+    if (options !== undefined && options.rules.length > 0 && !this.#stop.signal.aborted) {
       this.#sweptTo = segments.all.findLast(segment => this.#mayRewrite(segment))?.firstOffset ?? 0;
       this.#sweptAt = clock.monotonic();
       try {
-        const checkStopped = (): void => this.#checkStopped();
-        const mayRewrite = (segment: Segment): boolean => this.#mayRewrite(segment);
-        const isThere = (segment: Segment): boolean => segments.all.includes(segment);
-        const rewrite = (segment: Segment, doomed: Doomed): Promise<Segment> => this.#rewrite(segment, doomed, share);
-        const onUnreadable = (segment: Segment, error: unknown): void =>
-          this.#failed(`${segment.name} cannot be looked through: ${String(error)}`);
-        const ways = { checkStopped, isThere, onUnreadable, mayRewrite, rewrite };
-        await new Sweep({ clock, reading, secret, options, tableBytes, ...ways }, [...segments.all]).run();
+        const job = { directory, run, secret, options, tableBytes, share, segments: segments.all.map(stateOf) };
+        await housework.sweep(job, this.#host(), this.#stop.signal);
       } catch (error) {
-        if (!(error instanceof Stopped)) {
+        if (!this.#stop.signal.aborted) {
           this.#failed(`compaction stopped, and is tried again later: ${String(error)}`);
           throw error;
         }
@@ -177,46 +176,58 @@ export class Compactor {
     return segment.remembered === 0 || segments.all.indexOf(segment) < rememberedFrom();
   }
 
-  async #rewrite(source: Segment, doomed: Doomed, share: number): Promise<Segment> {
-    if (doomed.bytes < share * (source.end - source.header.framesAt)) return source;
-    const { disk, clock, directory, reading, report } = this.#parts;
-    const checkStopped = (): void => this.#checkStopped();
-    const rewrite = await rewriteSegment({ disk, clock, directory, reading, checkStopped }, source, doomed);
-    const { segment } = rewrite;
-    if (!(await this.#parts.turns.take(() => this.#swap(source, rewrite)))) return source;
-    this.#segments++;
-    this.#records += doomed.count;
-    this.#bytes += source.end - segment.end;
-    report({
-      level: 'info',
-      kind: 'compaction',
-      message: `rewrote ${source.name} as ${segment.name} without ${doomed.count} of ${source.records} records`,
-      at: { segment: segment.name },
-      bytes: source.end - segment.end,
-    });
-    return segment;
+  #host(): SweepHost {
+    return {
+      isThere: async name => this.#find(name) !== undefined,
+      mayRewrite: async name => {
+        const segment = this.#find(name);
+        return segment !== undefined && this.#mayRewrite(segment);
+      },
+      unreadable: async ({ segment, why }) => this.#failed(`${segment} cannot be looked through: ${why}`),
+      install: rewritten => this.#parts.turns.take(() => this.#swap(rewritten)),
+    };
+  }
+
+  #find(name: string): Segment | undefined {
+    return this.#parts.segments.all.find(segment => segment.name === name);
   }
 
   /**
    * False when the segment is gone meanwhile, or the log is being closed. It ends when the old file is gone: retention
    * must not remove the new one before, or the old one would come back at the next start.
    */
-  async #swap(source: Segment, rewrite: Rewrite): Promise<boolean> {
-    const { disk, segments, sealer, makeDurable } = this.#parts;
+  async #swap({
+    source: name,
+    segment: state,
+    temporary,
+    temporaryIndex,
+    dropped,
+  }: RewrittenSegment): Promise<boolean> {
+    const { disk, directory, reading, segments, sealer, makeDurable, report } = this.#parts;
+    await makeDurable();
+    await sealer.settled();
+    const source = this.#find(name);
+    if (this.#stop.signal.aborted || source === undefined) return false;
+    const segment = segmentOf(source.files, directory, state);
+    const rewrite = { segment, temporary, temporaryIndex };
     try {
-      await makeDurable();
-      await sealer.settled();
-      if (this.#stopped || !segments.all.includes(source)) {
-        await discard(disk, rewrite);
-        return false;
-      }
-      await install(disk, rewrite);
+      await install(disk, reading, rewrite);
     } catch (error) {
       await discard(disk, rewrite);
       throw error;
     }
-    segments.replace(source, rewrite.segment);
+    segments.replace(source, segment);
     await this.#remove(source);
+    this.#segments++;
+    this.#records += dropped;
+    this.#bytes += source.end - segment.end;
+    report({
+      level: 'info',
+      kind: 'compaction',
+      message: `rewrote ${source.name} as ${segment.name} without ${dropped} of ${source.records} records`,
+      at: { segment: segment.name },
+      bytes: source.end - segment.end,
+    });
     return true;
   }
 
@@ -233,9 +244,5 @@ export class Compactor {
 
   #failed(message: string): void {
     this.#parts.report({ level: 'error', kind: 'compaction_failed', message });
-  }
-
-  #checkStopped(): void {
-    if (this.#stopped) throw new Stopped();
   }
 }

@@ -2,10 +2,11 @@ import type { Clock } from '../../clock.ts';
 import { laterDropped } from '../../log.ts';
 import { Batch } from '../batch.ts';
 import { BatchSpace, batchBytes } from '../batch-space.ts';
-import type { Disk, DiskFile } from '../disk.ts';
+import { ChunkMemory } from '../chunk-memory.ts';
+import type { Disk, DiskFile, DraftDisk } from '../disk.ts';
 import { finishFrame, frameHeaderBytes, writeFrame } from '../frame.ts';
-import { FrameReader } from '../frame-reader.ts';
-import { type Pause, pauses, sortInSlices, writeIndex } from '../index-writer.ts';
+import { chunkBytes, FrameReader } from '../frame-reader.ts';
+import { installIndex, type Pause, pauses, sortInSlices, syncBytes, writeIndexTo } from '../index-writer.ts';
 import { readHeader } from '../read-segment.ts';
 import { decodeRecord, recordLength } from '../record-codec.ts';
 import { giveName, writeTemporary } from '../replace-file.ts';
@@ -16,9 +17,11 @@ import type { Doomed } from './doomed.ts';
 import { MarkWriter, marksOf } from './marks.ts';
 
 export interface RewriteParts {
-  readonly disk: Disk;
+  readonly disk: DraftDisk;
   readonly clock: Clock;
   readonly directory: string;
+  /** In the names of temporary files: an owner that was replaced must not take those of the new one for its own. */
+  readonly run: number;
   readonly reading: IndexReading;
   /** Throws when the log is being closed. */
   readonly checkStopped: () => void;
@@ -28,52 +31,66 @@ export interface RewriteParts {
 export interface Rewrite {
   readonly segment: Segment;
   readonly temporary: string;
+  /** Undefined when it has no records left. */
+  readonly temporaryIndex: string | undefined;
 }
 
 /** Written at once: a commit beside it hardly notices. */
 const writeBytes = batchBytes / 4;
 
-/** Bytes between two syncs: one sync of all of it would hold commits up. */
-const syncBytes = 8 * 1024 * 1024;
-
 /**
  * Writes the next generation of a sealed segment, without the records that are doomed. It gets its name only when it is
  * whole and synced and has an index, so whichever of the two generations a start finds can be trusted:
  *
- *   `.log.tmp` written, synced ─▶ `.idx` written ─▶ renamed, directory synced ─▶ swapped in memory, old one unlinked
- *   └──────── a start removes both ────────────┘   └──── a start takes it, and removes the old one ───────────────┘
+ *   `.log` and `.idx` written under temporary names, synced ─▶ `.idx` renamed, then `.log` ─▶ swapped in memory, old unlinked
+ *   └──────── a start removes both ────────────────────────────────────────────┘          └── a start removes the old one ──┘
  */
 export async function rewriteSegment(parts: RewriteParts, source: Segment, doomed: Doomed): Promise<Rewrite> {
-  const { disk, clock, directory, reading } = parts;
+  const { disk, clock, directory, run } = parts;
   const pause = pauses(clock);
   const { header, marks } = await headerOf(parts, source, doomed, pause);
   const segment = new Segment(source.files, directory, header);
-  const temporary = await writeTemporary(disk, segment.path, async file => {
+  const fill = async (file: DiskFile): Promise<void> => {
     await file.write(Buffer.concat([encodeSegmentHeader(header), marks]), 0, header.framesAt, 0);
     await copySurvivors(parts, source, segment, file, doomed, pause);
-  });
+  };
+  const temporary = await writeTemporary(disk, segment.path, fill, `${segment.path}.${run}.tmp`);
+  segment.sealed = true;
+  if (segment.records === 0) return { segment, temporary, temporaryIndex: undefined };
   try {
-    if (segment.records > 0) {
-      await writeIndex(disk, clock, segment);
-      segment.index = await SealedIndex.open(segment, reading);
-    }
+    const temporaryIndex = await writeIndexTo(disk, clock, segment, `${segment.indexPath}.${run}.tmp`);
+    return { segment, temporary, temporaryIndex };
   } catch (error) {
-    await discard(disk, { segment, temporary });
+    await discardDraft(disk, { temporary, temporaryIndex: undefined });
     throw error;
   }
-  segment.sealed = true;
-  return { segment, temporary };
 }
 
-/** Removes what was written. */
-export async function discard(disk: Disk, { segment, temporary }: Rewrite): Promise<void> {
+/** Removes what was written and has no name yet. */
+export async function discardDraft(
+  disk: DraftDisk,
+  { temporary, temporaryIndex }: Pick<Rewrite, 'temporary' | 'temporaryIndex'>,
+): Promise<void> {
+  for (const file of [temporary, temporaryIndex])
+    if (file !== undefined) await disk.unlink(file).catch(() => undefined);
+}
+
+/** Removes what was written, wherever installing it failed. */
+export async function discard(disk: Disk, rewrite: Rewrite): Promise<void> {
+  const { segment } = rewrite;
+  await discardDraft(disk, rewrite);
   await segment.files.forget(segment.indexPath);
-  for (const file of [temporary, segment.path, segment.indexPath]) await disk.unlink(file).catch(() => undefined);
+  for (const file of [segment.path, segment.indexPath]) await disk.unlink(file).catch(() => undefined);
 }
 
 /** Gives the generation its name: from then on a start takes it. */
-export function install(disk: Disk, { segment, temporary }: Rewrite): Promise<void> {
-  return giveName(disk, temporary, segment.path);
+export async function install(disk: Disk, reading: IndexReading, rewrite: Rewrite): Promise<void> {
+  const { segment, temporary, temporaryIndex } = rewrite;
+  if (temporaryIndex !== undefined) {
+    await installIndex(disk, segment, temporaryIndex);
+    segment.index = await SealedIndex.open(segment, reading);
+  }
+  await giveName(disk, temporary, segment.path);
 }
 
 async function headerOf(
@@ -126,7 +143,8 @@ async function copySurvivors(
   doomed: Doomed,
   pause: Pause,
 ): Promise<void> {
-  const frames = new FrameReader(source, reading.gate, source.header.framesAt);
+  const memory = new ChunkMemory();
+  const frames = new FrameReader(source, reading.gate, source.header.framesAt, chunkBytes, memory);
   let unsynced = 0;
   let batch = new Batch(segment, segment.end, new BatchSpace(writeBytes), 0);
   const write = async (): Promise<void> => {
@@ -142,8 +160,11 @@ async function copySurvivors(
     batch = new Batch(segment, segment.end, batch.space, 0);
   };
   let ordinal = 0;
+  let { buffer } = frames;
   while (await frames.next()) {
     checkStopped();
+    if (frames.buffer !== buffer) memory.give(buffer);
+    buffer = frames.buffer;
     let at = frames.at + frameHeaderBytes;
     for (let i = 0; i < frames.header.count; i++) {
       if (!doomed.has(ordinal++)) {

@@ -2,9 +2,11 @@ import type { Clock } from '../../clock.ts';
 import { ruleFor } from '../../keep-rules.ts';
 import { type KeepOptions, logDefaults } from '../../options.ts';
 import { ActiveIndex } from '../active-index.ts';
+import { ChunkMemory } from '../chunk-memory.ts';
 import { LogDamaged } from '../damage.ts';
 import { frameHeaderBytes } from '../frame.ts';
-import { FrameReader } from '../frame-reader.ts';
+import { chunkBytes, FrameReader } from '../frame-reader.ts';
+import type { SweepHost } from '../housework/sweep-job.ts';
 import { type Pause, pauses } from '../index-writer.ts';
 import {
   keyLength,
@@ -19,7 +21,7 @@ import {
 } from '../record-codec.ts';
 import { IndexDamaged, type IndexReading } from '../sealed-index.ts';
 import type { Segment } from '../segment.ts';
-import { type IndexedTopic, TopicSet } from '../segment-index.ts';
+import { type IndexedTopic, type SegmentIndex, TopicSet } from '../segment-index.ts';
 import { Doomed } from './doomed.ts';
 import { NewestTable } from './newest-table.ts';
 
@@ -32,12 +34,9 @@ export interface SweepParts {
   readonly tableBytes: number;
   /** Throws when the log is being closed. */
   readonly checkStopped: () => void;
-  /** Whether the segment is still part of the log: retention may have taken it away meanwhile. */
-  readonly isThere: (segment: Segment) => boolean;
-  /** A segment could not be read. */
-  readonly onUnreadable: (segment: Segment, error: unknown) => void;
-  /** Whether a segment may be rewritten now. */
-  readonly mayRewrite: (segment: Segment) => boolean;
+  readonly host: SweepHost;
+  /** Rejects with IndexDamaged. */
+  readonly openIndex: (segment: Segment) => Promise<SegmentIndex>;
   /** Rewrites it unless too little of it would go; returns what stands in its place. */
   readonly rewrite: (segment: Segment, doomed: Doomed) => Promise<Segment>;
 }
@@ -68,6 +67,7 @@ export class Sweep {
   readonly #pause: Pause;
   readonly #table: NewestTable;
   readonly #segments: readonly Segment[];
+  readonly #memory = new ChunkMemory();
   /** Deletions before this may go, ms. */
   readonly #deletionsBefore: number;
   /** Segments with deletions that are old enough. */
@@ -100,10 +100,10 @@ export class Sweep {
     try {
       await work();
     } catch (error) {
-      if (!this.#parts.isThere(segment)) return;
+      if (!(await this.#parts.host.isThere(segment.name))) return;
       if (!(error instanceof LogDamaged) && !(error instanceof IndexDamaged)) throw error;
       this.#incomplete = true;
-      this.#parts.onUnreadable(segment, error);
+      await this.#parts.host.unreadable({ segment: segment.name, why: String(error) });
     }
   }
 
@@ -111,7 +111,7 @@ export class Sweep {
     const ruled = await this.#ruled(segment);
     if (ruled.keyed.size > 0) await this.#learn(segment, ruled.keyed);
     if (ruled.keyed.size === 0 && ruled.surplus.size === 0) return;
-    if (!this.#parts.mayRewrite(segment)) return;
+    if (!(await this.#parts.host.mayRewrite(segment.name))) return;
     const { surplus, keyed } = ruled;
     const doomed = new Doomed(segment.firstOffset, segment.records);
     let grave = false;
@@ -151,7 +151,7 @@ export class Sweep {
   async #ruled(segment: Segment, counts = true): Promise<Ruled> {
     const surplus = new Map<number, number>();
     const keyed = new TopicSet(0);
-    for await (const topics of topicPages(segment)) {
+    for await (const topics of topicPages(await this.#parts.openIndex(segment))) {
       for (const { topic, number, count } of topics) {
         const waiting = this.#pause();
         if (waiting !== undefined) await waiting;
@@ -198,10 +198,19 @@ export class Sweep {
   }
 
   async #visit(segment: Segment, visit: Visit): Promise<void> {
-    const frames = new FrameReader(segment, this.#parts.reading.gate, segment.header.framesAt);
+    const frames = new FrameReader(
+      segment,
+      this.#parts.reading.gate,
+      segment.header.framesAt,
+      chunkBytes,
+      this.#memory,
+    );
     let ordinal = 0;
+    let { buffer } = frames;
     while (await frames.next()) {
       this.#parts.checkStopped();
+      if (frames.buffer !== buffer) this.#memory.give(buffer);
+      buffer = frames.buffer;
       let at = frames.at + frameHeaderBytes;
       for (let i = 0; i < frames.header.count; i++) {
         visit(frames.buffer, at, ordinal++);
@@ -215,7 +224,7 @@ export class Sweep {
 }
 
 /** The topics of a segment in stretches, in no order: that of an index in memory would have to be sorted at once. */
-async function* topicPages({ index }: Segment): AsyncGenerator<readonly IndexedTopic[]> {
+async function* topicPages(index: SegmentIndex): AsyncGenerator<readonly IndexedTopic[]> {
   if (index instanceof ActiveIndex) {
     yield index.all;
     return;

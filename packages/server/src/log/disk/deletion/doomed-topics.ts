@@ -12,16 +12,17 @@ export interface DoomedTopicsParts {
   readonly pause: Pause;
   /** Throws when the log is being closed. */
   readonly checkStopped: () => void;
-  /** Builds the index of a segment anew. */
-  readonly rebuild: (error: IndexDamaged) => Promise<void>;
 }
 
 /** The deletions that concern a segment, by the number of their topic in it. */
+export type DoomedTopics = ReadonlyMap<number, Deletion>;
+
+/** `rebuild` builds the index of a segment anew. */
 export async function topicsIn(
   segment: Segment,
   deletions: Iterable<Deletion>,
-  rebuild: DoomedTopicsParts['rebuild'],
-): Promise<ReadonlyMap<number, Deletion>> {
+  rebuild: (error: IndexDamaged) => Promise<void>,
+): Promise<DoomedTopics> {
   for (;;) {
     try {
       const found = new Map<number, Deletion>();
@@ -42,12 +43,10 @@ export async function topicsIn(
 /** What the deletions take from a segment. */
 export async function doomedIn(
   segment: Segment,
-  deletions: Iterable<Deletion>,
-  { reading, pause, checkStopped, rebuild }: DoomedTopicsParts,
+  topics: DoomedTopics,
+  { reading, pause, checkStopped }: DoomedTopicsParts,
 ): Promise<Doomed> {
   const doomed = new Doomed(segment.firstOffset, segment.records);
-  const topics = await topicsIn(segment, deletions, rebuild);
-  if (topics.size === 0) return doomed;
   const frames = new FrameReader(segment, reading.gate, segment.header.framesAt);
   let ordinal = 0;
   while (await frames.next()) {

@@ -6,21 +6,19 @@ import type { LogReport } from '../../report.ts';
 import type { Compactor } from '../compaction/compactor.ts';
 import type { DedupeCheckpoints } from '../dedupe-checkpoints.ts';
 import { type Disk, isNoSpace, type Ownership, OwnershipLost } from '../disk.ts';
-import { pauses } from '../index-writer.ts';
 import { removeCopiesOf } from '../quarantine.ts';
-import type { IndexDamaged, IndexReading } from '../sealed-index.ts';
+import type { IndexDamaged } from '../sealed-index.ts';
 import type { Sealer } from '../sealer.ts';
 import type { SegmentList } from '../segment-list.ts';
 import { Turns } from '../turns.ts';
 import { writeDeletions } from './deletions-file.ts';
-import { doomedIn, topicsIn } from './doomed-topics.ts';
+import { topicsIn } from './doomed-topics.ts';
 
 export interface TopicDeletionsParts {
   readonly disk: Disk;
   readonly clock: Clock;
   readonly directory: string;
   readonly ownership: Ownership;
-  readonly reading: IndexReading;
   readonly segments: SegmentList;
   readonly sealer: Sealer;
   readonly compactor: Compactor;
@@ -175,10 +173,7 @@ export class TopicDeletions {
 
   /** True when no file holds anything of what was asked for. */
   async #pass(asked: readonly Deletion[]): Promise<boolean> {
-    const { disk, clock, directory, reading, segments, sealer, compactor, checkpoints, roll, report } = this.#parts;
-    const checkStopped = (): void => {
-      if (this.#stopped) throw new Error('the log is being closed');
-    };
+    const { disk, directory, segments, sealer, compactor, checkpoints, roll, report } = this.#parts;
     const rebuild = ({ segment, message }: IndexDamaged): Promise<void> => sealer.rebuild(segment, message);
     await checkpoints.settled();
     const newest = segments.all.findLast(({ records }) => records > 0);
@@ -192,8 +187,7 @@ export class TopicDeletions {
       await checkpoints.settled();
     }
     await sealer.settled();
-    const parts = { reading, pause: pauses(clock), checkStopped, rebuild };
-    const left = await compactor.erase(segment => doomedIn(segment, asked, parts));
+    const left = await compactor.erase(segment => topicsIn(segment, asked, rebuild));
     if (left.length > 0) throw new Error(`${left.join(', ')} cannot be written anew before the next start`);
     if (checkpoints.outdated) return false;
     const topics = asked.map(({ topic }) => topic);

@@ -1,0 +1,36 @@
+import { ActiveIndex } from '../active-index.ts';
+import type { OpenFiles } from '../open-files.ts';
+import { Segment } from '../segment.ts';
+import type { SegmentHeader } from '../segment-header.ts';
+
+/** What is known of a segment without its index: it can go to another thread. */
+export interface SegmentState {
+  readonly header: SegmentHeader;
+  readonly lastOffset: number;
+  readonly firstTime: number;
+  readonly lastTime: number;
+  readonly records: number;
+  readonly remembered: number;
+  readonly ids: number;
+  readonly end: number;
+  readonly lastCrc: number;
+  readonly lastFrameAt: number;
+  readonly sealed: boolean;
+  readonly uncut: boolean;
+  /** Whether its index is a file. */
+  readonly indexed: boolean;
+}
+
+export function stateOf(segment: Segment): SegmentState {
+  const { header, lastOffset, firstTime, lastTime, records, remembered, ids, end, lastCrc, lastFrameAt } = segment;
+  const { sealed, uncut } = segment;
+  const indexed = !(segment.index instanceof ActiveIndex);
+  const known = { header, lastOffset, firstTime, lastTime, records, remembered, ids, end, lastCrc, lastFrameAt };
+  return { ...known, sealed, uncut, indexed };
+}
+
+/** Without an index. */
+export function segmentOf(files: OpenFiles, directory: string, state: SegmentState): Segment {
+  const { header, indexed: _, ...known } = state;
+  return Object.assign(new Segment(files, directory, header), known);
+}
