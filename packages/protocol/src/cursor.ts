@@ -15,20 +15,23 @@ export interface Cursor {
    * `offset`. It is in the epoch of the cursor too.
    */
   readonly snapshot?: number | undefined;
+  /** A gap was told to who polls, since something up to this offset is dropped: it need not be told again. */
+  readonly told?: number | undefined;
 }
 
 /**
- * Token layout 1, for a log with one partition: `k<log>.<epoch base 36>.<offset>.<time base 36>[.<snapshot>]`.
+ * Token layout 1, for a log with one partition: `k<log>.<epoch base 36>.<offset>.<time base 36>[.<snapshot>|.t<told>]`.
  * Other first letters are kept for layouts with several partitions and lanes.
  */
-const pattern = /^k([a-z0-9]{4,16})\.([0-9a-z]{1,10})\.([0-9]{1,16})\.([0-9a-z]{1,10})(?:\.([0-9]{1,16}))?$/;
+const pattern = /^k([a-z0-9]{4,16})\.([0-9a-z]{1,10})\.([0-9]{1,16})\.([0-9a-z]{1,10})(?:\.(t?)([0-9]{1,16}))?$/;
 
 /** Longest token a server sends or reads. */
 export const cursorTokenMaxBytes = 1024;
 
 export function formatCursor(cursor: Cursor): string {
-  const { log, epoch, offset, time, snapshot } = cursor;
-  return cursorPrefix(log, epoch) + cursorSuffix(offset, time) + (snapshot === undefined ? '' : `.${snapshot}`);
+  const { log, epoch, offset, time, snapshot, told } = cursor;
+  const more = snapshot === undefined ? (told === undefined ? '' : `.t${told}`) : `.${snapshot}`;
+  return cursorPrefix(log, epoch) + cursorSuffix(offset, time) + more;
 }
 
 /** First half of a token; constant for all records of an epoch, so encoders keep it. */
@@ -49,18 +52,18 @@ export function parseCursor(token: string): Cursor {
       `cursor ${JSON.stringify(token.slice(0, 80))} is not one that Tailrace sent; pass cursors back unchanged`,
     );
   }
-  const cursor = {
+  const cursor: Cursor = {
     log: match[1]!,
     epoch: Number.parseInt(match[2]!, 36),
     offset: Number(match[3]),
     time: Number.parseInt(match[4]!, 36),
-    ...(match[5] === undefined ? {} : { snapshot: Number(match[5]) }),
+    ...(match[6] === undefined ? {} : { [match[5] === 't' ? 'told' : 'snapshot']: Number(match[6]) }),
   };
   if (
     !Number.isSafeInteger(cursor.epoch) ||
     !Number.isSafeInteger(cursor.offset) ||
     !Number.isSafeInteger(cursor.time) ||
-    !Number.isSafeInteger(cursor.snapshot ?? 0)
+    !Number.isSafeInteger(cursor.snapshot ?? cursor.told ?? 0)
   ) {
     throw new TailraceError(
       'cursor_invalid',

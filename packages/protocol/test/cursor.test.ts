@@ -20,8 +20,8 @@ const cursor: fc.Arbitrary<Cursor> = fc.record({
 });
 
 const inSnapshot: fc.Arbitrary<Cursor> = fc
-  .tuple(cursor, fc.nat({ max: Number.MAX_SAFE_INTEGER }))
-  .map(([value, snapshot]) => ({ ...value, snapshot }));
+  .tuple(cursor, fc.constantFrom('snapshot', 'told'), fc.nat({ max: Number.MAX_SAFE_INTEGER }))
+  .map(([value, what, offset]) => ({ ...value, [what]: offset }));
 
 function refused(read: () => unknown): boolean {
   try {

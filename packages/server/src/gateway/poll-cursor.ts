@@ -1,6 +1,10 @@
 import type { Reader, Tokens } from '../hub/index.ts';
 
-/** Where a poll stands: in the middle of a snapshot the cursor says of which, since the next poll knows nothing else. */
-export function cursorOf(tokens: Tokens, { offset, time, snapshotTo }: Reader): string {
-  return snapshotTo === undefined ? tokens.of(offset, time) : tokens.within(offset, time, snapshotTo);
+/**
+ * Where a poll stands. The next poll knows nothing else: so the cursor says of which snapshot it is in the middle, or what
+ * gap was told that it has not passed.
+ */
+export function cursorOf(tokens: Tokens, { offset, time, snapshotTo, toldTo }: Reader): string {
+  if (snapshotTo !== undefined) return tokens.within(offset, time, snapshotTo);
+  return toldTo === undefined ? tokens.of(offset, time) : tokens.behindGap(offset, time, toldTo);
 }

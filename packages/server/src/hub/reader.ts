@@ -104,6 +104,11 @@ export class Reader implements IndexTarget {
     return at;
   }
 
+  /** Offset up to which something is dropped of which it was told, and which it has not passed; undefined when there is none. */
+  get toldTo(): number | undefined {
+    return this.#told.records > this.offset ? this.#told.records : undefined;
+  }
+
   /** Where the tables stand of which it reads a snapshot; undefined when it reads none. */
   get snapshotTo(): number | undefined {
     const { count, to } = this.#snapshot?.snapshot ?? {};

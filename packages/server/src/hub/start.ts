@@ -65,7 +65,7 @@ export function resolveStart(
     const dropped = log.droppedAfter(Math.max(cursor.offset, log.floor), filters);
     if (cursor.offset >= log.floor && dropped === nothingDropped)
       return { at, recovered, jump: undefined, told: nothingDropped, snapshot: undefined, now: false };
-    return resume(log, at, recovered, dropped, filters, newest);
+    return resume(log, at, recovered, dropped, filters, newest, cursor.told);
   }
   return resetTo(log, cursor.time, end, from, filters).then(async to => ({
     at: to,
@@ -85,6 +85,7 @@ async function resume(
   maybeDropped: Dropped | Promise<Dropped>,
   filters: FilterSet,
   newest: NewestOf,
+  toldBefore = 0,
 ): Promise<Start> {
   const told = await maybeDropped;
   const missing = { at, recovered: false, told, snapshot: undefined, now: false };
@@ -94,7 +95,8 @@ async function resume(
     return { ...missing, jump: { type: 'reset', to: anew.at, reason: 'compacted' }, snapshot: anew.snapshot };
   }
   if (at.offset < log.floor) return { ...missing, jump: { type: 'gap', to: await log.positionOf(log.floor) } };
-  if (told.records > at.offset) return { ...missing, jump: { type: 'gap', to: at } };
+  if (told.records > at.offset)
+    return { ...missing, jump: told.records > toldBefore ? { type: 'gap', to: at } : undefined };
   return { ...missing, recovered, jump: undefined };
 }
 

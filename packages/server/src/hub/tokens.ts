@@ -24,6 +24,11 @@ export class Tokens {
     return formatCursor({ log: this.#log.id, epoch: this.#log.epochOf(to), offset, time, snapshot: to });
   }
 
+  /** The same for who polls and was told of what is dropped up to `told`. */
+  behindGap(offset: number, time: number, told: number): string {
+    return `${this.of(offset, time)}.t${told}`;
+  }
+
   #aim(offset: number): void {
     const epoch = this.#log.epochOf(offset);
     this.#prefix = cursorPrefix(this.#log.id, epoch);
