@@ -1,5 +1,5 @@
-/** Buffers kept for the next chunk. */
-const kept = 4;
+/** Buffers kept for later: some reads wait for others with what they have. */
+const kept = 16;
 
 /** Sizes that are asked for differ by what is held of the chunk before: so most fit. */
 const step = 64 * 1024;

@@ -1,3 +1,5 @@
+import { ChunkMemory } from './chunk-memory.ts';
+
 /** Bytes of index parts that are kept for all segments together. */
 const defaultBytes = 24 * 1024 * 1024;
 
@@ -6,6 +8,8 @@ export class IndexCache {
   #bytes = 0;
   // in order of use
   readonly #parts = new Map<string, { value: Promise<unknown>; bytes: number }>();
+  /** For what is only looked through. */
+  readonly memory: ChunkMemory = new ChunkMemory();
   readonly #maxBytes: number;
 
   constructor(maxBytes: number = defaultBytes) {

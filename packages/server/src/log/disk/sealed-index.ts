@@ -146,10 +146,9 @@ export class SealedIndex implements SegmentIndex {
       const visit = (topic: string, number: number): void => {
         if (filters.matches(topic)) set.add(number);
       };
-      let buffer: Buffer = Buffer.alloc(0);
       for (let b = 0; b < blocks.length; b += blocksOfRun) {
         // runs are read from the file: the event loop gets its turns
-        buffer = await this.#visitBlocks(blocks.slice(b, b + blocksOfRun), buffer, visit);
+        await this.#visitBlocks(blocks.slice(b, b + blocksOfRun), visit);
       }
       return { value: set, bytes: (this.footer.numbers >>> 3) + 64 };
     });
@@ -221,15 +220,16 @@ export class SealedIndex implements SegmentIndex {
     return entries;
   }
 
-  /** Blocks that follow each other in the file; `buffer` is used when it is large enough, and the one used returned. */
-  async #visitBlocks(run: readonly Fence[], buffer: Buffer, visit: Visit): Promise<Buffer> {
+  /** Blocks that follow each other in the file. */
+  async #visitBlocks(run: readonly Fence[], visit: Visit): Promise<void> {
     const start = run[0]!.at;
     const end = run[run.length - 1]!.at + run[run.length - 1]!.bytes;
-    // a new one for each run keeps the garbage collector busy
-    const bytes = await readBytes(this.#segment, this.#reading, start, end - start, buffer);
+    const { memory } = this.#reading.cache;
+    const bytes = memory.take(end - start);
+    await readFully(this.#segment, this.#reading, start, bytes);
     for (const { at, bytes: length } of run)
       if (!visitBlock(bytes.subarray(at - start, at - start + length), visit)) throw blockDamaged(this.#segment, at);
-    return buffer.length < bytes.length ? bytes : buffer;
+    memory.give(bytes);
   }
 
   #list(entry: DirectoryEntry): Promise<PostingList> {
@@ -288,19 +288,14 @@ async function readPart(segment: Segment, reading: IndexReading, part: IndexPart
   return bytes;
 }
 
-/** Into `memory` where there is room enough. */
-async function readBytes(
-  segment: Segment,
-  reading: IndexReading,
-  at: number,
-  length: number,
-  memory?: Buffer,
-): Promise<Buffer> {
-  const buffer =
-    memory !== undefined && memory.length >= length ? memory.subarray(0, length) : Buffer.allocUnsafeSlow(length);
-  const got = await reading.gate.run(() =>
-    segment.files.use(segment.indexPath, file => file.read(buffer, 0, length, at)),
-  );
-  if (got < length) throw new IndexDamaged(segment, 'the file ends early');
+async function readBytes(segment: Segment, reading: IndexReading, at: number, length: number): Promise<Buffer> {
+  const buffer = Buffer.allocUnsafeSlow(length);
+  await readFully(segment, reading, at, buffer);
   return buffer;
+}
+
+async function readFully(segment: Segment, { gate }: IndexReading, at: number, buffer: Buffer): Promise<void> {
+  const { files, indexPath } = segment;
+  const got = await gate.run(() => files.use(indexPath, file => file.read(buffer, 0, buffer.length, at)));
+  if (got < buffer.length) throw new IndexDamaged(segment, 'the file ends early');
 }
