@@ -75,11 +75,6 @@ export class BatchTopicsBuilder {
     this.#lasts[number] = index;
   }
 
-  /** Number of the topic of a record. */
-  of(index: number): number {
-    return this.#topicOf[index]!;
-  }
-
   finish(): BatchTopics {
     const names = this.#names.slice(0, this.topicCount);
     const count = this.#count;
@@ -92,7 +87,8 @@ export class BatchTopicsBuilder {
   }
 }
 
-function doubled(array: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
+/** A copy with room for as many more. */
+export function doubled(array: Int32Array<ArrayBuffer>): Int32Array<ArrayBuffer> {
   const larger = new Int32Array(array.length * 2);
   larger.set(array);
   return larger;

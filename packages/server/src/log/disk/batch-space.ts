@@ -1,5 +1,4 @@
-import { BatchTopicsBuilder } from '../batch-topics.ts';
-import type { ActiveTopic } from './active-index.ts';
+import { BatchTopicsBuilder, doubled } from '../batch-topics.ts';
 
 /** Most bytes of one write, unless a single record is larger. */
 export const batchBytes: number = 1024 * 1024;
@@ -12,8 +11,8 @@ export class BatchSpace {
   /** Where in the buffer each record begins. */
   places: Int32Array<ArrayBuffer> = new Int32Array(64);
   readonly topics: BatchTopicsBuilder = new BatchTopicsBuilder();
-  /** The segment's entry of each topic of the batch, by its number in the batch. */
-  readonly active: ActiveTopic[] = [];
+  /** The number in the segment of each record's topic. */
+  numbers: Int32Array<ArrayBuffer> = new Int32Array(64);
 
   constructor(bytes: number) {
     this.buffer = Buffer.allocUnsafeSlow(bytes);
@@ -28,14 +27,14 @@ export class BatchSpace {
     this.view = viewOf(larger);
   }
 
-  /** Notes where the record begins that is the `index`th. Hot. */
-  place(index: number, at: number): void {
+  /** Notes where the record begins that is the `index`th, and the number of its topic. Hot. */
+  place(index: number, at: number, number: number): void {
     if (index === this.places.length) {
-      const larger = new Int32Array(index * 2);
-      larger.set(this.places);
-      this.places = larger;
+      this.places = doubled(this.places);
+      this.numbers = doubled(this.numbers);
     }
     this.places[index] = at;
+    this.numbers[index] = number;
   }
 }
 

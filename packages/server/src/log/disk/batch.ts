@@ -1,7 +1,7 @@
 import { encodedBound } from '../intake.ts';
 import type { PendingAppend } from '../pending-append.ts';
 import type { RecordSource } from '../record.ts';
-import type { ActiveIndex, ActiveTopic } from './active-index.ts';
+import type { ActiveIndex } from './active-index.ts';
 import type { BatchSpace } from './batch-space.ts';
 import { EncodedBatch } from './encoded-batch.ts';
 import { finishFrame, frameHeaderBytes, frameTargetBytes, writeFrame } from './frame.ts';
@@ -11,9 +11,6 @@ import type { Segment } from './segment.ts';
 
 /** Bytes to keep free in front of a record: a frame header and padding. */
 export const frameOverhead: number = frameHeaderBytes + 8;
-
-// tells batches apart, for the topics that remember theirs
-let serials = 0;
 
 /**
  * Records on their way to one write, encoded as they come; the appends that wait for it; and what the index has to learn
@@ -35,8 +32,13 @@ export class Batch {
   /** Bytes that count as pending until it is committed. */
   counted = 0;
   readonly appends: PendingAppend[] = [];
-  readonly #serial: number = ++serials;
-  #newest: ActiveTopic | undefined;
+  readonly #index: ActiveIndex;
+  /** What tells it from the other batches of its segment. */
+  readonly #serial: number;
+  // the topic of the newest record, and its numbers in the segment and in the batch
+  #newest: string | undefined;
+  #number = 0;
+  #numberInBatch = 0;
   // records that de-duplication cares about, those with an id among them, and ends of topics
   #remembered = 0;
   #ids = 0;
@@ -51,6 +53,8 @@ export class Batch {
     this.position = position;
     this.space = space;
     this.since = since;
+    this.#index = segment.index as ActiveIndex;
+    this.#serial = this.#index.nextBatch();
     space.topics.clear();
   }
 
@@ -79,15 +83,15 @@ export class Batch {
       this.length += frameHeaderBytes;
       this.#open = true;
     }
-    const topic = this.#topicOf(record.topic);
-    space.topics.add(topic.numberInBatch, record.topic);
-    space.place(this.count++, this.length);
+    if (record.topic !== this.#newest) this.#turnTo(record.topic);
+    space.topics.add(this.#numberInBatch, record.topic);
+    space.place(this.count++, this.length, this.#number);
     if (record.id !== undefined || record.producer !== undefined) this.#remembered++;
     if (record.id !== undefined) this.#ids++;
     if (record.end) (this.#ended ??= []).push([record.topic, offset]);
     const ahead = offset - segment.firstOffset;
     const { buffer, view } = space;
-    this.length = encodeRecord(buffer, view, this.length, record, ahead, time, topic.number, segment.seed);
+    this.length = encodeRecord(buffer, view, this.length, record, ahead, time, this.#number, segment.seed);
   }
 
   /** Nothing more will be added. */
@@ -105,10 +109,10 @@ export class Batch {
   /** Tells the segment what has been committed. Hot. */
   commitToIndex(): void {
     const { segment, count } = this;
-    const { places, topics, active } = this.space;
-    const index = segment.index as ActiveIndex;
+    const { places, numbers } = this.space;
+    const index = this.#index;
     for (let i = 0; i < count; i++)
-      index.add(active[topics.of(i)]!, this.position + places[i]!, this.#offsetAt(i), this.#timeAt(i));
+      index.add(numbers[i]!, this.position + places[i]!, this.#offsetAt(i), this.#timeAt(i));
     segment.remembered += this.#remembered;
     segment.ids += this.#ids;
     if (this.#ended !== undefined) index.ended.push(...this.#ended);
@@ -133,19 +137,11 @@ export class Batch {
     return new EncodedBatch(bytes, places.slice(0, this.count), topics.finish(), this.segment.firstOffset);
   }
 
-  /** The segment's entry of a topic, with the topic's number in this batch. Hot. */
-  #topicOf(name: string): ActiveTopic {
-    const newest = this.#newest;
-    if (newest !== undefined && newest.topic === name) return newest;
-    const topic = (this.segment.index as ActiveIndex).topic(name);
-    if (topic.batch !== this.#serial) {
-      const { topics, active } = this.space;
-      topic.batch = this.#serial;
-      topic.numberInBatch = topics.topicCount;
-      active[topics.topicCount] = topic;
-    }
+  /** Hot. */
+  #turnTo(topic: string): void {
     this.#newest = topic;
-    return topic;
+    this.#number = this.#index.numberOf(topic);
+    this.#numberInBatch = this.#index.numberInBatch(this.#number, this.#serial, this.space.topics.topicCount);
   }
 
   #offsetAt(index: number): number {

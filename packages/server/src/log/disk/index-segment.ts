@@ -60,13 +60,14 @@ function indexFrame(
   let record = at + frameHeaderBytes;
   for (let i = 0; i < frame.count; i++) {
     const number = recordTopicNumber(buffer, record);
-    const topic = index.taken(number) ?? index.topicAs(recordTopic(buffer, record), number);
+    if (!index.has(number)) index.topicAs(recordTopic(buffer, record), number);
     const time = recordTime(buffer, record);
-    index.add(topic, record + ahead, recordOffset(buffer, record, segment.firstOffset), time);
+    const offset = recordOffset(buffer, record, segment.firstOffset);
+    index.add(number, record + ahead, offset, time);
     if (segment.records++ === 0) segment.firstTime = time;
     if (recordIsRemembered(buffer, record)) segment.remembered++;
     if (recordHasId(buffer, record)) segment.ids++;
-    if (recordEndsTopic(buffer, record)) index.ended.push([topic.topic, topic.lastOffset]);
+    if (recordEndsTopic(buffer, record)) index.ended.push([recordTopic(buffer, record), offset]);
     record += recordLength(buffer, record);
   }
   if (frame.count > 0) index.sparse.add(frame.first, position, frame.time);

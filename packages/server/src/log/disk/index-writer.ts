@@ -56,10 +56,7 @@ class IndexWriter {
   async write(): Promise<void> {
     const segment = this.#segment;
     const index = segment.index as ActiveIndex;
-    const topics = await sortInSlices(
-      index.all.filter(topic => topic.positions !== undefined),
-      this.#pause,
-    );
+    const topics = await sortInSlices([...index.all()], this.#pause);
     const bloom = newBloom(topics.length);
     const fences: Buffer[] = [];
     let postingCount = 0;
@@ -73,7 +70,7 @@ class IndexWriter {
         block = new Block();
       }
       block.add(topic, postingCount, segment.firstOffset);
-      if (topic.positions!.length > 1) postingCount += topic.positions!.length;
+      if (topic.count > 1) postingCount += topic.count;
     }
     if (block.count > 0) fences.push(await this.#writeBlock(block));
     const postingsAt = this.#at;
@@ -110,10 +107,10 @@ class IndexWriter {
   }
 
   async #writePostings(topics: readonly ActiveTopic[]): Promise<void> {
-    for (const { positions } of topics) {
+    for (const topic of topics) {
       const waiting = this.#pause();
       if (waiting !== undefined) await waiting;
-      if (positions!.length > 1) await this.#append(postingBytes(positions!));
+      if (topic.count > 1) await this.#append(bytesOf(topic.positions));
     }
     await this.#flush();
   }
@@ -156,13 +153,13 @@ class Block {
   }
 
   add(topic: ActiveTopic, posting: number, firstOffset: number): void {
-    const positions = topic.positions!;
+    const { positions } = topic;
     const name = Buffer.from(topic.topic);
     const entry = Buffer.allocUnsafe(entryHeaderBytes + name.length);
     entry.writeUInt32LE(topic.number, 0);
     entry.writeUInt32LE(positions.length, 4);
     entry.writeUInt32LE(positions.length === 1 ? positions[0]! : posting, 8);
-    entry.writeUInt32LE(positions.length === 1 ? 0 : crc32(postingBytes(positions)), 12);
+    entry.writeUInt32LE(positions.length === 1 ? 0 : crc32(bytesOf(positions)), 12);
     entry.writeUInt32LE(topic.lastOffset - firstOffset, 16);
     entry.writeDoubleLE(topic.lastTime, 20);
     entry.writeUInt16LE(name.length, 28);
@@ -193,8 +190,8 @@ class Block {
   }
 }
 
-function postingBytes(positions: readonly number[]): Buffer {
-  return Buffer.from(Uint32Array.from(positions).buffer);
+function bytesOf({ buffer, byteOffset, byteLength }: Uint32Array): Buffer {
+  return Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength);
 }
 
 /** Triples of offset, position and time, as f64. */

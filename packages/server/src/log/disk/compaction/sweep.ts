@@ -226,7 +226,7 @@ export class Sweep {
 /** The topics of a segment in stretches, in no order: that of an index in memory would have to be sorted at once. */
 async function* topicPages(index: SegmentIndex): AsyncGenerator<readonly IndexedTopic[]> {
   if (index instanceof ActiveIndex) {
-    yield index.all;
+    yield [...index.all()];
     return;
   }
   for (let after = ''; ; ) {

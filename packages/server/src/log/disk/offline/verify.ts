@@ -286,7 +286,7 @@ class Verification {
             list !== undefined &&
             expected !== undefined &&
             index.mayHold(topic) &&
-            truth.topic(topic).lastOffset === lastOffset &&
+            truth.lastOffsetOf(truth.numberOf(topic)) === lastOffset &&
             list.length === expected.length &&
             expected.every((position, i) => list[i] === position);
           if (!same) this.#damages.push({ segment: name, what: `topic ${JSON.stringify(topic)} is indexed wrongly` });
@@ -294,7 +294,7 @@ class Verification {
         if (page.length < 1000) break;
         after = page[page.length - 1]!.topic;
       }
-      const expected = truth.all.filter(topic => topic.positions !== undefined).length;
+      const expected = [...truth.all()].length;
       if (topics !== expected)
         this.#damages.push({ segment: name, what: `the index has ${topics} topics, the segment ${expected}` });
       await index.frameAt(segment.lastOffset);
