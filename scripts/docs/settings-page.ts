@@ -57,7 +57,7 @@ const ruleMeaning: Readonly<Record<string, string>> = {
     'What an ack of a publish promises when the publish does not say; `none` is live only and not in the log.',
   lag: 'What becomes of subscriptions to these topics that lag.',
   'lag.policy':
-    '`replay`: they read on from where they are. `last`: they are told a gap and get the newest record of each topic. `disconnect`: they are cut and resume by cursor.',
+    '`replay`: they read on from where they are. `last`: they are told a gap and get the newest record of each topic, of tables that of each key. `disconnect`: they are cut and resume by cursor.',
   'lag.after': 'How long a subscription may lag before the policy applies; 10s when left out.',
   keep: 'What is kept of each of these topics; the rest is removed some time after its segment is complete. Left out: whatever retention leaves.',
   'keep.last': 'The newest so many records of each topic.',

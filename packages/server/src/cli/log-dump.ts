@@ -1,6 +1,7 @@
 import { type Envelope, filterSet } from '@tailrace/protocol';
 import { envelopeText } from '../hub/index.ts';
 import { dump, LogDamaged } from '../log/index.ts';
+import { workBesideServer } from './beside-server.ts';
 import { coloursFor } from './colour.ts';
 import { type Command, CommandError, type Input } from './command.ts';
 import { checkFilterArguments } from './filters.ts';
@@ -28,6 +29,7 @@ export const logDump: Command = {
 };
 
 async function run(input: Input): Promise<number> {
+  workBesideServer();
   const filters = input.list('filter');
   checkFilterArguments(filters);
   const { print, flushed } = printer(printForm(input), coloursFor(process.stdout));

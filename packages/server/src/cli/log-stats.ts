@@ -1,4 +1,5 @@
 import { type LogStats, stats, type TopicStats } from '../log/index.ts';
+import { workBesideServer } from './beside-server.ts';
 import type { Command, Input } from './command.ts';
 import { dataDirectory, directoryHelp, jsonOption, onDirectory, printFound } from './log-command.ts';
 
@@ -20,6 +21,7 @@ export const logStats: Command = {
 };
 
 async function run(input: Input): Promise<number> {
+  workBesideServer();
   const found = await stats(dataDirectory(input), { top: input.count('top', 0) });
   printFound(input, found, linesOf(found).join('\n'));
   return 0;

@@ -1,4 +1,5 @@
 import { verify } from '../log/index.ts';
+import { workBesideServer } from './beside-server.ts';
 import type { Command, Input } from './command.ts';
 import { dataDirectory, directoryHelp, jsonOption, onDirectory } from './log-command.ts';
 import { printLogReport } from './log-report.ts';
@@ -20,6 +21,7 @@ export const logVerify: Command = {
 };
 
 async function run(input: Input): Promise<number> {
+  workBesideServer();
   const report = await verify(dataDirectory(input));
   return printLogReport(input, { json: report, verified: report });
 }
