@@ -31,12 +31,11 @@ export class HotTail {
   push(batch: RecordBatch): void {
     const { names } = batch.topics;
     for (let t = 0; t < names.length; t++) {
-      let tail = this.#byTopic.get(names[t]!);
-      if (tail === undefined) {
-        tail = new TopicTail();
-        this.#byTopic.set(names[t]!, tail);
-      }
-      tail.push(batch, batch.topics.firstOf(t));
+      const name = names[t]!;
+      const first = batch.topics.firstOf(t);
+      const tail = this.#byTopic.get(name);
+      if (tail === undefined) this.#byTopic.set(name, new TopicTail(batch, first));
+      else tail.push(batch, first);
     }
     this.#batches.push(batch);
     this.bytes += batch.weight;
@@ -55,15 +54,15 @@ export class HotTail {
     if (tail === undefined) return;
     const replaced = new Map<RecordBatch, RecordBatch | undefined>();
     const touched = new Set<string>();
-    for (let b = tail.start; b < tail.end && tail.batches[b]!.first <= upTo; b++) {
-      const batch = tail.batches[b]!;
+    for (let b = tail.start; b < tail.end && tail.batch(b).first <= upTo; b++) {
+      const batch = tail.batch(b);
       replaced.set(batch, withoutTopic(batch, topic, upTo));
       for (const name of batch.topics.names) touched.add(name);
     }
     for (const name of touched) {
       const left = this.#byTopic.get(name)!.replace(name, replaced);
-      if (left.end > 0) this.#byTopic.set(name, left);
-      else this.#byTopic.delete(name);
+      if (left === undefined) this.#byTopic.delete(name);
+      else this.#byTopic.set(name, left);
     }
     const batches: RecordBatch[] = [];
     for (let b = this.#first; b < this.#batches.length; b++) {
@@ -97,9 +96,9 @@ export class HotTail {
     const found: number[] = [];
     if (tail === undefined) return found;
     for (let b = tail.end - 1; b >= tail.start && found.length < count; b--) {
-      const batch = tail.batches[b]!;
+      const batch = tail.batch(b);
       const offsets: number[] = [];
-      for (let i = tail.firsts[b]!; i !== -1 && batch.offsetAt(i) <= to; i = batch.topics.after(i))
+      for (let i = tail.first(b); i !== -1 && batch.offsetAt(i) <= to; i = batch.topics.after(i))
         offsets.push(batch.offsetAt(i));
       found.unshift(...offsets.slice(found.length - count));
     }
@@ -195,7 +194,7 @@ export class HotTail {
     if (tail === undefined) return to;
     let bytes = 0;
     for (let b = tail.batchAfter(after); b < tail.end; b++) {
-      const batch = tail.batches[b]!;
+      const batch = tail.batch(b);
       if (batch.first > to) break;
       for (let i = tail.indexAfter(b, after); i !== -1; i = batch.topics.after(i)) {
         if (batch.offsetAt(i) > to) return to;
@@ -236,66 +235,86 @@ export class HotTail {
 
 /** The held batches with records of one topic, oldest first, and where in each its records begin. */
 class TopicTail {
-  batches: RecordBatch[] = [];
-  firsts: number[] = [];
   /** Batches before it are dropped. */
   start = 0;
+  end = 1;
+  // of a single batch: most topics of a wide log are in no more, for which two arrays each would be much
+  #batch: RecordBatch;
+  #first: number;
+  #batches: RecordBatch[] | undefined;
+  #firsts: number[] = none;
 
-  get end(): number {
-    return this.batches.length;
+  constructor(batch: RecordBatch, first: number) {
+    this.#batch = batch;
+    this.#first = first;
   }
 
   push(batch: RecordBatch, first: number): void {
-    // a literal has room for one, a list that is pushed to for 17: most topics of a wide log are in one batch
-    if (this.batches.length === 0) {
-      this.batches = [batch];
-      this.firsts = [first];
-      return;
+    if (this.#batches === undefined) {
+      this.#batches = [this.#batch];
+      this.#firsts = [this.#first];
     }
-    this.batches.push(batch);
-    this.firsts.push(first);
+    this.#batches.push(batch);
+    this.#firsts.push(first);
+    this.end++;
+  }
+
+  batch(b: number): RecordBatch {
+    return this.#batches === undefined ? this.#batch : this.#batches[b]!;
+  }
+
+  /** Index of the topic's first record in batch `b`. */
+  first(b: number): number {
+    return this.#batches === undefined ? this.#first : this.#firsts[b]!;
   }
 
   /** The first batch that ends above `offset`. */
   batchAfter(offset: number): number {
-    return firstEndingAtLeast(this.batches, this.start, offset + 1);
+    if (this.#batches === undefined) return this.#batch.last > offset ? 0 : 1;
+    return firstEndingAtLeast(this.#batches, this.start, offset + 1);
   }
 
   /** Index in batch `b` of the topic's first record above `offset`, or −1. */
   indexAfter(b: number, offset: number): number {
-    const batch = this.batches[b]!;
+    const batch = this.batch(b);
     if (batch.topics.names.length === 1) {
       const index = batch.indexAfter(offset);
       return index < batch.count ? index : -1;
     }
-    let index = this.firsts[b]!;
+    let index = this.first(b);
     while (index !== -1 && batch.offsetAt(index) <= offset) index = batch.topics.after(index);
     return index;
   }
 
-  /** The same with other batches in the place of some. */
-  replace(topic: string, replaced: ReadonlyMap<RecordBatch, RecordBatch | undefined>): TopicTail {
-    const tail = new TopicTail();
+  /** The same with other batches in the place of some; undefined when nothing is left. */
+  replace(topic: string, replaced: ReadonlyMap<RecordBatch, RecordBatch | undefined>): TopicTail | undefined {
+    let tail: TopicTail | undefined;
     for (let b = this.start; b < this.end; b++) {
-      const batch = this.batches[b]!;
-      const left = replaced.get(batch);
-      if (!replaced.has(batch)) tail.push(batch, this.firsts[b]!);
-      else if (left?.topics.names.includes(topic))
-        tail.push(left, left.topics.firstOf(left.topics.names.indexOf(topic)));
+      const batch = this.batch(b);
+      const left = replaced.has(batch) ? replaced.get(batch) : batch;
+      const number = left?.topics.names.indexOf(topic) ?? -1;
+      if (left === undefined || number === -1) continue;
+      const first = left.topics.firstOf(number);
+      if (tail === undefined) tail = new TopicTail(left, first);
+      else tail.push(left, first);
     }
     return tail;
   }
 
   dropFirst(): void {
-    this.batches[this.start] = undefined as never;
     this.start++;
-    if (this.start > 256 && this.start * 2 > this.batches.length) {
-      this.batches = this.batches.slice(this.start);
-      this.firsts = this.firsts.slice(this.start);
+    if (this.#batches === undefined) return;
+    this.#batches[this.start - 1] = undefined as never;
+    if (this.start > 256 && this.start * 2 > this.#batches.length) {
+      this.#batches = this.#batches.slice(this.start);
+      this.#firsts = this.#firsts.slice(this.start);
+      this.end -= this.start;
       this.start = 0;
     }
   }
 }
+
+const none: number[] = [];
 
 /** Undefined when nothing is left. */
 function withoutTopic(batch: RecordBatch, topic: string, upTo: number): RecordBatch | undefined {
