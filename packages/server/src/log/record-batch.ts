@@ -100,8 +100,10 @@ export class PickedBatch extends RecordBatch {
       source.offsetAt(picked[0]!),
       source.offsetAt(picked[picked.length - 1]!),
     );
-    this.#source = source;
-    this.#picked = picked;
+    // thousands of topics may go from one batch, one after another
+    const ofPicked = source instanceof PickedBatch;
+    this.#source = ofPicked ? source.#source : source;
+    this.#picked = ofPicked ? picked.map(index => source.#picked[index]!) : picked;
   }
 
   get count(): number {

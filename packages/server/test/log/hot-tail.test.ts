@@ -6,6 +6,7 @@ import { BatchSpace } from '../../src/log/disk/batch-space.ts';
 import { OpenFiles } from '../../src/log/disk/open-files.ts';
 import { Segment } from '../../src/log/disk/segment.ts';
 import { HotTail, LogRecord, PlainBatch, type RecordBatch } from '../../src/log/index.ts';
+import { PickedBatch } from '../../src/log/record-batch.ts';
 import { message, plain } from './messages.ts';
 
 /** A batch that went through the encoding of the disk log. */
@@ -118,4 +119,12 @@ describe.each([
       { numRuns: 300 },
     );
   });
+});
+
+test('records picked from a batch again and again are read as soon as those picked once', () => {
+  const records = [1, 2, 3].map(offset => new LogRecord(offset, 0, message('t', `${offset}`)));
+  let batch: RecordBatch = new PlainBatch(records);
+  for (let i = 0; i < 20_000; i++) batch = new PickedBatch(batch, i === 0 ? [0, 2] : [0, 1]);
+  expect([...batch.records()]).toEqual([records[0], records[2]]);
+  expect(batch.weight).toBe(records.reduce((sum, { weight }) => sum + weight, 0));
 });

@@ -112,7 +112,7 @@ export class DedupeCheckpoints {
     this.#writing = this.#write(checkpointName(name), header, state)
       // the one before it still counts, and a start reads on from there
       .catch(error => {
-        this.outdated = outdated;
+        this.outdated ||= outdated;
         this.#warn(`what was published up to ${name} could not be written down: ${String(error)}`);
       })
       .finally(() => {

@@ -12,7 +12,7 @@ import { Scrub } from './scrub.ts';
 import { Turns } from './turns.ts';
 
 export interface UpkeepParts {
-  readonly log: Pick<Log, 'hot' | 'head' | 'tables' | 'deletions' | 'newest' | 'positionOf'>;
+  readonly log: Pick<Log, 'hot' | 'head' | 'tables' | 'deletions' | 'newest' | 'positionOf' | 'epochOf' | 'endOf'>;
   readonly intake: Intake;
   readonly appends: LogAppends;
   readonly inFlight: ReadsInFlight;

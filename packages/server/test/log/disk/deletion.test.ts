@@ -2,6 +2,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { filterSet } from '@tailrace/protocol';
 import { describe, expect, test } from 'vitest';
+import { writeDeletions } from '../../../src/log/disk/deletion/deletions-file.ts';
 import { type DiskLog, type DiskLogOptions, openDiskLog, verify } from '../../../src/log/index.ts';
 import { ManualClock } from '../manual-clock.ts';
 import { message, readAllOf, until } from '../messages.ts';
@@ -203,6 +204,56 @@ describe('a topic deleted for good', () => {
     expect(await offsetsOf(log, 'gone')).toEqual([]);
     await erased(log, clock);
     expect(filesWith(machine, secret)).toEqual([]);
+    await log.close();
+  });
+
+  test('is in no checkpoint either when one was being written at that moment, and failed', async () => {
+    const { machine, clock, open } = simulated();
+    let log = await open();
+    await fill(log, 20);
+    await log.close();
+    expect(filesWith(machine, `${secret} id`).some(file => file.endsWith('.dedupe'))).toBe(true);
+    log = await open();
+    let writing = false;
+    machine.stall = (operation, file) => {
+      if (operation !== 'open' || !file.endsWith('.dedupe.tmp')) return false;
+      writing = true;
+      return true;
+    };
+    for (let i = 20; !writing; i++) await fill(log, 1, i);
+    await log.deleteTopic('gone');
+    let failed = false;
+    machine.fault = (operation, file) => {
+      if (failed || operation !== 'write' || !file.endsWith('.dedupe.tmp')) return;
+      failed = true;
+      throw failure('ENOSPC', file);
+    };
+    machine.stall = undefined;
+    machine.resume();
+    await erased(log, clock);
+    expect(failed).toBe(true);
+    expect(filesWith(machine, secret)).toEqual([]);
+    await log.close();
+  });
+
+  test('takes nothing along that was published later at offsets which an accepted loss had given back', async () => {
+    const { machine, clock, open } = simulated();
+    let log = await open();
+    await fill(log, 10);
+    const { epoch } = log.head;
+    await log.close();
+    // the deletion is there, and the newest of what it deletes is not
+    await writeDeletions(machine.boot(), directory, [{ topic: 'gone', upTo: 100, epoch }]);
+    machine.fault = (operation, file) => {
+      if (operation === 'write' && /\.0001\.log\.\d+\.tmp$/.test(file)) throw failure('ENOSPC', file);
+    };
+    log = await open();
+    await fill(log, 10, 10);
+    machine.kill();
+    machine.fault = undefined;
+    log = await open();
+    await erased(log, clock);
+    expect(await offsetsOf(log, 'gone')).toEqual(Array.from({ length: 10 }, (_, i) => 21 + 2 * i));
     await log.close();
   });
 

@@ -217,6 +217,41 @@ test('a thread ends when there has been nothing to do for a while, and is starte
   await housework.close();
 });
 
+test('what a thread that died had asked is not answered to the next', async () => {
+  const directory = await furnishedDirectory();
+  const job = await sweepJob(directory);
+  const housework = new HouseworkThread(systemClock);
+  const died = new Host();
+  const answer = Promise.withResolvers<boolean>();
+  withThread(worker => {
+    died.onInstall = () => {
+      void worker.terminate();
+      return answer.promise;
+    };
+  });
+  await expect(housework.sweep(job, died, forever)).rejects.toThrow(HouseworkLost);
+  const host = new Host();
+  const offered = Promise.withResolvers<void>();
+  const stop = new AbortController();
+  const wanted = Promise.withResolvers<boolean>();
+  host.onInstall = () => {
+    offered.resolve();
+    return wanted.promise;
+  };
+  const swept = housework.sweep(job, host, stop.signal);
+  await offered.promise;
+  answer.resolve(false);
+  // one thing after the other: by then it has come to what was sent before
+  const [segment] = await segmentsOf(directory);
+  await housework.writeIndex({ directory, segment: stateOf(segment!), temporary: `${segment!.indexPath}.8.tmp` });
+  expect(host.offered).toHaveLength(1);
+  expect(fs.existsSync(host.offered[0]!.temporary)).toBe(true);
+  stop.abort();
+  wanted.resolve(false);
+  await expect(swept).rejects.toThrow();
+  await housework.close();
+});
+
 /** Runs `during` with the next thread that is started. */
 function withThread(during: (worker: Worker) => void): void {
   process.once('worker', during);

@@ -11,7 +11,7 @@ import type { IndexDamaged } from '../sealed-index.ts';
 import type { Sealer } from '../sealer.ts';
 import type { SegmentList } from '../segment-list.ts';
 import { Turns } from '../turns.ts';
-import { writeDeletions } from './deletions-file.ts';
+import { type PendingDeletion, writeDeletions } from './deletions-file.ts';
 import { topicsIn } from './doomed-topics.ts';
 
 export interface TopicDeletionsParts {
@@ -23,7 +23,7 @@ export interface TopicDeletionsParts {
   readonly sealer: Sealer;
   readonly compactor: Compactor;
   readonly checkpoints: DedupeCheckpoints;
-  readonly log: Pick<Log, 'hot' | 'head' | 'tables' | 'deletions' | 'newest' | 'positionOf'>;
+  readonly log: Pick<Log, 'hot' | 'head' | 'tables' | 'deletions' | 'newest' | 'positionOf' | 'epochOf' | 'endOf'>;
   readonly makeDurable: () => Promise<void>;
   /** Takes the records out of memory, and what was remembered of them. */
   readonly forget: (deletion: Deletion) => void;
@@ -63,11 +63,12 @@ export class TopicDeletions {
   }
 
   /** Goes on with what an earlier start was asked for. */
-  start(asked: readonly { topic: string; upTo: number }[]): void {
-    for (const { topic, upTo } of asked) {
-      // offsets that are gone will be given out again, to records that nobody deleted
-      const { head, tables } = this.#parts.log;
-      this.#take({ topic, upTo: Math.min(upTo, head.offset), table: tables.has(topic) });
+  start(asked: readonly PendingDeletion[]): void {
+    const { log } = this.#parts;
+    for (const { topic, upTo, epoch } of asked) {
+      // offsets that are gone are given out again, to records that nobody deleted
+      const end = log.endOf(epoch) ?? log.head.offset;
+      this.#take({ topic, upTo: Math.min(upTo, end), table: log.tables.has(topic) });
     }
     this.#work();
   }
@@ -120,8 +121,8 @@ export class TopicDeletions {
   }
 
   async #write(pending: readonly Deletion[]): Promise<void> {
-    const { disk, directory, ownership } = this.#parts;
-    const byTopic = new Map(pending.map(deletion => [deletion.topic, deletion]));
+    const { log, disk, directory, ownership } = this.#parts;
+    const byTopic = new Map(pending.map(({ topic, upTo }) => [topic, { topic, upTo, epoch: log.epochOf(upTo) }]));
     try {
       await writeDeletions(disk, directory, byTopic.values());
     } catch (cause) {

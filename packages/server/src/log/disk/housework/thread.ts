@@ -57,13 +57,13 @@ export class HouseworkThread implements Housework {
     stop?.throwIfAborted();
     const worker = this.#start();
     const id = this.#next++;
-    const onStop = (): void => this.#send({ kind: 'stop', id });
+    const onStop = (): void => send(worker, { kind: 'stop', id });
     stop?.addEventListener('abort', onStop);
     try {
       const done = new Promise<Outcome>((resolve, reject) =>
         this.#running.set(id, { host, done: resolve, lost: reject }),
       );
-      worker.postMessage({ kind: 'begin', id, task } satisfies ToThread);
+      send(worker, { kind: 'begin', id, task });
       return resultOf(await done);
     } finally {
       stop?.removeEventListener('abort', onStop);
@@ -83,7 +83,7 @@ export class HouseworkThread implements Housework {
       name: 'tailrace housework',
       resourceLimits: { maxYoungGenerationSizeMb },
     });
-    worker.on('message', (message: FromThread) => this.#take(message));
+    worker.on('message', (message: FromThread) => this.#take(worker, message));
     // an error ends the thread
     let cause: unknown;
     worker.on('error', error => {
@@ -117,7 +117,7 @@ export class HouseworkThread implements Housework {
     for (const { lost } of this.#running.values()) lost(error);
   }
 
-  #take(message: FromThread): void {
+  #take(worker: Worker, message: FromThread): void {
     const running = this.#running.get(message.id);
     if (running === undefined) return;
     if (message.kind === 'done') {
@@ -126,13 +126,16 @@ export class HouseworkThread implements Housework {
     }
     const { host } = running;
     const { call, method, argument } = message;
-    if (host !== undefined)
-      void outcomeOf(() => ask(host, method, argument)).then(outcome => this.#send({ kind: 'answer', call, outcome }));
+    if (host === undefined) return;
+    // the next thread counts its calls from 0 again: it must not get what this one asked for
+    const answer = (outcome: Outcome): void => send(worker, { kind: 'answer', call, outcome });
+    void outcomeOf(() => ask(host, method, argument)).then(answer);
   }
+}
 
-  #send(message: ToThread): void {
-    this.#worker?.postMessage(message);
-  }
+/** To a thread that has ended nothing comes. */
+function send(worker: Worker, message: ToThread): void {
+  worker.postMessage(message);
 }
 
 /** Calls a method of the host by its name: the thread sent what its own interface takes. */
