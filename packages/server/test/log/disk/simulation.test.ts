@@ -11,6 +11,8 @@ const least = {
   sealed: 101,
   rewritten: 6,
   dropped: 20,
+  deletions: 6,
+  deleted: 20,
 } as const;
 
 test('histories of power cuts, kills, closes and full disks keep every ack, by seed', {

@@ -18,6 +18,9 @@ export interface SimulationReport {
   /** Segments rewritten, and records that were found missing by a rule. */
   rewritten: number;
   dropped: number;
+  /** Deletions of topics that were answered, and records that were found missing by one. */
+  deletions: number;
+  deleted: number;
 }
 
 export function emptyReport(): SimulationReport {
@@ -32,6 +35,8 @@ export function emptyReport(): SimulationReport {
     sealed: 0,
     rewritten: 0,
     dropped: 0,
+    deletions: 0,
+    deleted: 0,
   };
 }
 
@@ -68,6 +73,11 @@ class Simulation {
   /** What was appended at each offset, as far as it may still be there. */
   #expected: string[] = [];
   readonly #topicOf = new Map<string, string>();
+  /** Offset up to which each topic was deleted: for certain, and at most. */
+  readonly #deleted = new Map<string, number>();
+  readonly #mayBeDeleted = new Map<string, number>();
+  /** Deletions of this life that are not answered: they may take whatever is appended before it ends. */
+  #unanswered: string[] = [];
   /** Newest offset whose ack survives a power cut, and one that survives a kill. */
   #durable = 0;
   #written = 0;
@@ -193,6 +203,10 @@ class Simulation {
         const compaction = log.compact().catch(() => undefined);
         if (this.#random.chance(0.5)) await Promise.race([compaction, died]);
       }
+      if (this.#random.chance(0.05)) {
+        const deletion = this.#delete(log);
+        if (this.#random.chance(0.5)) await Promise.race([deletion, died]);
+      }
       if (this.#random.chance(0.2)) this.#clock.advance(this.#random.below(1500));
       const settled = Promise.all(appends).then(() => undefined);
       // sometimes what was appended is still on its way when the next comes
@@ -210,6 +224,19 @@ class Simulation {
       await log.close();
       this.#durable = this.#written = this.#expected.length;
     } else this.#die();
+  }
+
+  async #delete(log: DiskLog): Promise<void> {
+    const topic = `t/${this.#random.below(4)}`;
+    this.#unanswered.push(topic);
+    const life = this.#deaths;
+    const { upTo } = await log.deleteTopic(topic);
+    if (life !== this.#deaths) return;
+    this.#unanswered.splice(this.#unanswered.indexOf(topic), 1);
+    if (upTo === undefined) return;
+    this.#report.deletions++;
+    this.#deleted.set(topic, Math.max(upTo.offset, this.#deleted.get(topic) ?? 0));
+    this.#mayBeDeleted.set(topic, Math.max(upTo.offset, this.#mayBeDeleted.get(topic) ?? 0));
   }
 
   async #append(log: DiskLog): Promise<void> {
@@ -265,24 +292,30 @@ class Simulation {
       if (record.id !== expected || text.replace(/\.*$/, '') !== record.id)
         throw new Error(`offset ${record.offset} holds ${record.id}, expected ${expected}`);
     }
+    for (const topic of this.#unanswered.splice(0)) this.#mayBeDeleted.set(topic, head.offset);
+    for (const [topic, upTo] of this.#mayBeDeleted) this.#mayBeDeleted.set(topic, Math.min(upTo, head.offset));
     this.#compareMissing(records, head.offset, toldTo);
     // what is there after a start is there for good
     this.#expected.length = head.offset;
     this.#durable = this.#written = head.offset;
   }
 
-  /** Only what a rule lets go may be missing, and the newest of it must be told. */
+  /** Only what a rule lets go or a deletion took may be missing, and the newest of it must be told. */
   #compareMissing(records: readonly LogRecord[], head: number, toldTo: number): void {
     const there = new Set(records.map(({ offset }) => offset));
     let newer = 0;
     let newestMissing = 0;
     for (let offset = head; offset > 0; offset--) {
-      const ruled = this.#compacts && this.#topicOf.get(this.#expected[offset - 1]!) === 't/0';
+      const topic = this.#topicOf.get(this.#expected[offset - 1]!)!;
+      const ruled = this.#compacts && topic === 't/0';
       if (!there.has(offset)) {
-        if (!ruled || newer < keptLast) throw new Error(`offset ${offset} is missing`);
+        const deleted = offset <= (this.#mayBeDeleted.get(topic) ?? 0);
+        if (!deleted && (!ruled || newer < keptLast)) throw new Error(`offset ${offset} is missing`);
         newestMissing = Math.max(newestMissing, offset);
-        this.#report.dropped++;
-      }
+        if (deleted) this.#report.deleted++;
+        else this.#report.dropped++;
+      } else if (offset <= (this.#deleted.get(topic) ?? 0))
+        throw new Error(`offset ${offset} was deleted and is there`);
       if (ruled) newer++;
     }
     if (toldTo !== newestMissing) throw new Error(`dropped up to ${newestMissing}, told up to ${toldTo}`);
