@@ -57,11 +57,13 @@ export function resolveStart(
   const cursor = parseCursor(request.cursor);
   const end = cursor.log === log.id ? log.endOf(cursor.epoch) : undefined;
   const at = { offset: cursor.offset, time: timeOf(log, cursor) };
-  if (end !== undefined && cursor.offset < (cursor.snapshot ?? 0) && cursor.snapshot! <= end)
-    return goOnSnapshot(log, at, cursor.snapshot!, filters, newest);
+  // what an operator gave up as lost is told by `gap` when reading comes by; it must not be denied before (I4)
+  const recovered = !log.lost.some(range => range.to > cursor.offset);
+  const { snapshot = 0 } = cursor;
+  // what retention took of a snapshot nobody can go on with: all that is left behind that is read instead
+  if (end !== undefined && cursor.offset < snapshot && snapshot <= end && cursor.offset >= log.floor)
+    return goOnSnapshot(log, at, recovered, snapshot, filters, newest);
   if (end !== undefined && cursor.offset <= end) {
-    // what an operator gave up as lost is told by `gap` when reading comes by; it must not be denied before (I4)
-    const recovered = !log.lost.some(range => range.to > cursor.offset);
     const dropped = log.droppedAfter(Math.max(cursor.offset, log.floor), filters);
     if (cursor.offset >= log.floor && dropped === nothingDropped)
       return { at, recovered, jump: undefined, told: nothingDropped, snapshot: undefined, now: false };
@@ -101,11 +103,19 @@ async function resume(
 }
 
 /** The middle of a snapshot as of `to`: its rest follows, unless deletions behind that have gone meanwhile. */
-async function goOnSnapshot(log: Log, at: Place, to: number, filters: FilterSet, newest: NewestOf): Promise<Start> {
+async function goOnSnapshot(
+  log: Log,
+  at: Place,
+  whole: boolean,
+  to: number,
+  filters: FilterSet,
+  newest: NewestOf,
+): Promise<Start> {
   const told = await log.droppedAfter(at.offset, filters);
   if (told.deletions > to) return resume(log, at, false, told, filters, newest);
   const snapshot = await newest(undefined, await log.positionOf(to));
-  return { at, recovered: told.records <= to, jump: undefined, told: nothingDropped, snapshot, now: false };
+  const recovered = whole && told.records <= to;
+  return { at, recovered, jump: undefined, told: nothingDropped, snapshot, now: false };
 }
 
 /** The log's own time of a position: the token's would be given back as it came. Below the hot tail it is taken at its word. */

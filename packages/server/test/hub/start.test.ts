@@ -25,11 +25,13 @@ describe('where a subscription begins', () => {
   });
 
   const start = async (request: Partial<StartRequest>): Promise<Start> =>
-    resolveStart(log, clock, { cursor: undefined, from: undefined, ...request }, set, count =>
-      new Newest(log).now(set, count),
+    resolveStart(log, clock, { cursor: undefined, from: undefined, ...request }, set, (count, to) =>
+      to === undefined ? new Newest(log).now(set, count) : new Newest(log).of(set, { count, to }),
     );
-  const cursor = (offset: number, fields: Partial<{ log: string; epoch: number; time: number }> = {}): string =>
-    formatCursor({ log: log.id, epoch: log.head.epoch, offset, time: began + offset * 1000, ...fields });
+  const cursor = (
+    offset: number,
+    fields: Partial<{ log: string; epoch: number; time: number; snapshot: number }> = {},
+  ): string => formatCursor({ log: log.id, epoch: log.head.epoch, offset, time: began + offset * 1000, ...fields });
   const at = (offset: number): object => ({ offset, time: offset === 0 ? 0 : began + offset * 1000 });
 
   it('now: at the head, wherever that is for its cohort', async () => {
@@ -111,6 +113,26 @@ describe('where a subscription begins', () => {
     expect(await start({ cursor: foreign })).toMatchObject({ jump: { type: 'reset', to: at(10) } });
     expect(await start({ cursor: foreign, from: 'earliest' })).toMatchObject({ jump: { type: 'reset', to: at(0) } });
     expect(await start({ cursor: foreign, from: '@6' })).toMatchObject({ jump: { type: 'reset', to: at(5) } });
+  });
+
+  it('the middle of a snapshot: on with it, unless retention or loss took what follows', async () => {
+    const within = (offset: number, snapshot: number): Promise<Start> =>
+      start({ cursor: cursor(offset, { snapshot }) });
+    expect(await within(2, 8)).toMatchObject({ at: at(2), recovered: true, jump: undefined });
+    await log.trim(5);
+    expect(await within(5, 8)).toMatchObject({ at: at(5), recovered: true, jump: undefined });
+    expect(await within(2, 8)).toMatchObject({
+      recovered: false,
+      jump: { type: 'gap', to: { offset: 5 } },
+      snapshot: undefined,
+    });
+    expect(await within(2, 4)).toMatchObject({
+      recovered: false,
+      jump: { type: 'gap', to: { offset: 5 } },
+      snapshot: undefined,
+    });
+    Object.assign(log, { lost: [{ from: 9, to: 9 }] });
+    expect(await within(6, 8)).toMatchObject({ at: at(6), recovered: false, jump: undefined });
   });
 
   it('an epoch that never was: reset to the time of the cursor', async () => {
