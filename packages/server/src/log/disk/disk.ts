@@ -30,6 +30,8 @@ export interface DiskFile {
   write(buffer: Uint8Array, start: number, length: number, position: number): Promise<void>;
   /** fdatasync. */
   sync(): Promise<void>;
+  /** The same as `write` and then a sync of what was written, in one call; undefined where the system has none. */
+  readonly writeSynced?: DiskFile['write'] | undefined;
   truncate(length: number): Promise<void>;
   size(): Promise<number>;
   close(): Promise<void>;

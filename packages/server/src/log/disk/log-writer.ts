@@ -72,10 +72,15 @@ export class LogWriter {
       this.#checkOwnership();
       segment.lastCrc = batch.finish(this.durable, segment.lastCrc);
       this.#marked = this.durable;
-      await filling.file.write(batch.buffer, 0, batch.length, batch.position);
+      const { file } = filling;
+      // the sync is of what is written alone, so nothing before may wait for one
+      const together = batch.sync && !this.#dirty ? file.writeSynced : undefined;
+      if (together === undefined) await file.write(batch.buffer, 0, batch.length, batch.position);
+      else await together(batch.buffer, 0, batch.length, batch.position);
       this.#written = batch.lastOffset;
       this.#lastWrite = clock.monotonic();
-      this.#dirty = true;
+      if (together === undefined) this.#dirty = true;
+      else this.#synced(this.#written);
     }
     if (batch.sync) await this.sync();
     if (batch.length > 0) this.#parts.preparer.used(batch.position + batch.length);
@@ -86,6 +91,10 @@ export class LogWriter {
     if (this.active === undefined || !this.#dirty) return;
     const written = this.#written;
     await this.active.filling.file.sync();
+    this.#synced(written);
+  }
+
+  #synced(written: number): void {
     // what was synced by an owner that is one no more may be missing in what the new owner read
     this.#checkOwnership();
     this.durable = written;

@@ -45,6 +45,7 @@ function ownedFile(file: DiskFile, check: () => void): DiskFile {
     read: (...of) => file.read(...of),
     write: (...of) => file.write(...of),
     sync: () => file.sync(),
+    writeSynced: file.writeSynced,
     async truncate(length) {
       check();
       await file.truncate(length);

@@ -12,18 +12,27 @@ class Inode {
   /** Sectors that a failed sync did not write: they read as written, and no later sync writes them either. */
   readonly dropped: Set<number> = new Set();
 
-  /** A sync of what is there now failed, as far as sectors differ. */
-  drop(): void {
-    for (let at = 0; at < this.current.length; at += sectorBytes)
+  /** A sync of what is there from `start` to `end` failed, as far as sectors differ. */
+  drop(start: number, end: number): void {
+    for (let at = start - (start % sectorBytes); at < Math.min(end, this.current.length); at += sectorBytes)
       if (!this.current.subarray(at, at + sectorBytes).equals(this.durable.subarray(at, at + sectorBytes)))
         this.dropped.add(at);
   }
 
-  /** What a sync that succeeds makes durable. */
-  synced(): Buffer {
+  /** What a sync of what is there from `start` to `end` makes durable, when it succeeds. */
+  synced(start: number, end: number): Buffer {
     const content = Buffer.from(this.current);
     for (const at of this.dropped) this.#restore(content, at);
-    return content;
+    return content.subarray(start - (start % sectorBytes), Math.ceil(end / sectorBytes) * sectorBytes);
+  }
+
+  /** The sync from `start` on succeeded. */
+  settle(start: number, synced: Buffer): void {
+    const from = start - (start % sectorBytes);
+    const content = Buffer.alloc(Math.max(this.durable.length, from + synced.length));
+    content.set(this.durable);
+    content.set(synced, from);
+    this.durable = content;
   }
 
   #restore(content: Buffer, at: number): void {
@@ -68,6 +77,8 @@ export class SimulatedDisk {
   stall: ((operation: DiskOperation, file: string) => boolean) | undefined;
   /** Called at each operation, to cut the power at one of them. */
   onOperation: ((count: number) => void) | undefined;
+  /** Whether it writes and syncs by one operation where a file is asked for that. */
+  readonly writesSynced: boolean;
   readonly #random: SeededRandom;
   #names = new Map<string, Inode>();
   #durableNames = new Map<string, Inode>();
@@ -77,6 +88,7 @@ export class SimulatedDisk {
 
   constructor(random: SeededRandom) {
     this.#random = random;
+    this.writesSynced = random.chance(0.5);
   }
 
   boot(): Disk {
@@ -307,8 +319,11 @@ class SimulatedFile implements DiskFile {
   readonly #inode: Inode;
   readonly #name: string;
   readonly #run: Run;
+  /** Some systems have it. */
+  readonly writeSynced: DiskFile['write'] | undefined;
 
   constructor(machine: SimulatedDisk, inode: Inode, name: string, run: Run) {
+    this.writeSynced = machine.writesSynced ? this.#writeSynced : undefined;
     this.#machine = machine;
     this.#inode = inode;
     this.#name = name;
@@ -337,17 +352,29 @@ class SimulatedFile implements DiskFile {
   }
 
   sync(): Promise<void> {
+    return this.#sync(0, Number.POSITIVE_INFINITY);
+  }
+
+  #writeSynced = async (...of: Parameters<DiskFile['write']>): Promise<void> => {
+    await this.write(...of);
+    const [, , length, position] = of;
+    await this.#sync(position, position + length);
+  };
+
+  /** Of the sectors from `start` to `end` alone. */
+  #sync(start: number, end: number): Promise<void> {
     let snapshot: Buffer = Buffer.alloc(0);
     return this.#run(
       'sync',
       () => {
-        snapshot = this.#inode.synced();
+        snapshot = this.#inode.synced(start, end);
       },
       () => {
-        this.#inode.durable = snapshot;
+        if (end === Number.POSITIVE_INFINITY) this.#inode.durable = snapshot;
+        else this.#inode.settle(start, snapshot);
       },
     ).catch((error: unknown) => {
-      this.#inode.drop();
+      this.#inode.drop(start, end);
       throw error;
     });
   }
