@@ -13,7 +13,7 @@ import {
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
-import { indexName, newestSegments } from '../packages/server/src/log/disk/segment-name.ts';
+import { indexName, newestSegments } from '../packages/server/src/log/disk/segment/segment-name.ts';
 import type { BuildResult } from './log/history.ts';
 import { LogProcess } from './log/log-process.ts';
 import type { Options } from './scenario.ts';

@@ -1,5 +1,5 @@
 // The real disk with a difference.
-import { nodeDisk } from '../../packages/server/src/log/disk/node-disk.ts';
+import { nodeDisk } from '../../packages/server/src/log/disk/files/node-disk.ts';
 import type { Disk, DiskFile } from '../../packages/server/src/log/index.ts';
 
 export class ReadCounts {

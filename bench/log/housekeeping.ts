@@ -4,7 +4,7 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { join } from 'node:path';
 import type { Message } from '@tailrace/protocol';
 import { workBesideServer } from '../../packages/server/src/cli/beside-server.ts';
-import { indexName, newestSegments } from '../../packages/server/src/log/disk/segment-name.ts';
+import { indexName, newestSegments } from '../../packages/server/src/log/disk/segment/segment-name.ts';
 import { backup, type DiskLog, logDefaults, openDiskLog } from '../../packages/server/src/log/index.ts';
 import { CpuMeter, type CpuShares } from '../cpu.ts';
 import { makePayload } from '../load/payload.ts';

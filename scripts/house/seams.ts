@@ -9,9 +9,9 @@ type Outside = 'time' | 'randomness' | 'disk' | 'sockets' | 'the machine';
 const seams: Readonly<Record<string, readonly Outside[]>> = {
   'log/clock.ts': ['time'],
   'log/random.ts': ['randomness'],
-  'log/disk/node-disk.ts': ['disk'],
+  'log/disk/files/node-disk.ts': ['disk'],
   // who owns a data directory is a matter between real processes: sockets and files of this machine
-  'log/disk/ownership.ts': ['disk', 'sockets', 'randomness', 'the machine'],
+  'log/disk/files/ownership.ts': ['disk', 'sockets', 'randomness', 'the machine'],
   // the thread that keeps the log in order: the same files, and none but those
   'log/disk/housework/blocking-disk.ts': ['disk'],
   'log/disk/housework/thread.ts': ['sockets', 'the machine'],

@@ -1,5 +1,5 @@
 import { filterSet } from '@tailrace/protocol';
-import { Gate } from './disk/gate.ts';
+import { Gate } from './disk/read/gate.ts';
 import type { Log } from './log.ts';
 import type { LogRecord } from './record.ts';
 import type { RecordBatch } from './record-batch.ts';

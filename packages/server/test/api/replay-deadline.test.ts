@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest';
-import type { Disk } from '../../src/log/disk/disk.ts';
-import { nodeDisk } from '../../src/log/disk/node-disk.ts';
+import type { Disk } from '../../src/log/disk/files/disk.ts';
+import { nodeDisk } from '../../src/log/disk/files/node-disk.ts';
 import { openDiskLog } from '../../src/log/index.ts';
 import { message } from '../log/messages.ts';
 import { temporaryDirectory } from '../log/temporary-directory.ts';

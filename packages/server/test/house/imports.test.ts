@@ -131,7 +131,7 @@ describe('seams', () => {
     ['gateway/door.ts', `import { createServer, type Socket } from 'node:net';`],
     ['log/disk/frame.ts', `import * as path from 'node:path';\nimport { crc32 } from 'node:zlib';`],
     ['log/disk/identity.ts', `import { createHash } from 'node:crypto';`],
-    ['log/disk/node-disk.ts', `import * as fs from 'node:fs';`],
+    ['log/disk/files/node-disk.ts', `import * as fs from 'node:fs';`],
   ])('%s: %s is fine', (path, code) => {
     expect(seamFaults([file(`packages/server/src/${path}`, code)])).toEqual([]);
   });
@@ -139,9 +139,9 @@ describe('seams', () => {
   test.each([
     ['log/clock.ts', 'const x = Math.random();'],
     ['log/random.ts', 'setTimeout(go, 5);'],
-    ['log/disk/node-disk.ts', 'const now = Date.now();'],
-    ['log/disk/node-disk.ts', `import { connect } from 'node:net';`],
-    ['log/disk/ownership.ts', 'setTimeout(go, 5);'],
+    ['log/disk/files/node-disk.ts', 'const now = Date.now();'],
+    ['log/disk/files/node-disk.ts', `import { connect } from 'node:net';`],
+    ['log/disk/files/ownership.ts', 'setTimeout(go, 5);'],
     ['gateway/door.ts', 'setTimeout(go, 5);'],
     ['gateway/door.ts', `import { readFileSync } from 'node:fs';`],
   ])('%s is a seam for other things: %s is refused', (path, code) => {

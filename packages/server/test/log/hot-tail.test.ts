@@ -1,10 +1,10 @@
 import { filterSet } from '@tailrace/protocol';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { Batch } from '../../src/log/disk/batch.ts';
-import { BatchSpace } from '../../src/log/disk/batch-space.ts';
-import { OpenFiles } from '../../src/log/disk/open-files.ts';
-import { Segment } from '../../src/log/disk/segment.ts';
+import { Batch } from '../../src/log/disk/commit/batch.ts';
+import { BatchSpace } from '../../src/log/disk/commit/batch-space.ts';
+import { OpenFiles } from '../../src/log/disk/files/open-files.ts';
+import { Segment } from '../../src/log/disk/segment/segment.ts';
 import { HotTail, LogRecord, PlainBatch, type RecordBatch } from '../../src/log/index.ts';
 import { PickedBatch } from '../../src/log/record-batch.ts';
 import { message, plain } from './messages.ts';

@@ -1,9 +1,9 @@
 import { closeSync, openSync, readdirSync, readFileSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { frameHeaderBytes } from '../../src/log/disk/frame.ts';
-import { type ScannedFrame, scanSegment } from '../../src/log/disk/scan.ts';
-import { decodeSegmentHeader, type SegmentHeader } from '../../src/log/disk/segment-header.ts';
+import { frameHeaderBytes } from '../../src/log/disk/segment/frame.ts';
+import { type ScannedFrame, scanSegment } from '../../src/log/disk/segment/scan.ts';
+import { decodeSegmentHeader, type SegmentHeader } from '../../src/log/disk/segment/segment-header.ts';
 import { runCli } from '../cli/cli-process.ts';
 import { Served } from '../cli/served.ts';
 import { SseClient } from '../gateway/sse-client.ts';

@@ -1,4 +1,4 @@
-import { nodeDisk } from '../../src/log/disk/node-disk.ts';
+import { nodeDisk } from '../../src/log/disk/files/node-disk.ts';
 import type { Disk, DiskFile } from '../../src/log/index.ts';
 
 /** The real disk, of which `fault` may let any write, sync or read of a file fail. */

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import type { CommonLogOptions, ScrubOptions } from '../options.ts';
 import type { Random } from '../random.ts';
-import type { Disk } from './disk.ts';
+import type { Disk } from './files/disk.ts';
 
 export interface DiskLogOptions extends CommonLogOptions {
   /** Created when missing; owned by one process at a time. */

@@ -21,15 +21,15 @@ import { logDefaults } from '../options.ts';
 import type { LogRecord, StoredDurability } from '../record.ts';
 import type { OffsetRange } from '../report.ts';
 import type { Tables } from '../tables.ts';
-import type { Batch } from './batch.ts';
+import type { Batch } from './commit/batch.ts';
+import { LogAppends } from './commit/log-appends.ts';
 import type { Compacted } from './compaction/compactor.ts';
-import { DamagedReads } from './damaged-reads.ts';
 import { UndeletedReads } from './deletion/undeleted-reads.ts';
-import { LogAppends } from './log-appends.ts';
-import { LogReads } from './log-reads.ts';
 import type { OpenedLog } from './opened-log.ts';
-import { ReadsInFlight } from './reads-in-flight.ts';
-import { Upkeep } from './upkeep.ts';
+import { DamagedReads } from './read/damaged-reads.ts';
+import { LogReads } from './read/log-reads.ts';
+import { ReadsInFlight } from './read/reads-in-flight.ts';
+import { Upkeep } from './upkeep/upkeep.ts';
 
 /** A log in a directory of its own. `openDiskLog` makes one. */
 export class DiskLog implements Log {

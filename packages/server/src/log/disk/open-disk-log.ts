@@ -2,23 +2,23 @@ import { systemClock } from '../clock.ts';
 import { EpochList, nextEpoch } from '../epoch-list.ts';
 import { systemRandom } from '../random.ts';
 import { readDeletions } from './deletion/deletions-file.ts';
-import type { Disk } from './disk.ts';
 import { DiskLog } from './disk-log.ts';
 import type { DiskLogOptions } from './disk-log-options.ts';
-import { readEpochs } from './epochs-file.ts';
-import { epochsFromHeaders } from './epochs-from-headers.ts';
+import type { Disk } from './files/disk.ts';
+import { readEpochs } from './files/epochs-file.ts';
+import { newIdentity, readIdentity } from './files/identity.ts';
+import { nodeDisk } from './files/node-disk.ts';
+import { OpenFiles } from './files/open-files.ts';
+import { ownedDisk } from './files/owned-disk.ts';
+import { StartRecord } from './files/start-record.ts';
 import { HouseworkHere } from './housework/here.ts';
 import { HouseworkThread } from './housework/thread.ts';
-import { newIdentity, readIdentity } from './identity.ts';
-import { IndexCache } from './index-cache.ts';
-import { nodeDisk } from './node-disk.ts';
-import { OpenFiles } from './open-files.ts';
-import { ownedDisk } from './owned-disk.ts';
-import { Reader } from './reader.ts';
-import { recover } from './recovery.ts';
-import { SegmentList } from './segment-list.ts';
-import { parseSegmentName } from './segment-name.ts';
-import { StartRecord } from './start-record.ts';
+import { IndexCache } from './index/index-cache.ts';
+import { Reader } from './read/reader.ts';
+import { epochsFromHeaders } from './recovery/epochs-from-headers.ts';
+import { recover } from './recovery/recovery.ts';
+import { SegmentList } from './segment/segment-list.ts';
+import { parseSegmentName } from './segment/segment-name.ts';
 
 /**
  * Opens the log in a directory: takes it over, recovers it, and begins a new epoch. Rejects when another process owns

@@ -2,16 +2,16 @@ import type { Clock } from '../clock.ts';
 import type { EpochList } from '../epoch-list.ts';
 import type { LogReport, OffsetRange } from '../report.ts';
 import type { PendingDeletion } from './deletion/deletions-file.ts';
-import type { Disk, Ownership } from './disk.ts';
 import type { DiskLogOptions } from './disk-log-options.ts';
+import type { Disk, Ownership } from './files/disk.ts';
+import type { Identity } from './files/identity.ts';
+import type { OpenFiles } from './files/open-files.ts';
+import type { StartRecord } from './files/start-record.ts';
 import type { Housework } from './housework/housework.ts';
-import type { Identity } from './identity.ts';
-import type { OpenFiles } from './open-files.ts';
-import type { Reader } from './reader.ts';
-import type { Recovered } from './recovery.ts';
-import type { IndexReading } from './sealed-index.ts';
-import type { SegmentList } from './segment-list.ts';
-import type { StartRecord } from './start-record.ts';
+import type { IndexReading } from './index/sealed-index.ts';
+import type { Reader } from './read/reader.ts';
+import type { Recovered } from './recovery/recovery.ts';
+import type { SegmentList } from './segment/segment-list.ts';
 
 /** What opening a log leads to: recovered files, and what they are read through. */
 export interface OpenedLog {

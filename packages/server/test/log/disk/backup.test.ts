@@ -2,7 +2,7 @@ import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { filterSet } from '@tailrace/protocol';
 import { describe, expect, test } from 'vitest';
-import { nodeDisk } from '../../../src/log/disk/node-disk.ts';
+import { nodeDisk } from '../../../src/log/disk/files/node-disk.ts';
 import {
   type BackupReport,
   backup,

@@ -1,7 +1,7 @@
 import { crc32 } from 'node:zlib';
 import * as fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { crcOf } from '../../../src/log/disk/crc.ts';
+import { crcOf } from '../../../src/log/disk/segment/crc.ts';
 
 test('of any bytes anywhere in a buffer is that of zlib', () => {
   const bytes = fc.uint8Array({ maxLength: 600 });

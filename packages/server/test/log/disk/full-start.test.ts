@@ -1,9 +1,9 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { readEpochs } from '../../../src/log/disk/epochs-file.ts';
-import { nodeDisk } from '../../../src/log/disk/node-disk.ts';
-import { segmentHeaderBytes } from '../../../src/log/disk/segment-header.ts';
+import { readEpochs } from '../../../src/log/disk/files/epochs-file.ts';
+import { nodeDisk } from '../../../src/log/disk/files/node-disk.ts';
+import { segmentHeaderBytes } from '../../../src/log/disk/segment/segment-header.ts';
 import { type DiskLog, LogDamaged, type LogReport, openDiskLog, verify } from '../../../src/log/index.ts';
 import { copyLeftBehind } from '../left-behind.ts';
 import { ManualClock } from '../manual-clock.ts';

@@ -2,12 +2,12 @@ import { spawn } from 'node:child_process';
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { own } from '../../../src/log/disk/ownership.ts';
+import { own } from '../../../src/log/disk/files/ownership.ts';
 import { openDiskLog } from '../../../src/log/index.ts';
 import { message } from '../messages.ts';
 import { temporaryDirectory } from '../temporary-directory.ts';
 
-const source = path.resolve(import.meta.dirname, '../../../src/log/disk/ownership.ts');
+const source = path.resolve(import.meta.dirname, '../../../src/log/disk/files/ownership.ts');
 
 /** A process that owns the directory until it is killed. */
 function owner(directory: string): Promise<{ pid: number; kill: () => Promise<void> }> {

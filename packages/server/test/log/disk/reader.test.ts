@@ -1,6 +1,6 @@
 import { filterSet } from '@tailrace/protocol';
 import { expect, test } from 'vitest';
-import { nodeDisk } from '../../../src/log/disk/node-disk.ts';
+import { nodeDisk } from '../../../src/log/disk/files/node-disk.ts';
 import type { LogRecord } from '../../../src/log/index.ts';
 import { type Disk, openDiskLog } from '../../../src/log/index.ts';
 import { message } from '../messages.ts';

@@ -1,9 +1,20 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { FrameHeader, findFrame, finishFrame, frameHeaderBytes, writeFrame } from '../../../src/log/disk/frame.ts';
-import { decodeRecord, encodeRecord, recordIsWhole, recordTopicNumber } from '../../../src/log/disk/record-codec.ts';
-import { decodeSegmentHeader, encodeSegmentHeader } from '../../../src/log/disk/segment-header.ts';
-import { parseSegmentName, segmentName } from '../../../src/log/disk/segment-name.ts';
+import {
+  FrameHeader,
+  findFrame,
+  finishFrame,
+  frameHeaderBytes,
+  writeFrame,
+} from '../../../src/log/disk/segment/frame.ts';
+import {
+  decodeRecord,
+  encodeRecord,
+  recordIsWhole,
+  recordTopicNumber,
+} from '../../../src/log/disk/segment/record-codec.ts';
+import { decodeSegmentHeader, encodeSegmentHeader } from '../../../src/log/disk/segment/segment-header.ts';
+import { parseSegmentName, segmentName } from '../../../src/log/disk/segment/segment-name.ts';
 import { encodedBound } from '../../../src/log/intake.ts';
 import { LogRecord } from '../../../src/log/record.ts';
 import { message, plain } from '../messages.ts';

@@ -1,8 +1,8 @@
 import { filterSet } from '@tailrace/protocol';
 import { beforeAll, describe, expect, test } from 'vitest';
-import { frameHeaderBytes } from '../../../src/log/disk/frame.ts';
-import { type ScannedFrame, scanSegment } from '../../../src/log/disk/scan.ts';
-import { decodeSegmentHeader, type SegmentHeader } from '../../../src/log/disk/segment-header.ts';
+import { frameHeaderBytes } from '../../../src/log/disk/segment/frame.ts';
+import { type ScannedFrame, scanSegment } from '../../../src/log/disk/segment/scan.ts';
+import { decodeSegmentHeader, type SegmentHeader } from '../../../src/log/disk/segment/segment-header.ts';
 import { describeDamage, LogDamaged, openDiskLog, repair, verify } from '../../../src/log/index.ts';
 import { ManualClock } from '../manual-clock.ts';
 import { message } from '../messages.ts';

@@ -1,8 +1,8 @@
 import * as fs from 'node:fs';
 import * as path from 'node:path';
 import { describe, expect, test } from 'vitest';
-import type { Disk } from '../../../src/log/disk/disk.ts';
-import { nodeDisk } from '../../../src/log/disk/node-disk.ts';
+import type { Disk } from '../../../src/log/disk/files/disk.ts';
+import { nodeDisk } from '../../../src/log/disk/files/node-disk.ts';
 import { openDiskLog, verify } from '../../../src/log/index.ts';
 import { ManualClock } from '../manual-clock.ts';
 import { message, readAllOf, until } from '../messages.ts';

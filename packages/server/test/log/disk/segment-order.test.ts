@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest';
-import { segmentHeaderBytes } from '../../../src/log/disk/segment-header.ts';
+import { segmentHeaderBytes } from '../../../src/log/disk/segment/segment-header.ts';
 import {
   describeDamage,
   dump,

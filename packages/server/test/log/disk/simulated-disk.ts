@@ -1,5 +1,5 @@
 import * as path from 'node:path';
-import type { Disk, DiskFile, Ownership } from '../../../src/log/disk/disk.ts';
+import type { Disk, DiskFile, Ownership } from '../../../src/log/disk/files/disk.ts';
 import type { SeededRandom } from '../seeded-random.ts';
 
 const sectorBytes = 512;

@@ -1,18 +1,18 @@
 import type { Clock } from '../../clock.ts';
 import { type KeepOptions, logDefaults } from '../../options.ts';
 import type { LogReport } from '../../report.ts';
-import { ActiveIndex } from '../active-index.ts';
 import type { DoomedTopics } from '../deletion/doomed-topics.ts';
-import { type Disk, ignoreMissing } from '../disk.ts';
+import { type Disk, ignoreMissing } from '../files/disk.ts';
 import type { Housework } from '../housework/housework.ts';
 import { segmentOf, stateOf } from '../housework/segment-state.ts';
 import type { RewrittenSegment, SweepHost } from '../housework/sweep-job.ts';
-import type { ReadsInFlight } from '../reads-in-flight.ts';
-import type { IndexReading } from '../sealed-index.ts';
-import type { Sealer } from '../sealer.ts';
-import type { Segment } from '../segment.ts';
-import type { SegmentList } from '../segment-list.ts';
-import type { Turns } from '../turns.ts';
+import { ActiveIndex } from '../index/active-index.ts';
+import type { IndexReading } from '../index/sealed-index.ts';
+import type { Sealer } from '../index/sealer.ts';
+import type { ReadsInFlight } from '../read/reads-in-flight.ts';
+import type { Segment } from '../segment/segment.ts';
+import type { SegmentList } from '../segment/segment-list.ts';
+import type { Turns } from '../upkeep/turns.ts';
 import { discard, install } from './rewrite.ts';
 
 export interface CompactorParts {

@@ -1,4 +1,4 @@
-import { recordLength, recordOffset, recordTopic, recordTopicNumber } from '../record-codec.ts';
+import { recordLength, recordOffset, recordTopic, recordTopicNumber } from '../segment/record-codec.ts';
 import type { Mark } from './marks.ts';
 
 /** The records of one segment that are to go, by their place in it, and what will be told of them. */

@@ -1,11 +1,11 @@
 import { crc32 } from 'node:zlib';
 import type { FilterSet } from '@tailrace/protocol';
 import { type Dropped, laterDropped, nothingDropped } from '../../log.ts';
-import { align8 } from '../integers.ts';
-import type { IndexReading } from '../sealed-index.ts';
-import type { Segment } from '../segment.ts';
-import { readDamage, readInto } from '../segment-bytes.ts';
-import { segmentHeaderBytes } from '../segment-header.ts';
+import type { IndexReading } from '../index/sealed-index.ts';
+import { align8 } from '../segment/integers.ts';
+import type { Segment } from '../segment/segment.ts';
+import { readDamage, readInto } from '../segment/segment-bytes.ts';
+import { segmentHeaderBytes } from '../segment/segment-header.ts';
 
 /** What is gone of one topic of a segment: the highest offset of a record, and of a deletion (0 for none). */
 export interface Mark extends Dropped {

@@ -1,13 +1,15 @@
 import type { Clock } from '../../clock.ts';
 import { ruleFor } from '../../keep-rules.ts';
 import { type KeepOptions, logDefaults } from '../../options.ts';
-import { ActiveIndex } from '../active-index.ts';
-import { ChunkMemory } from '../chunk-memory.ts';
-import { LogDamaged } from '../damage.ts';
-import { frameHeaderBytes } from '../frame.ts';
-import { chunkBytes, FrameReader } from '../frame-reader.ts';
 import type { SweepHost } from '../housework/sweep-job.ts';
-import { type Pause, pauses } from '../index-writer.ts';
+import { ActiveIndex } from '../index/active-index.ts';
+import { type Pause, pauses } from '../index/index-writer.ts';
+import { IndexDamaged, type IndexReading } from '../index/sealed-index.ts';
+import { type IndexedTopic, type SegmentIndex, TopicSet } from '../index/segment-index.ts';
+import { ChunkMemory } from '../segment/chunk-memory.ts';
+import { LogDamaged } from '../segment/damage.ts';
+import { frameHeaderBytes } from '../segment/frame.ts';
+import { chunkBytes, FrameReader } from '../segment/frame-reader.ts';
 import {
   keyLength,
   recordHeaderBytes,
@@ -18,10 +20,8 @@ import {
   recordTime,
   recordTopicBytes,
   recordTopicNumber,
-} from '../record-codec.ts';
-import { IndexDamaged, type IndexReading } from '../sealed-index.ts';
-import type { Segment } from '../segment.ts';
-import { type IndexedTopic, type SegmentIndex, TopicSet } from '../segment-index.ts';
+} from '../segment/record-codec.ts';
+import type { Segment } from '../segment/segment.ts';
 import { Doomed } from './doomed.ts';
 import { NewestTable } from './newest-table.ts';
 

@@ -1,6 +1,6 @@
 import * as path from 'node:path';
-import { type Disk, errorCode } from '../disk.ts';
-import { readSmallFile, replaceSmallFile } from '../small-file.ts';
+import { type Disk, errorCode } from '../files/disk.ts';
+import { readSmallFile, replaceSmallFile } from '../files/small-file.ts';
 
 const name = 'deletions';
 

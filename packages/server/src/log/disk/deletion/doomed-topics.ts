@@ -1,11 +1,11 @@
 import type { Deletion } from '../../deletions.ts';
 import { Doomed } from '../compaction/doomed.ts';
-import { frameHeaderBytes } from '../frame.ts';
-import { FrameReader } from '../frame-reader.ts';
-import type { Pause } from '../index-writer.ts';
-import { recordLength, recordOffset, recordTopicNumber } from '../record-codec.ts';
-import { IndexDamaged, type IndexReading } from '../sealed-index.ts';
-import type { Segment } from '../segment.ts';
+import type { Pause } from '../index/index-writer.ts';
+import { IndexDamaged, type IndexReading } from '../index/sealed-index.ts';
+import { frameHeaderBytes } from '../segment/frame.ts';
+import { FrameReader } from '../segment/frame-reader.ts';
+import { recordLength, recordOffset, recordTopicNumber } from '../segment/record-codec.ts';
+import type { Segment } from '../segment/segment.ts';
 
 export interface DoomedTopicsParts {
   readonly reading: IndexReading;

@@ -2,7 +2,7 @@ import type { FilterSet } from '@tailrace/protocol';
 import { type Deletion, type Deletions, deletedAfter } from '../../deletions.ts';
 import { type Dropped, laterDropped, type Position, type Slice, type TopicInfo } from '../../log.ts';
 import type { LogRecord } from '../../record.ts';
-import type { LogReads } from '../log-reads.ts';
+import type { LogReads } from '../read/log-reads.ts';
 
 type ByTopic = ReadonlyMap<string, Deletion>;
 

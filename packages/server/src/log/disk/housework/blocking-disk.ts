@@ -1,5 +1,5 @@
 import * as fs from 'node:fs';
-import type { DiskFile, DraftDisk } from '../disk.ts';
+import type { DiskFile, DraftDisk } from '../files/disk.ts';
 
 /** The files of this machine for a thread that does nothing else: its reads and syncs take no turn of the thread pool. */
 export const blockingDisk: DraftDisk = {

@@ -1,10 +1,10 @@
 import type { Clock } from '../../clock.ts';
 import { type DoomedTopics, doomedIn } from '../deletion/doomed-topics.ts';
-import type { DraftDisk } from '../disk.ts';
-import { Gate } from '../gate.ts';
-import { IndexCache } from '../index-cache.ts';
-import { pauses } from '../index-writer.ts';
-import { OpenFiles } from '../open-files.ts';
+import type { DraftDisk } from '../files/disk.ts';
+import { OpenFiles } from '../files/open-files.ts';
+import { IndexCache } from '../index/index-cache.ts';
+import { pauses } from '../index/index-writer.ts';
+import { Gate } from '../read/gate.ts';
 import { replaceSegment } from './replace-segment.ts';
 import { type SegmentState, segmentOf } from './segment-state.ts';
 import type { SweepHost } from './sweep-job.ts';

@@ -1,5 +1,5 @@
 import type { Clock } from '../../clock.ts';
-import type { DraftDisk } from '../disk.ts';
+import type { DraftDisk } from '../files/disk.ts';
 import { type EraseJob, runEraseJob } from './erase-job.ts';
 import type { Housework } from './housework.ts';
 import { type IndexJob, runIndexJob } from './index-job.ts';

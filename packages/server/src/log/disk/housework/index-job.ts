@@ -1,10 +1,10 @@
 import type { Clock } from '../../clock.ts';
-import type { DraftDisk } from '../disk.ts';
-import { Gate } from '../gate.ts';
-import { indexFrames } from '../index-segment.ts';
-import { pauses, writeIndexTo } from '../index-writer.ts';
-import { OpenFiles } from '../open-files.ts';
-import { readDamage } from '../segment-bytes.ts';
+import type { DraftDisk } from '../files/disk.ts';
+import { OpenFiles } from '../files/open-files.ts';
+import { indexFrames } from '../index/index-segment.ts';
+import { pauses, writeIndexTo } from '../index/index-writer.ts';
+import { Gate } from '../read/gate.ts';
+import { readDamage } from '../segment/segment-bytes.ts';
 import { type SegmentState, segmentOf } from './segment-state.ts';
 
 export interface IndexJob {

@@ -1,5 +1,5 @@
-import { type Damage, LogDamaged } from '../damage.ts';
-import { errorCode } from '../disk.ts';
+import { errorCode } from '../files/disk.ts';
+import { type Damage, LogDamaged } from '../segment/damage.ts';
 import type { EraseJob } from './erase-job.ts';
 import type { IndexJob } from './index-job.ts';
 import type { SweepHost, SweepJob } from './sweep-job.ts';

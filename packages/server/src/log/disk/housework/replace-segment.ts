@@ -1,6 +1,6 @@
 import type { Doomed } from '../compaction/doomed.ts';
 import { discardDraft, type RewriteParts, rewriteSegment } from '../compaction/rewrite.ts';
-import type { Segment } from '../segment.ts';
+import type { Segment } from '../segment/segment.ts';
 import { stateOf } from './segment-state.ts';
 import type { SweepHost } from './sweep-job.ts';
 

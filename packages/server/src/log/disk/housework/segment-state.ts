@@ -1,7 +1,7 @@
-import { ActiveIndex } from '../active-index.ts';
-import type { OpenFiles } from '../open-files.ts';
-import { Segment } from '../segment.ts';
-import type { SegmentHeader } from '../segment-header.ts';
+import type { OpenFiles } from '../files/open-files.ts';
+import { ActiveIndex } from '../index/active-index.ts';
+import { Segment } from '../segment/segment.ts';
+import type { SegmentHeader } from '../segment/segment-header.ts';
 
 /** What is known of a segment without its index: it can go to another thread. */
 export interface SegmentState {

@@ -1,6 +1,6 @@
-import type { Disk } from '../disk.ts';
-import type { EpochsFile } from '../epochs-file.ts';
-import { readSmallFile, replaceSmallFile } from '../small-file.ts';
+import type { Disk } from '../files/disk.ts';
+import type { EpochsFile } from '../files/epochs-file.ts';
+import { readSmallFile, replaceSmallFile } from '../files/small-file.ts';
 
 export const listName = 'backup.json';
 

@@ -1,7 +1,7 @@
 import type { DedupeOptions, KeepOptions } from '../../options.ts';
 import type { LogReport } from '../../report.ts';
-import type { Disk } from '../disk.ts';
-import { nodeDisk } from '../node-disk.ts';
+import type { Disk } from '../files/disk.ts';
+import { nodeDisk } from '../files/node-disk.ts';
 import { openDiskLog } from '../open-disk-log.ts';
 
 export interface CompactOptions {

@@ -1,5 +1,5 @@
-import type { Disk } from '../disk.ts';
-import { replaceFile } from '../replace-file.ts';
+import type { Disk } from '../files/disk.ts';
+import { replaceFile } from '../files/replace-file.ts';
 
 const chunkBytes = 1024 * 1024;
 

@@ -1,15 +1,15 @@
 import * as path from 'node:path';
 import type { FilterSet } from '@tailrace/protocol';
 import type { LogRecord } from '../../record.ts';
-import { LogDamaged, notFollowing } from '../damage.ts';
-import type { Disk } from '../disk.ts';
-import { breakWasAccepted, lossWasAccepted, readEpochs } from '../epochs-file.ts';
-import { frameHeaderBytes } from '../frame.ts';
-import { nodeDisk } from '../node-disk.ts';
-import { readAll, readHeader } from '../read-segment.ts';
-import { decodeRecord, recordLength } from '../record-codec.ts';
-import { endOfScan, scanSegment } from '../scan.ts';
-import { newestSegments } from '../segment-name.ts';
+import type { Disk } from '../files/disk.ts';
+import { breakWasAccepted, lossWasAccepted, readEpochs } from '../files/epochs-file.ts';
+import { nodeDisk } from '../files/node-disk.ts';
+import { LogDamaged, notFollowing } from '../segment/damage.ts';
+import { frameHeaderBytes } from '../segment/frame.ts';
+import { readAll, readHeader } from '../segment/read-segment.ts';
+import { decodeRecord, recordLength } from '../segment/record-codec.ts';
+import { endOfScan, scanSegment } from '../segment/scan.ts';
+import { newestSegments } from '../segment/segment-name.ts';
 
 export interface DumpOptions {
   /** First and last offset, inclusive. */

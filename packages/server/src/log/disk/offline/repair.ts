@@ -1,15 +1,15 @@
 import * as path from 'node:path';
 import type { LogReport } from '../../report.ts';
-import { describeDamage } from '../damage.ts';
-import type { Disk } from '../disk.ts';
-import { readEpochs, writeEpochs } from '../epochs-file.ts';
-import { epochsFromHeaders } from '../epochs-from-headers.ts';
-import { readIdentity, writeIdentity } from '../identity.ts';
-import { nodeDisk } from '../node-disk.ts';
+import type { Disk } from '../files/disk.ts';
+import { readEpochs, writeEpochs } from '../files/epochs-file.ts';
+import { readIdentity, writeIdentity } from '../files/identity.ts';
+import { nodeDisk } from '../files/node-disk.ts';
 import { openDiskLog } from '../open-disk-log.ts';
-import { copyAside } from '../quarantine.ts';
-import { readAll, readHeader } from '../read-segment.ts';
-import { indexName, parseSegmentName } from '../segment-name.ts';
+import { epochsFromHeaders } from '../recovery/epochs-from-headers.ts';
+import { copyAside } from '../recovery/quarantine.ts';
+import { describeDamage } from '../segment/damage.ts';
+import { readAll, readHeader } from '../segment/read-segment.ts';
+import { indexName, parseSegmentName } from '../segment/segment-name.ts';
 import { type VerifyReport, verify } from './verify.ts';
 
 export interface RepairReport {

@@ -1,9 +1,9 @@
 import * as path from 'node:path';
-import { describeDamage } from '../damage.ts';
-import { type Disk, ignoreMissing } from '../disk.ts';
-import { writeEpochs } from '../epochs-file.ts';
-import { writeIdentity } from '../identity.ts';
-import { nodeDisk } from '../node-disk.ts';
+import { type Disk, ignoreMissing } from '../files/disk.ts';
+import { writeEpochs } from '../files/epochs-file.ts';
+import { writeIdentity } from '../files/identity.ts';
+import { nodeDisk } from '../files/node-disk.ts';
+import { describeDamage } from '../segment/damage.ts';
 import { BackupRefused } from './backup.ts';
 import { type BackupList, readBackupList } from './backup-list.ts';
 import { copyFile } from './copy-file.ts';

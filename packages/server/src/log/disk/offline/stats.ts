@@ -1,15 +1,21 @@
 import * as path from 'node:path';
 import type { EpochStart } from '../../epoch-list.ts';
-import { checkCheckpoint } from '../checkpoint-format.ts';
-import { type Disk, errorCode } from '../disk.ts';
-import { readEpochs } from '../epochs-file.ts';
-import { frameHeaderBytes } from '../frame.ts';
-import { readIdentity } from '../identity.ts';
-import { nodeDisk } from '../node-disk.ts';
-import { readAll, readHeader } from '../read-segment.ts';
-import { recordIsRemembered, recordLength, recordTime, recordTopic, recordTopicNumber } from '../record-codec.ts';
-import { scanSegment } from '../scan.ts';
-import { newestSegments, parseCheckpointName } from '../segment-name.ts';
+import { checkCheckpoint } from '../dedupe/checkpoint-format.ts';
+import { type Disk, errorCode } from '../files/disk.ts';
+import { readEpochs } from '../files/epochs-file.ts';
+import { readIdentity } from '../files/identity.ts';
+import { nodeDisk } from '../files/node-disk.ts';
+import { frameHeaderBytes } from '../segment/frame.ts';
+import { readAll, readHeader } from '../segment/read-segment.ts';
+import {
+  recordIsRemembered,
+  recordLength,
+  recordTime,
+  recordTopic,
+  recordTopicNumber,
+} from '../segment/record-codec.ts';
+import { scanSegment } from '../segment/scan.ts';
+import { newestSegments, parseCheckpointName } from '../segment/segment-name.ts';
 
 export interface StatsOptions {
   readonly disk?: Disk | undefined;

@@ -1,0 +1,62 @@
+import * as path from 'node:path';
+import { type Disk, errorCode } from '../files/disk.ts';
+import { writeNewFile } from '../files/replace-file.ts';
+import { readAll } from '../segment/read-segment.ts';
+
+const folder = 'quarantine';
+
+/** Keeps bytes that are about to be cut or left behind, or nothing of them; returns where, relative to the data directory. */
+export async function copyAside(disk: Disk, directory: string, name: string, bytes: Buffer): Promise<string> {
+  const quarantine = path.join(directory, folder);
+  await disk.makeDirectory(quarantine);
+  for (let n = 0; ; n++) {
+    const kept = n === 0 ? name : `${name}.${n}`;
+    const file = path.join(quarantine, kept);
+    try {
+      await writeNewFile(disk, file, handle => handle.write(bytes, 0, bytes.length, 0));
+    } catch (error) {
+      if (errorCode(error) !== 'EEXIST') throw error;
+      // refused starts come again and again: the same bytes are kept once
+      if ((await readAll(disk, file)).equals(bytes)) return path.join(folder, kept);
+      continue;
+    }
+    await disk.syncDirectory(quarantine);
+    return path.join(folder, kept);
+  }
+}
+
+/** Removes the copies in which one of the topics is named; returns where they were. */
+export async function removeCopiesOf(disk: Disk, directory: string, topics: readonly string[]): Promise<string[]> {
+  const quarantine = path.join(directory, folder);
+  const names = await disk.list(quarantine).catch((error: unknown) => {
+    if (errorCode(error) !== 'ENOENT') throw error;
+    return [];
+  });
+  const wanted = topics.map(topic => Buffer.from(topic));
+  const removed: string[] = [];
+  for (const name of names) {
+    const file = path.join(quarantine, name);
+    if (!(await mentions(disk, file, wanted))) continue;
+    await disk.unlink(file);
+    removed.push(path.join(folder, name));
+  }
+  if (removed.length > 0) await disk.syncDirectory(quarantine);
+  return removed;
+}
+
+const searchedBytes = 1024 * 1024;
+
+async function mentions(disk: Disk, file: string, wanted: readonly Buffer[]): Promise<boolean> {
+  const overlap = Math.max(...wanted.map(({ length }) => length));
+  const buffer = Buffer.allocUnsafeSlow(searchedBytes + overlap);
+  const handle = await disk.open(file, 'read');
+  try {
+    for (let at = 0; ; at += searchedBytes) {
+      const got = await handle.read(buffer, 0, buffer.length, at);
+      if (wanted.some(topic => buffer.subarray(0, got).includes(topic))) return true;
+      if (got < buffer.length) return false;
+    }
+  } finally {
+    await handle.close();
+  }
+}
