@@ -6,7 +6,7 @@ import { jsonValueEnd } from './json-check.ts';
 import { rawMember } from './json-raw.ts';
 import { defaultInputLimits, type InputLimits } from './limits.ts';
 import { setAside, unsupported } from './set-aside.ts';
-import { checkTopic, isReserved } from './topic.ts';
+import { checkNotReserved, checkTopic } from './topic.ts';
 import { encodeUtf8, utf8Length } from './utf8.ts';
 
 export type MessageHeaders = Readonly<Record<string, string>>;
@@ -251,13 +251,7 @@ function newTopic(topic: unknown, limits: InputLimits): string {
   if (typeof topic !== 'string')
     throw fieldError('topic_invalid', 'topic', topic === undefined ? 'is missing' : 'must be a string');
   checkTopic(topic, limits);
-  if (isReserved(topic)) {
-    throw new TailraceError(
-      'publish_forbidden',
-      `topic ${JSON.stringify(topic)}: first levels that begin with "$" belong to the server`,
-      { at: { field: 'topic' } },
-    );
-  }
+  checkNotReserved(topic);
   if (limits !== knownLimits || knownTopics.size >= knownTopicsMax) {
     knownTopics.clear();
     knownLimits = limits;

@@ -80,6 +80,17 @@ function checkLevels(text: string, kind: 'topic' | 'filter', limits: TopicLimits
     throw new TailraceError(code, `the ${kind} has ${levels} levels; at most ${limits.topicLevels} are allowed`);
 }
 
+/** Throws `publish_forbidden` for a topic that only the server publishes to. */
+export function checkNotReserved(topic: string): void {
+  if (isReserved(topic)) {
+    throw new TailraceError(
+      'publish_forbidden',
+      `topic ${JSON.stringify(topic)}: first levels that begin with "$" belong to the server`,
+      { at: { field: 'topic' } },
+    );
+  }
+}
+
 /** Whether the first level begins with `$`: such topics are the server's own (§2). */
 export function isReserved(topic: string): boolean {
   return topic.charCodeAt(0) === 0x24;

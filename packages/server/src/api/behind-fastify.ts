@@ -32,6 +32,12 @@ export class BehindFastify {
         this.#refuse(request.raw, reply.raw, error);
       },
     });
+    // no route reads a body here: whatever type a client says it sends, an empty one is no fault
+    this.#app.removeAllContentTypeParsers();
+    this.#app.addContentTypeParser('*', (_request, payload, done) => {
+      payload.resume();
+      done(null);
+    });
     this.#app.setErrorHandler((error, request, reply) => {
       reply.hijack();
       this.#refuse(request.raw, reply.raw, error);

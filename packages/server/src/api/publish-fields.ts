@@ -118,9 +118,11 @@ function set(fields: RawFields, name: BesideName, text: string, deadlineMax: num
 }
 
 /** `absent`, or the offset of the newest record of the key. */
-function expected(text: string): unknown {
+function expected(text: string): { absent: true } | { offset: number } {
   if (text === 'absent') return { absent: true };
-  return /^\d{1,16}$/.test(text) ? { offset: Number(text) } : text;
+  if (/^\d{1,16}$/.test(text)) return { offset: Number(text) };
+  const said = 'expect must be absent, or the offset of the newest record of the key';
+  throw new TailraceError('bad_request', said, { at: { field: 'expect' } });
 }
 
 /** Header values come as one character a byte; what was meant is UTF-8. */

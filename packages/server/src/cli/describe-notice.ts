@@ -8,6 +8,8 @@ export function describeNotice(notice: ServerFrame): string | undefined {
       return `gap: ${missed} between the last one and the next are gone (${gapReasons[notice.reason] ?? notice.reason})`;
     }
     case 'reset':
+      if (notice.reason === 'compacted')
+        return 'reset: deletions since the last message are gone (compacted); discard what you hold, what is there follows';
       return `reset: the cursor does not fit this log any more (${notice.reason}); what follows may repeat or skip`;
     case 'end':
       return `${notice.topic} has ended`;

@@ -96,7 +96,10 @@ describe('expect', () => {
       const { status, body: problem } = await post('/v1/publish', body!);
       expect([body, status, problem.code, problem.at.field]).toEqual([body, 400, 'bad_request', field]);
     }
-    expect(await post('/v1/topics/a?key=k&expect=none', '1')).toMatchObject({ status: 400 });
+    expect(await post('/v1/topics/a?key=k&expect=none', '1')).toMatchObject({
+      status: 400,
+      body: { detail: expect.stringContaining('must be absent, or the offset') },
+    });
     expect(server.log.head.offset).toBe(0);
   });
 

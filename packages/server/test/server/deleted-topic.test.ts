@@ -71,6 +71,16 @@ test('a topic deleted over HTTP is gone at once, and from the files although the
   expect(killedWithBytes).toBeGreaterThan(0);
 }, 60_000);
 
+test('a request to delete may say a type without a body; topics of the server are not to be deleted', async () => {
+  await using served = await Served.start(['--log.level', 'silent']);
+  const headers = { 'Content-Type': 'application/json' };
+  await fetch(`${served.url}/v1/topics/a`, { method: 'POST', body: '1', headers });
+  const answer = await fetch(`${served.url}/v1/topics/a`, { method: 'DELETE', headers });
+  expect([answer.status, await answer.json()]).toMatchObject([202, { topic: 'a', offset: 1 }]);
+  const refused = await fetch(`${served.url}/v1/topics/$sys`, { method: 'DELETE' });
+  expect([refused.status, await refused.json()]).toMatchObject([403, { code: 'publish_forbidden' }]);
+});
+
 test('tailrace topics delete', async () => {
   await using served = await Served.start(['--log.level', 'silent']);
   const run = (...args: string[]): ReturnType<typeof runCli> =>

@@ -1,4 +1,4 @@
-import { checkTopic, type InputLimits } from '@tailrace/protocol';
+import { checkNotReserved, checkTopic, type InputLimits } from '@tailrace/protocol';
 import type { Hub } from '../../hub/index.ts';
 import { Answer, type ApiRoute, type Schema } from '../route.ts';
 import { readTopic, topicsPath } from '../topic-path.ts';
@@ -36,11 +36,21 @@ export function deleteTopicRoute(hub: Hub, limits: InputLimits): ApiRoute {
         schema: deleted,
       },
     },
-    errors: ['topic_invalid', 'log_full', 'log_fenced', 'outcome_unknown', 'overloaded', 'log_damaged', 'draining'],
+    errors: [
+      'topic_invalid',
+      'publish_forbidden',
+      'log_full',
+      'log_fenced',
+      'outcome_unknown',
+      'overloaded',
+      'log_damaged',
+      'draining',
+    ],
     handle: async ({ req }) => {
       const [path = ''] = req.url!.slice(topicsPath.length).split('?');
       const topic = readTopic(path);
       checkTopic(topic, limits);
+      checkNotReserved(topic);
       const { upTo, pending } = await hub.log.deleteTopic(topic);
       const newest = upTo === undefined ? {} : { offset: upTo.offset, cursor: hub.tokens.of(upTo.offset, upTo.time) };
       return new Answer(pending ? 202 : 200, 'application/json', JSON.stringify({ topic, ...newest, pending }));
