@@ -14,7 +14,7 @@ export const logCompact: Command = {
     'Takes the same flags, variables and file as tailrace serve; of them the rules, tombstone.age and dedupe count. The directory is the argument, else the setting data. The server must not run: while it does it compacts by itself, a segment at a time when it is worth it.',
   ],
   options: {
-    ...jsonOption('{"before":…,"after":…,"rewritten":…,"records":…}'),
+    ...jsonOption('{"before":…,"after":…,"rewritten":…,"records":…,"keptForDedupe":…}'),
     ...settingOptions(),
   },
   examples: [
@@ -57,7 +57,9 @@ function told({ message }: Error): string {
   return /is in use by/.test(message) ? `${message}; a server that runs compacts by itself` : message;
 }
 
-function describe({ before, after, rewritten, records }: CompactReport): string {
+function describe({ before, after, rewritten, records, keptForDedupe }: CompactReport): string {
   const size = `${before.bytes} bytes before, ${after.bytes} after (${formatSize(before.bytes - after.bytes)} less)`;
-  return `${rewritten} of ${before.segments} segments rewritten without ${records} records: ${size}`;
+  const done = `${rewritten} of ${before.segments} segments rewritten without ${records} records: ${size}`;
+  if (keptForDedupe === 0) return done;
+  return `${done}\n${keptForDedupe} records that rules let go of stay: repeated publishes are recognised by them (dedupe.ids, dedupe.age)`;
 }

@@ -195,11 +195,13 @@ test('serve goes on without what is lost only when told to', async () => {
 describe('log compact', () => {
   const rules = '[{"filter":"t/#","keep":{"last":10}}]';
 
-  /** A stopped log of 2,001 records without ids. */
-  async function made(name: string): Promise<string> {
+  /** A stopped log of 2,001 records; every so many-th has an id, for 0 none. */
+  async function made(name: string, named = 0): Promise<string> {
     const path = join(directory, name);
     await using filled = await openDiskLog({ directory: path, segmentBytes: 64 * 1024 });
-    const messages = Array.from({ length: 2001 }, (_, i) => message(`t/${i % 2}`, `"${`${i} `.padEnd(100, 'x')}"`));
+    const messages = Array.from({ length: 2001 }, (_, i) =>
+      message(`t/${i % 2}`, `"${`${i} `.padEnd(100, 'x')}"`, i % named === 0 ? { id: `${i}` } : {}),
+    );
     for (let i = 0; i < messages.length; i += 50) await filled.append(messages.slice(i, i + 50), 'fsync');
     return path;
   }
@@ -226,6 +228,23 @@ describe('log compact', () => {
     const again = parsed(await log('compact', ...args, '--json'))[0]!;
     expect(again).toMatchObject({ rewritten: 0, records: 0 });
     expect(again.before).toEqual(again.after);
+  });
+
+  test('says how many records stay for their ids, which keep no others', async () => {
+    const path = await made('compact-ids', 4);
+    const args = [path, '--rules', rules];
+    const { stdout } = await log('compact', ...args);
+    const [rewritten, without] = /(\d+) of \d+ segments rewritten without (\d+) records/
+      .exec(stdout)!
+      .slice(1)
+      .map(Number);
+    expect(rewritten).toBeGreaterThan(1);
+    // of 501 ids five are among the last ten of their topics
+    expect(stdout).toMatch(/^496 records that rules let go of stay: .*\(dedupe\.ids, dedupe\.age\)$/m);
+    expect(without).toBe(2001 - 20 - 496);
+    expect((await log('verify', path)).code).toBe(0);
+    const off = [...args, '--dedupe.ids', '0', '--dedupe.age', '0s', '--json'];
+    expect(parsed(await log('compact', ...off))[0]).toMatchObject({ records: 496, keptForDedupe: 0 });
   });
 
   test('without a rule that keeps less it refuses, and changes nothing', async () => {

@@ -62,9 +62,9 @@ export async function readAllOf(
 }
 
 /** Waits, turn by turn of the event loop, until `holds`; fails after about twenty seconds. */
-export async function until(what: string, holds: () => boolean): Promise<void> {
+export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = performance.now() + 20_000;
-  while (!holds()) {
+  while (!(await holds())) {
     if (performance.now() > deadline) throw new Error(`did not happen: ${what}`);
     await new Promise(resolve => setImmediate(resolve));
   }

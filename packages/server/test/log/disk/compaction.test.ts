@@ -90,14 +90,14 @@ describe('keep last N', () => {
     const { log } = await subject({ rules: [{ filter: 'a', last: 3 }] });
     await flood(log, 'a', 100);
     expect((await log.compact()).records).toBeGreaterThan(50);
-    expect(await log.compact()).toEqual({ segments: 0, records: 0, bytes: 0 });
+    expect(await log.compact()).toEqual({ segments: 0, records: 0, bytes: 0, keptForDedupe: 0 });
     await log.close();
   });
 
   test('does not rewrite a segment of which little would go', async () => {
     const { log } = await subject({ rules: [{ filter: 'a', last: 1 }] });
     for (let i = 0; i < 100; i++) await flood(log, i % 10 === 0 ? 'a' : 'b', 1);
-    expect(await log.compact(0.5)).toEqual({ segments: 0, records: 0, bytes: 0 });
+    expect(await log.compact(0.5)).toEqual({ segments: 0, records: 0, bytes: 0, keptForDedupe: 0 });
     expect((await log.compact(0.01)).records).toBeGreaterThan(0);
     await log.close();
   });
@@ -133,6 +133,82 @@ test('ids that de-duplication needs at the next start stay', async () => {
       { offset: i, duplicate: true },
     ]);
   await log.close();
+});
+
+describe('beside ids that are still needed', () => {
+  /** Ten records of 100 bytes and more are a segment; every fourth has an id. */
+  async function mixed(keep: KeepOptions, dedupe = { ids: 30, ageMs: 0 }): Promise<Subject> {
+    const room = await subject(keep, { dedupe });
+    for (let i = 1; i <= 160; i++)
+      await room.log.append([message('a', '.'.repeat(100), { key: 'k', ...idOf(i) })], 'fsync');
+    return room;
+  }
+
+  const idOf = (offset: number): { id?: string } => (offset % 4 === 0 ? { id: `${offset}` } : {});
+
+  const recognises = async ({ log }: Subject, ids: number): Promise<void> => {
+    for (let offset = 160; offset > 160 - ids * 4; offset -= 4)
+      expect(await log.append([message('a', '', idOf(offset))], 'fsync')).toMatchObject([{ offset, duplicate: true }]);
+  };
+
+  const loseCheckpoints = async ({ machine }: Subject): Promise<void> => {
+    const disk = machine.boot();
+    for (const name of await disk.list(directory))
+      if (name.endsWith('.dedupe')) await disk.unlink(`${directory}/${name}`);
+  };
+
+  test.each([{ last: 1 }, { lastPerKey: true as const }])(
+    'records without one go by %j, and all ids are found again',
+    async rule => {
+      const room = await mixed({ rules: [{ filter: 'a', ...rule }] });
+      const { keptForDedupe, records } = await room.log.compact();
+      const left = await room.left();
+      expect(left.length).toBe(160 - records);
+      const compacted = left.filter(offset => offset < 130);
+      expect(compacted.filter(offset => offset > 60)).toEqual(
+        Array.from({ length: 17 }, (_, i) => 64 + i * 4).filter(offset => offset < 130),
+      );
+      expect(keptForDedupe).toBeGreaterThanOrEqual(17);
+      expect(await room.log.compact()).toMatchObject({ segments: 0, records: 0, keptForDedupe });
+      await room.log.close();
+      await loseCheckpoints(room);
+      await room.open();
+      expect(await room.left()).toEqual(left);
+      await recognises(room, 30);
+      await room.reopen();
+      await recognises(room, 30);
+      await room.log.close();
+      expect((await verify(directory, room.machine.boot())).damages).toEqual([]);
+    },
+  );
+
+  test('a deletion with one stays, however old, and one without goes', async () => {
+    const room = await subject(
+      { rules: [{ filter: 't', lastPerKey: true }], tombstoneAgeMs: hour },
+      { dedupe: { ids: 1, ageMs: 0 } },
+    );
+    const { log, clock } = room;
+    await log.append([message('t', '', { key: 'a', id: 'a' }), message('t', '', { key: 'b' })], 'fsync');
+    await flood(log, 'c', 40);
+    clock.advance(2 * hour);
+    expect(await log.compact()).toMatchObject({ records: 1, keptForDedupe: 1 });
+    expect(await room.left('t')).toEqual([1]);
+    await log.append([message('c', '', { id: 'b' })], 'fsync');
+    await flood(log, 'c', 40);
+    expect(await log.compact()).toMatchObject({ records: 1, keptForDedupe: 0 });
+    expect(await room.left('t')).toEqual([]);
+    await log.close();
+  });
+
+  test('what stayed goes once newer ids have taken its place, without being asked for', async () => {
+    const room = await mixed({ rules: [{ filter: 'a', last: 1 }] });
+    room.clock.advance(60_000);
+    await until('those without ids are gone', async () => (await room.left('a')).length < 60);
+    for (let i = 0; i < 40; i++) await room.log.append([message('b', '.'.repeat(100), { id: `b${i}` })], 'fsync');
+    room.clock.advance(60_000);
+    await until('those with ids are gone', async () => (await room.left('a')).length === 1);
+    await room.log.close();
+  });
 });
 
 describe('keep last per key', () => {

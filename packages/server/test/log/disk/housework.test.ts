@@ -9,7 +9,7 @@ import { OpenFiles } from '../../../src/log/disk/files/open-files.ts';
 import { HouseworkHere } from '../../../src/log/disk/housework/here.ts';
 import { type Housework, HouseworkLost } from '../../../src/log/disk/housework/housework.ts';
 import { stateOf } from '../../../src/log/disk/housework/segment-state.ts';
-import type { RewrittenSegment, SweepHost, SweepJob } from '../../../src/log/disk/housework/sweep-job.ts';
+import type { MayDrop, RewrittenSegment, SweepHost, SweepJob } from '../../../src/log/disk/housework/sweep-job.ts';
 import { HouseworkThread } from '../../../src/log/disk/housework/thread.ts';
 import { IndexCache } from '../../../src/log/disk/index/index-cache.ts';
 import { openSealed } from '../../../src/log/disk/index/sealed-index.ts';
@@ -71,7 +71,7 @@ class Host implements SweepHost {
   readonly unread: string[] = [];
   onInstall: (rewritten: RewrittenSegment) => Promise<boolean> = async () => false;
   isThere = async (): Promise<boolean> => true;
-  mayRewrite = async (): Promise<boolean> => true;
+  mayDrop = async (): Promise<MayDrop> => 'everything';
   unreadable = async ({ segment, why }: { segment: string; why: string }): Promise<void> => {
     this.unread.push(`${segment}: ${why}`);
   };

@@ -13,6 +13,7 @@ const least = {
   dropped: 20,
   deletions: 6,
   deleted: 20,
+  repeated: 100,
 } as const;
 
 test('histories of power cuts, kills, closes and full disks keep every ack, by seed', {

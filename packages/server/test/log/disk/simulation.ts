@@ -1,3 +1,4 @@
+import * as path from 'node:path';
 import { filterSet, isTailraceError } from '@tailrace/protocol';
 import { type DiskLog, openDiskLog, verify } from '../../../src/log/index.ts';
 import type { LogRecord } from '../../../src/log/record.ts';
@@ -21,6 +22,8 @@ export interface SimulationReport {
   /** Deletions of topics that were answered, and records that were found missing by one. */
   deletions: number;
   deleted: number;
+  /** Publishes that were repeated after a start and recognised. */
+  repeated: number;
 }
 
 export function emptyReport(): SimulationReport {
@@ -37,6 +40,7 @@ export function emptyReport(): SimulationReport {
     dropped: 0,
     deletions: 0,
     deleted: 0,
+    repeated: 0,
   };
 }
 
@@ -44,6 +48,9 @@ const directory = '/simulated';
 
 /** Records of `t/0` that the rule keeps. */
 const keptLast = 2;
+
+/** Ids that are remembered in histories that remember any. */
+const keptIds = [12, 60];
 
 /**
  * One history by seed: starts, appends at mixed durability, and ends by power cuts, kills and closes at random disk
@@ -68,8 +75,12 @@ class Simulation {
   readonly #clock = new ManualClock();
   readonly #report: SimulationReport;
   readonly #segmentBytes: number;
-  /** Whether rules keep less of some topics; then ids are not remembered, which would keep segments as they are. */
+  /** Whether rules keep less of some topics. */
   readonly #compacts: boolean;
+  /** Ids that must be recognised after a start. */
+  readonly #remembers: number;
+  /** Messages without an id. */
+  readonly #nameless = new Set<string>();
   /** What was appended at each offset, as far as it may still be there. */
   #expected: string[] = [];
   readonly #topicOf = new Map<string, string>();
@@ -92,6 +103,7 @@ class Simulation {
     this.#report = report;
     this.#segmentBytes = this.#random.pick([2048, 8192, 65536]);
     this.#compacts = this.#random.chance(0.5);
+    this.#remembers = this.#random.pick([0, ...keptIds]);
   }
 
   async run(): Promise<void> {
@@ -100,8 +112,10 @@ class Simulation {
       // a start may die half-way as well
       if (this.#random.chance(0.3)) await this.#brokenStart();
       if (this.#random.chance(0.2)) await this.#fullStart();
+      if (this.#random.chance(0.2)) await this.#loseCheckpoints();
       const log = await this.#open();
       await this.#compare(log);
+      await this.#repeat(log);
       await this.#live(log);
     }
     const log = await this.#open();
@@ -121,9 +135,8 @@ class Simulation {
       random: this.#random,
       segmentBytes: this.#segmentBytes,
       hotBytes: this.#random.pick([1, 4096, 1 << 20]),
-      ...(this.#compacts
-        ? { keep: { rules: [{ filter: 't/0', last: keptLast }] }, dedupe: { ids: 0, ageMs: 0, producers: 0 } }
-        : {}),
+      ...(this.#compacts ? { keep: { rules: [{ filter: 't/0', last: keptLast }] } } : {}),
+      dedupe: { ids: this.#remembers, ageMs: 0, producers: 0 },
       onReport: ({ kind, message }) => {
         if (kind === 'tail_cut') this.#report.tailsCut++;
         if (kind === 'tail_copied') this.#report.tailsCopied++;
@@ -132,6 +145,13 @@ class Simulation {
         if (kind === 'fenced') throw new Error(message);
       },
     });
+  }
+
+  /** The next start has to find what was published in the log. */
+  async #loseCheckpoints(): Promise<void> {
+    const disk = this.#machine.boot();
+    for (const name of await disk.list(directory).catch(() => []))
+      if (name.endsWith('.dedupe')) await disk.unlink(path.join(directory, name));
   }
 
   async #brokenStart(): Promise<void> {
@@ -247,7 +267,9 @@ class Simulation {
       this.#expected.push(id);
       const topic = `t/${this.#random.below(4)}`;
       this.#topicOf.set(id, topic);
-      return message(topic, id.padEnd(size, '.'), { id });
+      const nameless = this.#random.chance(0.5);
+      if (nameless) this.#nameless.add(id);
+      return message(topic, id.padEnd(size, '.'), nameless ? {} : { id });
     });
     const last = this.#expected.length;
     this.#report.appended += messages.length;
@@ -272,6 +294,22 @@ class Simulation {
     this.#epoch = epoch;
   }
 
+  /** The newest ids are recognised, at their offsets, but for those of topics that may be deleted. */
+  async #repeat(log: DiskLog): Promise<void> {
+    let left = this.#remembers;
+    for (let offset = this.#expected.length; offset > 0 && left > 0; offset--) {
+      const id = this.#expected[offset - 1]!;
+      if (this.#nameless.has(id)) continue;
+      left--;
+      const topic = this.#topicOf.get(id)!;
+      if (offset <= (this.#mayBeDeleted.get(topic) ?? 0)) continue;
+      const [found] = await log.append([message(topic, 'again', { id })], 'fsync');
+      if (found === undefined || 'error' in found || !found.duplicate || found.offset !== offset)
+        throw new Error(`${id} was appended as ${offset}, and is now acked as ${JSON.stringify(found)}`);
+      this.#report.repeated++;
+    }
+  }
+
   async #compareRecords(log: DiskLog): Promise<void> {
     const { head } = log;
     if (head.offset < this.#written) throw new Error(`head ${head.offset}, but ${this.#written} was acked`);
@@ -288,9 +326,10 @@ class Simulation {
     }
     for (const record of records) {
       const text = Buffer.from(record.data).toString();
-      const expected = this.#expected[record.offset - 1];
-      if (record.id !== expected || text.replace(/\.*$/, '') !== record.id)
-        throw new Error(`offset ${record.offset} holds ${record.id}, expected ${expected}`);
+      const expected = this.#expected[record.offset - 1]!;
+      const id = this.#nameless.has(expected) ? undefined : expected;
+      if (text.replace(/\.*$/, '') !== expected || record.id !== id)
+        throw new Error(`offset ${record.offset} holds ${text} as ${record.id}, expected ${expected} as ${id}`);
     }
     for (const topic of this.#unanswered.splice(0)) this.#mayBeDeleted.set(topic, head.offset);
     for (const [topic, upTo] of this.#mayBeDeleted) this.#mayBeDeleted.set(topic, Math.min(upTo, head.offset));
@@ -300,17 +339,19 @@ class Simulation {
     this.#durable = this.#written = head.offset;
   }
 
-  /** Only what a rule lets go or a deletion took may be missing, and the newest of it must be told. */
+  /** Only what a rule lets go and no start needs, or a deletion took, may be missing; the newest of it must be told. */
   #compareMissing(records: readonly LogRecord[], head: number, toldTo: number): void {
     const there = new Set(records.map(({ offset }) => offset));
     let newer = 0;
+    let ids = 0;
     let newestMissing = 0;
     for (let offset = head; offset > 0; offset--) {
       const topic = this.#topicOf.get(this.#expected[offset - 1]!)!;
       const ruled = this.#compacts && topic === 't/0';
+      const remembered = !this.#nameless.has(this.#expected[offset - 1]!) && ids++ < this.#remembers;
       if (!there.has(offset)) {
         const deleted = offset <= (this.#mayBeDeleted.get(topic) ?? 0);
-        if (!deleted && (!ruled || newer < keptLast)) throw new Error(`offset ${offset} is missing`);
+        if (!deleted && (!ruled || remembered || newer < keptLast)) throw new Error(`offset ${offset} is missing`);
         newestMissing = Math.max(newestMissing, offset);
         if (deleted) this.#report.deleted++;
         else this.#report.dropped++;

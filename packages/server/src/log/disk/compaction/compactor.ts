@@ -5,7 +5,7 @@ import type { DoomedTopics } from '../deletion/doomed-topics.ts';
 import { type Disk, ignoreMissing } from '../files/disk.ts';
 import type { Housework } from '../housework/housework.ts';
 import { segmentOf, stateOf } from '../housework/segment-state.ts';
-import type { RewrittenSegment, SweepHost } from '../housework/sweep-job.ts';
+import type { MayDrop, RewrittenSegment, SweepHost } from '../housework/sweep-job.ts';
 import { ActiveIndex } from '../index/active-index.ts';
 import type { IndexReading } from '../index/sealed-index.ts';
 import type { Sealer } from '../index/sealer.ts';
@@ -46,6 +46,8 @@ export interface Compacted {
   readonly segments: number;
   readonly records: number;
   readonly bytes: number;
+  /** Records that rules let go of and that stay for de-duplication. */
+  readonly keptForDedupe: number;
 }
 
 /** Share of the log that must be new for another sweep. */
@@ -57,8 +59,12 @@ export class Compactor {
   #stopTimer: () => void = () => undefined;
   #working: Promise<unknown> | undefined;
   readonly #stop = new AbortController();
-  /** The newest segment that could be rewritten at the last sweep: without a newer one there is nothing new to do. */
+  /**
+   * The newest segments that could be rewritten at the last sweep, and in full although they held something for
+   * de-duplication: without newer ones there is nothing new to do.
+   */
   #sweptTo = 0;
+  #forgottenTo = 0;
   #sweptAt = Number.NEGATIVE_INFINITY;
   #segments = 0;
   #records = 0;
@@ -133,11 +139,16 @@ export class Compactor {
   /** Enough is there that was not looked at yet, or deletions have had time to grow old. */
   #due(): boolean {
     const { clock, options, segments } = this.#parts;
+    const needed = this.#neededFrom();
     let fresh = 0;
     for (let i = segments.all.length - 1; i >= 0; i--) {
       const segment = segments.all[i]!;
-      if (segment.firstOffset <= this.#sweptTo) break;
-      if (this.#mayRewrite(segment)) fresh += segment.end;
+      const { firstOffset, end, records, remembered } = segment;
+      if (firstOffset <= this.#sweptTo && firstOffset <= this.#forgottenTo) break;
+      const may = this.#mayDrop(segment, needed);
+      const rememberedBytes = (end * remembered) / Math.max(1, records);
+      if (may !== 'nothing' && firstOffset > this.#sweptTo) fresh += end - rememberedBytes;
+      if (may === 'everything' && firstOffset > this.#forgottenTo) fresh += rememberedBytes;
     }
     // a sweep reads all of the log that comes under rules: it must be worth it
     if (fresh > segments.bytes * freshShare) return true;
@@ -148,13 +159,14 @@ export class Compactor {
   async #compact(share: number): Promise<Compacted> {
     const { clock, directory, run, secret, options, tableBytes, housework, segments, sealer } = this.#parts;
     this.#segments = this.#records = this.#bytes = 0;
+    let keptForDedupe = 0;
     await sealer.settled();
     if (options !== undefined && options.rules.length > 0 && !this.#stop.signal.aborted) {
-      this.#sweptTo = segments.all.findLast(segment => this.#mayRewrite(segment))?.firstOffset ?? 0;
+      this.#noteSwept();
       this.#sweptAt = clock.monotonic();
       try {
         const job = { directory, run, secret, options, tableBytes, share, segments: segments.all.map(stateOf) };
-        await housework.sweep(job, this.#host(), this.#stop.signal);
+        ({ keptForDedupe } = await housework.sweep(job, this.#host(), this.#stop.signal));
       } catch (error) {
         if (!this.#stop.signal.aborted) {
           this.#failed(`compaction stopped, and is tried again later: ${String(error)}`);
@@ -162,26 +174,39 @@ export class Compactor {
         }
       }
     }
-    return { segments: this.#segments, records: this.#records, bytes: this.#bytes };
+    return { segments: this.#segments, records: this.#records, bytes: this.#bytes, keptForDedupe };
   }
 
-  /**
-   * A sealed segment below what is in memory, so that all reads of one stretch agree; and behind what de-duplication
-   * needs at the next start, unless it holds nothing for it.
-   */
-  #mayRewrite(segment: Segment): boolean {
-    const { segments, hotBase, rememberedFrom } = this.#parts;
-    if (!segment.sealed || segment.uncut || segment.index instanceof ActiveIndex) return false;
-    if (segment.lastOffset > hotBase()) return false;
-    return segment.remembered === 0 || segments.all.indexOf(segment) < rememberedFrom();
+  #noteSwept(): void {
+    const { segments } = this.#parts;
+    const needed = this.#neededFrom();
+    this.#sweptTo = this.#forgottenTo = 0;
+    for (const segment of segments.all) {
+      const may = this.#mayDrop(segment, needed);
+      if (may !== 'nothing') this.#sweptTo = segment.firstOffset;
+      if (may === 'everything' && segment.remembered > 0) this.#forgottenTo = segment.firstOffset;
+    }
+  }
+
+  /** Something of a sealed segment below what is in memory, so that all reads of one stretch agree. */
+  #mayDrop(segment: Segment, neededFrom: number): MayDrop {
+    if (!segment.sealed || segment.uncut || segment.index instanceof ActiveIndex) return 'nothing';
+    if (segment.lastOffset > this.#parts.hotBase()) return 'nothing';
+    return segment.remembered > 0 && segment.firstOffset >= neededFrom ? 'unremembered' : 'everything';
+  }
+
+  /** First offset of the segments that de-duplication needs at the next start. */
+  #neededFrom(): number {
+    const { segments, rememberedFrom } = this.#parts;
+    return segments.all[rememberedFrom()]?.firstOffset ?? Number.POSITIVE_INFINITY;
   }
 
   #host(): SweepHost {
     return {
       isThere: async name => this.#find(name) !== undefined,
-      mayRewrite: async name => {
+      mayDrop: async name => {
         const segment = this.#find(name);
-        return segment !== undefined && this.#mayRewrite(segment);
+        return segment === undefined ? 'nothing' : this.#mayDrop(segment, this.#neededFrom());
       },
       unreadable: async ({ segment, why }) => this.#failed(`${segment} cannot be looked through: ${why}`),
       install: rewritten => this.#parts.turns.take(() => this.#swap(rewritten)),

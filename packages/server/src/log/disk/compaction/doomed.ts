@@ -1,22 +1,36 @@
-import { recordLength, recordOffset, recordTopic, recordTopicNumber } from '../segment/record-codec.ts';
+import {
+  recordIsRemembered,
+  recordLength,
+  recordOffset,
+  recordTopic,
+  recordTopicNumber,
+} from '../segment/record-codec.ts';
 import type { Mark } from './marks.ts';
 
 /** The records of one segment that are to go, by their place in it, and what will be told of them. */
 export class Doomed {
   count = 0;
   bytes = 0;
+  /** Records that would go and stay, since de-duplication needs them. */
+  spared = 0;
   readonly marks: Map<string, Mark> = new Map();
   readonly #firstOffset: number;
   readonly #bits: Uint8Array;
   readonly #topics = new Map<number, string>();
+  readonly #sparesRemembered: boolean;
 
-  constructor(firstOffset: number, records: number) {
+  constructor(firstOffset: number, records: number, sparesRemembered = false) {
     this.#firstOffset = firstOffset;
+    this.#sparesRemembered = sparesRemembered;
     this.#bits = new Uint8Array((records >>> 3) + 1);
   }
 
-  /** Takes the record at `at`, which is the one with this ordinal; records come in order. */
+  /** Takes the record at `at`, which is the one with this ordinal, unless it is spared; records come in order. */
   add(ordinal: number, buffer: Buffer, at: number, deletion: boolean): void {
+    if (this.#sparesRemembered && recordIsRemembered(buffer, at)) {
+      this.spared++;
+      return;
+    }
     this.#bits[ordinal >>> 3]! |= 1 << (ordinal & 7);
     this.count++;
     this.bytes += recordLength(buffer, at);

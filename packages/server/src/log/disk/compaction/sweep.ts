@@ -1,7 +1,7 @@
 import type { Clock } from '../../clock.ts';
 import { ruleFor } from '../../keep-rules.ts';
 import { type KeepOptions, logDefaults } from '../../options.ts';
-import type { SweepHost } from '../housework/sweep-job.ts';
+import type { SweepHost, Swept } from '../housework/sweep-job.ts';
 import { ActiveIndex } from '../index/active-index.ts';
 import { type Pause, pauses } from '../index/index-writer.ts';
 import { IndexDamaged, type IndexReading } from '../index/sealed-index.ts';
@@ -72,6 +72,8 @@ export class Sweep {
   readonly #deletionsBefore: number;
   /** Segments with deletions that are old enough. */
   readonly #graves: Segment[] = [];
+  /** Records that rules let go of and de-duplication needs. */
+  #keptForDedupe = 0;
   /** A segment could not be looked through. */
   #incomplete = false;
 
@@ -85,7 +87,12 @@ export class Sweep {
     this.#deletionsBefore = parts.clock.now() - (parts.options.tombstoneAgeMs ?? logDefaults.keep.tombstoneAgeMs);
   }
 
-  async run(): Promise<void> {
+  async run(): Promise<Swept> {
+    await this.#judgeAll();
+    return { keptForDedupe: this.#keptForDedupe };
+  }
+
+  async #judgeAll(): Promise<void> {
     for (let i = this.#segments.length - 1; i >= 0; i--) {
       const segment = this.#segments[i]!;
       await this.#try(segment, () => this.#judge(segment));
@@ -111,9 +118,9 @@ export class Sweep {
     const ruled = await this.#ruled(segment);
     if (ruled.keyed.size > 0) await this.#learn(segment, ruled.keyed);
     if (ruled.keyed.size === 0 && ruled.surplus.size === 0) return;
-    if (!(await this.#parts.host.mayRewrite(segment.name))) return;
+    const doomed = await this.#doomedOf(segment);
+    if (doomed === undefined) return;
     const { surplus, keyed } = ruled;
-    const doomed = new Doomed(segment.firstOffset, segment.records);
     let grave = false;
     await this.#visit(segment, (buffer, at, ordinal) => {
       const number = recordTopicNumber(buffer, at);
@@ -129,14 +136,15 @@ export class Sweep {
         else if (this.#isOldDeletion(buffer, at)) grave = true;
       }
     });
-    const now = doomed.count === 0 ? segment : await this.#parts.rewrite(segment, doomed);
+    const now = await this.#drop(segment, doomed);
     if (grave) this.#graves.push(now);
   }
 
   /** Drops the deletions behind which nothing is left. */
   async #bury(segment: Segment): Promise<void> {
     const { keyed } = await this.#ruled(segment, false);
-    const doomed = new Doomed(segment.firstOffset, segment.records);
+    const doomed = await this.#doomedOf(segment);
+    if (doomed === undefined) return;
     await this.#visit(segment, (buffer, at, ordinal) => {
       if (!keyed.has(recordTopicNumber(buffer, at)) || !this.#isOldDeletion(buffer, at)) return;
       const slot = this.#keySlot(buffer, at);
@@ -144,7 +152,18 @@ export class Sweep {
       if (this.#table.values[slot] !== recordOffset(buffer, at, segment.firstOffset)) return;
       doomed.add(ordinal, buffer, at, true);
     });
-    if (doomed.count > 0) await this.#parts.rewrite(segment, doomed);
+    await this.#drop(segment, doomed);
+  }
+
+  /** Undefined when the segment has to stay as it is. */
+  async #doomedOf(segment: Segment): Promise<Doomed | undefined> {
+    const may = await this.#parts.host.mayDrop(segment.name);
+    return may === 'nothing' ? undefined : new Doomed(segment.firstOffset, segment.records, may === 'unremembered');
+  }
+
+  async #drop(segment: Segment, doomed: Doomed): Promise<Segment> {
+    this.#keptForDedupe += doomed.spared;
+    return doomed.count === 0 ? segment : this.#parts.rewrite(segment, doomed);
   }
 
   /** What the rules say of the segment's topics; `counts`: takes the records of those that keep their last N. */

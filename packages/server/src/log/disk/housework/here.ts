@@ -3,7 +3,7 @@ import type { DraftDisk } from '../files/disk.ts';
 import { type EraseJob, runEraseJob } from './erase-job.ts';
 import type { Housework } from './housework.ts';
 import { type IndexJob, runIndexJob } from './index-job.ts';
-import { runSweepJob, type SweepHost, type SweepJob } from './sweep-job.ts';
+import { runSweepJob, type SweepHost, type SweepJob, type Swept } from './sweep-job.ts';
 
 /** Housework between the other work of this thread: for disks that are no other thread's. */
 export class HouseworkHere implements Housework {
@@ -19,7 +19,7 @@ export class HouseworkHere implements Housework {
     return runIndexJob(this.#disk, this.#clock, job);
   }
 
-  sweep(job: SweepJob, host: SweepHost, stop: AbortSignal): Promise<void> {
+  sweep(job: SweepJob, host: SweepHost, stop: AbortSignal): Promise<Swept> {
     return runSweepJob(this.#disk, this.#clock, job, host, stop);
   }
 

@@ -40,12 +40,19 @@ export interface RewrittenSegment {
   readonly dropped: number;
 }
 
+/** What may go of a segment: `unremembered` is all but the records that de-duplication needs at the next start. */
+export type MayDrop = 'nothing' | 'unremembered' | 'everything';
+
+export interface Swept {
+  /** Records that rules let go of and that stay for de-duplication. */
+  readonly keptForDedupe: number;
+}
+
 /** The log, as a sweep sees it: what the segments are is decided there. */
 export interface SweepHost {
   /** Whether the segment is still part of the log: retention may have taken it away meanwhile. */
   isThere(segment: string): Promise<boolean>;
-  /** Whether a segment may be rewritten now. */
-  mayRewrite(segment: string): Promise<boolean>;
+  mayDrop(segment: string): Promise<MayDrop>;
   /** A segment could not be read. */
   unreadable(met: { readonly segment: string; readonly why: string }): Promise<void>;
   /** Puts it in the place of its source, and removes that one; false when it is no longer wanted. */
@@ -61,7 +68,7 @@ export async function runSweepJob(
   job: SweepJob,
   host: SweepHost,
   stop: AbortSignal,
-): Promise<void> {
+): Promise<Swept> {
   const { directory, run, secret, options, tableBytes, share } = job;
   const files = new OpenFiles(disk);
   const reading = { cache: new IndexCache(cacheBytes), gate: new Gate(1) };
@@ -78,7 +85,7 @@ export async function runSweepJob(
       return segment.index;
     };
     const parts = { clock, reading, secret, options, tableBytes, checkStopped, host, openIndex, rewrite };
-    await new Sweep(
+    return await new Sweep(
       parts,
       job.segments.map(state => segmentOf(files, directory, state)),
     ).run();

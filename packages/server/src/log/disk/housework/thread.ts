@@ -4,7 +4,7 @@ import type { EraseJob } from './erase-job.ts';
 import { type Housework, HouseworkLost } from './housework.ts';
 import type { IndexJob } from './index-job.ts';
 import { type FromThread, type Outcome, outcomeOf, resultOf, type Task, type ToThread } from './messages.ts';
-import type { SweepHost, SweepJob } from './sweep-job.ts';
+import type { SweepHost, SweepJob, Swept } from './sweep-job.ts';
 
 /** How long the thread waits for more, in ms: a start takes a twentieth of a second, and waiting some megabytes. */
 const idleMs = 5_000;
@@ -39,8 +39,8 @@ export class HouseworkThread implements Housework {
     await this.#run({ kind: 'index', job }, undefined, undefined);
   }
 
-  async sweep(job: SweepJob, host: SweepHost, stop: AbortSignal): Promise<void> {
-    await this.#run({ kind: 'sweep', job }, host, stop);
+  async sweep(job: SweepJob, host: SweepHost, stop: AbortSignal): Promise<Swept> {
+    return (await this.#run({ kind: 'sweep', job }, host, stop)) as Swept;
   }
 
   async erase(job: EraseJob, host: SweepHost, stop: AbortSignal): Promise<boolean> {

@@ -4,7 +4,7 @@ import { blockingDisk } from './blocking-disk.ts';
 import { runEraseJob } from './erase-job.ts';
 import { runIndexJob } from './index-job.ts';
 import { type FromThread, type Outcome, outcomeOf, resultOf, type Task, type ToThread } from './messages.ts';
-import { runSweepJob, type SweepHost } from './sweep-job.ts';
+import { type MayDrop, runSweepJob, type SweepHost } from './sweep-job.ts';
 
 const port = parentPort!;
 const stops = new Map<number, AbortController>();
@@ -44,7 +44,7 @@ function hostOf(id: number): SweepHost {
   };
   return {
     isThere: segment => ask('isThere', segment) as Promise<boolean>,
-    mayRewrite: segment => ask('mayRewrite', segment) as Promise<boolean>,
+    mayDrop: segment => ask('mayDrop', segment) as Promise<MayDrop>,
     unreadable: unreadable => ask('unreadable', unreadable) as Promise<void>,
     install: rewritten => ask('install', rewritten) as Promise<boolean>,
   };

@@ -6,7 +6,7 @@ import { openDiskLog } from '../open-disk-log.ts';
 
 export interface CompactOptions {
   readonly keep: KeepOptions;
-  /** Segments that the next start needs to recognise repeated publishes stay as they are. */
+  /** Records that the next start needs to recognise repeated publishes stay. */
   readonly dedupe?: DedupeOptions | undefined;
   /** Memory for what is known of newer records. */
   readonly tableBytes?: number | undefined;
@@ -25,6 +25,8 @@ export interface CompactReport {
   /** Segments written anew, and the records that went. */
   readonly rewritten: number;
   readonly records: number;
+  /** Records that rules let go of and that stay for de-duplication. */
+  readonly keptForDedupe: number;
 }
 
 /** Rewrites every segment of a log of which something may go by the rules. The server must not run. */
@@ -41,6 +43,7 @@ export async function compact(
       after: { segments: log.status.segments, bytes: log.status.bytes },
       rewritten: done.segments,
       records: done.records,
+      keptForDedupe: done.keptForDedupe,
     };
   } finally {
     await log.close();
