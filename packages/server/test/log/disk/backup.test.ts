@@ -16,6 +16,7 @@ import {
 import { ManualClock } from '../manual-clock.ts';
 import { message, plain, readAllOf, until } from '../messages.ts';
 import { temporaryDirectory } from '../temporary-directory.ts';
+import { failure } from './simulated-disk.ts';
 
 const open = (directory: string, options: Partial<DiskLogOptions> = {}): Promise<DiskLog> =>
   openDiskLog({ directory, clock: new ManualClock(), segmentBytes: 8192, ...options });
@@ -50,6 +51,38 @@ async function restored(from: string): Promise<{ directory: string; records: Rec
   const directory = path.join(temporaryDirectory(), 'restored');
   await restore(from, directory, { verify: true });
   return { directory, records: await textsOf(directory) };
+}
+
+/** A disk on which no segment can be written anew until it is let go. */
+function diskWithoutRewrites(): { disk: Disk; hold: () => void; letGo: () => void } {
+  let full = true;
+  const disk: Disk = {
+    ...nodeDisk,
+    async open(file, mode) {
+      if (full && mode === 'create' && /\.log\.\d+\.tmp$/.test(file)) throw failure('ENOSPC', file);
+      return nodeDisk.open(file, mode);
+    },
+  };
+  return {
+    disk,
+    hold: () => {
+      full = true;
+    },
+    letGo: () => {
+      full = false;
+    },
+  };
+}
+
+async function erased(log: DiskLog, clock: ManualClock): Promise<void> {
+  await until('no file holds it', () => {
+    clock.advance(50);
+    return log.status.deletionsPending === 0;
+  });
+}
+
+function filesWith(directory: string, text: string): string[] {
+  return fs.readdirSync(directory).filter(name => fs.readFileSync(path.join(directory, name)).includes(text));
 }
 
 describe('a backup of a log in use', () => {
@@ -124,6 +157,70 @@ describe('a backup of a log in use', () => {
     await using again = await openDiskLog({ directory });
     expect(again.head.offset).toBe(2);
     expect(await again.droppedAfter(0, filterSet(['gone']))).toEqual({ records: 1, deletions: 0 });
+  });
+
+  test('carries a deletion that is pending, and leaves what it deletes behind when it is done', async () => {
+    const directory = temporaryDirectory();
+    const to = path.join(temporaryDirectory(), 'backup');
+    const { disk, letGo } = diskWithoutRewrites();
+    const clock = new ManualClock();
+    const log = await open(directory, { disk, clock });
+    await fill(log, 60);
+    await sealed(directory);
+    await take(directory, to);
+    await log.deleteTopic('t/1');
+    const left = (await readAllOf(log, ['#'])).map(plain);
+    expect(left).toHaveLength(40);
+    // also over the backup before it, of which nearly everything stays
+    expect((await take(directory, to)).kept).toBeGreaterThan(4);
+    const { damages, notes } = await verify(to);
+    expect(damages).toEqual([]);
+    expect(notes).toContain('deletions: files may hold records of 1 deleted topics; a start goes on with it');
+    expect((await restored(to)).records).toEqual(left);
+    const { directory: copy } = await restored(to);
+    const again = await open(copy, { clock });
+    await erased(again, clock);
+    expect((await readAllOf(again, ['#'])).map(plain)).toEqual(left);
+    await again.close();
+    expect(filesWith(copy, 'r 1.')).toEqual([]);
+    letGo();
+    await erased(log, clock);
+    expect(filesWith(to, 'r 1.')).not.toEqual([]);
+    expect((await take(directory, to)).removed).toBeGreaterThan(4);
+    expect(filesWith(to, 'r 1.')).toEqual([]);
+    expect(fs.readdirSync(to)).not.toContain('deletions');
+    expect((await restored(to)).records).toEqual(left);
+    await log.close();
+  });
+
+  test('knows a deletion that is done behind its back, and one that is asked for meanwhile', async () => {
+    const directory = temporaryDirectory();
+    const to = path.join(temporaryDirectory(), 'backup');
+    const { disk, hold, letGo } = diskWithoutRewrites();
+    const clock = new ManualClock();
+    const log = await open(directory, { disk, clock });
+    await log.append([message('once', 'gone')], 'fsync');
+    await fill(log, 60);
+    await sealed(directory);
+    await log.deleteTopic('once');
+    let left: Record<string, unknown>[] | undefined;
+    const meanwhile: Disk = {
+      ...nodeDisk,
+      async link(from, name) {
+        await nodeDisk.link(from, name);
+        // the first segment is taken
+        if (left !== undefined || !from.endsWith('.idx')) return;
+        letGo();
+        await erased(log, clock);
+        hold();
+        await log.deleteTopic('t/0');
+        left = (await readAllOf(log, ['#'])).map(plain);
+      },
+    };
+    await take(directory, to, { disk: meanwhile });
+    expect(left).toHaveLength(40);
+    expect((await restored(to)).records).toEqual(left);
+    await log.close();
   });
 
   test('copies where no file can be shared', async () => {

@@ -4,7 +4,7 @@ import * as path from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { own } from '../../../src/log/disk/files/ownership.ts';
 import { openDiskLog } from '../../../src/log/index.ts';
-import { message } from '../messages.ts';
+import { message, until } from '../messages.ts';
 import { temporaryDirectory } from '../temporary-directory.ts';
 
 const source = path.resolve(import.meta.dirname, '../../../src/log/disk/files/ownership.ts');
@@ -28,6 +28,45 @@ function owner(directory: string): Promise<{ pid: number; kill: () => Promise<vo
       });
     });
   });
+}
+
+interface HeldStart {
+  goOn(): void;
+  /** What it says at last: `owned`, or why not. */
+  readonly ended: Promise<string>;
+}
+
+/** A start in another process that stands still behind the link of its socket, or before it gives its term the name. */
+async function heldStart(directory: string, at: 'its socket' | 'its term'): Promise<HeldStart> {
+  const go = path.join(directory, 'go');
+  const patch =
+    at === 'its socket'
+      ? `const { linkSync } = fs; fs.linkSync = (from, to) => { linkSync(from, to); wait(); };`
+      : `const { renameSync } = fs; fs.renameSync = (from, to) => { if (to.endsWith('term')) wait(); renameSync(from, to); };`;
+  const script = `
+    const { default: fs } = await import('node:fs');
+    const { syncBuiltinESMExports } = await import('node:module');
+    const wait = () => {
+      fs.writeSync(1, 'held\\n');
+      while (!fs.existsSync(${JSON.stringify(go)})) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 5);
+    };
+    ${patch}
+    syncBuiltinESMExports();
+    const { own } = await import(${JSON.stringify(source)});
+    await own(${JSON.stringify(directory)}).then(() => process.stdout.write('owned'), error => process.stdout.write(error.message));`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  let said = '';
+  child.stdout.on('data', chunk => {
+    said += chunk;
+  });
+  const ended = new Promise<string>(resolve => child.once('close', () => resolve(said.replaceAll('held\n', ''))));
+  await Promise.race([
+    until('it stands still', () => said.includes('held')),
+    ended.then(all => Promise.reject(new Error(`it ended: ${all}`))),
+  ]);
+  return { goOn: () => fs.writeFileSync(go, ''), ended };
 }
 
 describe('a data directory', () => {
@@ -73,6 +112,32 @@ describe('a data directory', () => {
     fs.renameSync(path.join(directory, 'other'), path.join(directory, 'term'));
     expect(mine.lost()).toBe(true);
     await mine.release();
+  });
+
+  test('that is taken over from a start which has just its socket goes to who took it over', async () => {
+    const directory = temporaryDirectory();
+    const start = await heldStart(directory, 'its socket');
+    const mine = await own(directory, { takeOver: true });
+    start.goOn();
+    expect(await start.ended).toMatch(/another process has taken over the data directory .* while this one started/);
+    expect(mine.lost()).toBe(false);
+    await expect(own(directory)).rejects.toThrow(`is in use by process ${process.pid}`);
+    await mine.release();
+    expect(fs.readdirSync(directory).sort()).toEqual(['go', 'term']);
+  });
+
+  test('that is taken over from a start in the middle of its term has no owner who does not know it', async () => {
+    const directory = temporaryDirectory();
+    const start = await heldStart(directory, 'its term');
+    const mine = await own(directory, { takeOver: true });
+    start.goOn();
+    expect(await start.ended).toMatch(/another process has taken over the data directory .* while this one started/);
+    // its term is replaced: it gives way as well, and a plain start may follow
+    expect(mine.lost()).toBe(true);
+    await mine.release();
+    const next = await own(directory);
+    expect(next.lost()).toBe(false);
+    await next.release();
   });
 
   test('may have a path longer than a socket address', async () => {

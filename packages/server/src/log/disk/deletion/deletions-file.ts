@@ -2,7 +2,7 @@ import * as path from 'node:path';
 import { type Disk, errorCode } from '../files/disk.ts';
 import { readSmallFile, replaceSmallFile } from '../files/small-file.ts';
 
-const name = 'deletions';
+export const deletionsName = 'deletions';
 
 /** A topic whose records up to an offset are to go from the files. */
 export interface PendingDeletion {
@@ -14,7 +14,7 @@ export interface PendingDeletion {
 
 /** What was asked for and is not done: none when there is no file. */
 export async function readDeletions(disk: Disk, directory: string): Promise<readonly PendingDeletion[]> {
-  const value = await readSmallFile(disk, directory, name);
+  const value = await readSmallFile(disk, directory, deletionsName);
   if (value === undefined) return [];
   return (value as { topics: [string, number, number][] }).topics.map(([topic, upTo, epoch]) => ({
     topic,
@@ -26,11 +26,11 @@ export async function readDeletions(disk: Disk, directory: string): Promise<read
 export async function writeDeletions(disk: Disk, directory: string, pending: Iterable<PendingDeletion>): Promise<void> {
   const topics = Array.from(pending, ({ topic, upTo, epoch }) => [topic, upTo, epoch]);
   if (topics.length > 0) {
-    await replaceSmallFile(disk, directory, name, { topics });
+    await replaceSmallFile(disk, directory, deletionsName, { topics });
     return;
   }
   // a full disk has room for that
-  await disk.unlink(path.join(directory, name)).catch((error: unknown) => {
+  await disk.unlink(path.join(directory, deletionsName)).catch((error: unknown) => {
     if (errorCode(error) !== 'ENOENT') throw error;
   });
   await disk.syncDirectory(directory);

@@ -22,7 +22,8 @@ export async function own(directory: string, { takeOver = false }: OwnOptions = 
   try {
     await listen(server, short.of(mine));
     const tookOver = await claim(directory, short, mine, token, takeOver);
-    const fd = writeTerm(directory, token);
+    const fd = writeTerm(directory, token, () => checkHeld(directory, mine));
+    fs.rmSync(path.join(directory, mine), { force: true });
     return {
       tookOver,
       // the term file we hold open has no name any more once another took its place
@@ -54,10 +55,7 @@ async function claim(
   let tookOver = false;
   for (let attempt = 0; attempt < 20; attempt++) {
     // a link never replaces: of several that start together one wins
-    if (tryLink(minePath, socketPath)) {
-      fs.rmSync(minePath, { force: true });
-      return tookOver;
-    }
+    if (tryLink(minePath, socketPath)) return tookOver;
     const probed = inodeOf(socketPath);
     if (probed === undefined) continue;
     // once: of several that take over at once each must find the one that was first
@@ -81,17 +79,42 @@ async function claim(
   throw new Error(`the data directory ${directory} is being opened by several processes at once`);
 }
 
-function writeTerm(directory: string, token: string): number {
+/** Socket and term must be of one process: throws when the socket is another's by now. */
+function checkHeld(directory: string, mine: string): void {
+  const minePath = path.join(directory, mine);
+  const socketPath = path.join(directory, socketName);
+  // a starter may have moved it aside for a moment; no link, neither this one nor its own, replaces another
+  tryLink(minePath, socketPath);
+  if (inodeOf(socketPath) === inodeOf(minePath)) return;
+  throw new Error(
+    `another process has taken over the data directory ${directory} while this one started; if that one has ended too, start again`,
+  );
+}
+
+function writeTerm(directory: string, token: string, check: () => void): number {
   const temporary = path.join(directory, `term.${token}.tmp`);
   const fd = fs.openSync(temporary, 'wx', 0o600);
   try {
-    fs.writeSync(fd, `${JSON.stringify({ pid: process.pid, token })}\n`);
+    writeText(fd, `${JSON.stringify({ pid: process.pid, token })}\n`);
+    check();
+    fs.renameSync(temporary, path.join(directory, termName));
+    // who took over before that has lost its term by it, and gives way too; who does after this replaces the term again
+    check();
+    return fd;
+  } catch (error) {
+    fs.closeSync(fd);
+    fs.rmSync(temporary, { force: true });
+    throw error;
+  }
+}
+
+function writeText(fd: number, text: string): void {
+  try {
+    fs.writeSync(fd, text);
   } catch (error) {
     // the inode is what counts; the text only tells who it is, and a full disk must not keep a log from being read
     if (!isNoSpace(error)) throw error;
   }
-  fs.renameSync(temporary, path.join(directory, termName));
-  return fd;
 }
 
 function ownerName(directory: string): string {

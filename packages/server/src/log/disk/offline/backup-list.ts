@@ -1,3 +1,4 @@
+import type { PendingDeletion } from '../deletion/deletions-file.ts';
 import type { Disk } from '../files/disk.ts';
 import type { EpochsFile } from '../files/epochs-file.ts';
 import { readSmallFile, replaceSmallFile } from '../files/small-file.ts';
@@ -17,13 +18,17 @@ export interface BackupList {
   /** ms since 1970 UTC. */
   readonly made: number;
   readonly epochs: EpochsFile;
+  /** What was asked for and not done: the files may hold records of it still. */
+  readonly deletions: readonly PendingDeletion[];
   /** A file may be longer by now: what is behind `bytes` belongs to a later backup that was cut short. */
   readonly files: readonly { readonly name: string; readonly bytes: number }[];
 }
 
 /** Undefined when no backup was ever finished there. */
 export async function readBackupList(disk: Disk, directory: string): Promise<BackupList | undefined> {
-  return (await readSmallFile(disk, directory, listName)) as BackupList | undefined;
+  const list = (await readSmallFile(disk, directory, listName)) as BackupList | undefined;
+  // earlier versions wrote none
+  return list && { ...list, deletions: list.deletions ?? [] };
 }
 
 export function writeBackupList(disk: Disk, directory: string, list: BackupList): Promise<void> {

@@ -1,5 +1,6 @@
 import * as path from 'node:path';
 import { checkCheckpoint } from '../dedupe/checkpoint-format.ts';
+import { deletionsName, type PendingDeletion, readDeletions, writeDeletions } from '../deletion/deletions-file.ts';
 import { type Disk, errorCode, ignoreMissing } from '../files/disk.ts';
 import { type EpochsFile, readEpochs, writeEpochs } from '../files/epochs-file.ts';
 import { type Identity, readIdentity, writeIdentity } from '../files/identity.ts';
@@ -48,7 +49,7 @@ export class BackupRefused extends Error {
 
 /**
  * Copies the log of a directory, in use or not, into another one: complete segments by hard link where the file system can,
- * of the last one what is whole, synced. All that was acknowledged before it began is in it.
+ * of the last one what is whole, synced. All that was acknowledged before it began is in it, deletions of topics too.
  */
 export function backup(directory: string, to: string, options: BackupOptions): Promise<BackupReport> {
   return new Backup(directory, to, options).run();
@@ -62,6 +63,7 @@ class Backup {
   readonly #to: string;
   readonly #disk: Disk;
   readonly #options: BackupOptions;
+  #deletions: readonly PendingDeletion[] = [];
   #files: { name: string; bytes: number }[] = [];
   #there = new Set<string>();
   #head = 0;
@@ -85,6 +87,7 @@ class Backup {
     const epochs = await this.#takeAll(identity, await this.#before(identity));
     await writeIdentity(disk, this.#to, identity);
     await writeEpochs(disk, this.#to, epochs);
+    await writeDeletions(disk, this.#to, this.#deletions);
     if (this.#options.verify) await this.#verify();
     await disk.syncDirectory(this.#to);
     await writeBackupList(disk, this.#to, {
@@ -93,6 +96,7 @@ class Backup {
       head: this.#head,
       made: this.#options.now,
       epochs,
+      deletions: this.#deletions,
       files: this.#files,
     });
     const removed = await this.#removeOthers();
@@ -127,7 +131,10 @@ class Backup {
       if (epochs === undefined) throw new BackupRefused(`there is no file epochs in ${this.#directory}`);
       if (before !== undefined) this.#checkHistory(before, epochs);
       try {
+        // one that is done meanwhile is gone after it, and its records are in files that were taken by then
+        const asked = await readDeletions(this.#disk, this.#directory);
         await this.#takeSegments(identity);
+        this.#deletions = newestOf([...asked, ...(await readDeletions(this.#disk, this.#directory))]);
         const after = await readEpochs(this.#disk, this.#directory);
         // a start in between: its epoch belongs to what was taken last
         if (JSON.stringify(after) === JSON.stringify(epochs)) return epochs;
@@ -291,7 +298,7 @@ class Backup {
 
   /** Of the files that make up this backup, whatever else is there still. */
   async #verify(): Promise<void> {
-    const mine = new Set(['log.json', 'epochs', ...this.#files.map(({ name }) => name)]);
+    const mine = new Set(['log.json', 'epochs', deletionsName, ...this.#files.map(({ name }) => name)]);
     const { damages } = await verify(this.#to, this.#disk, name => mine.has(name));
     if (damages.length === 0) return;
     throw new BackupRefused(
@@ -316,4 +323,9 @@ class Backup {
       'Nothing was backed up, and the backup before can still be restored. Run `tailrace log verify` to see all of it.';
     return new LogDamaged(this.#directory, [{ segment, position, what }], hint);
   }
+}
+
+/** Of each topic the last one. */
+function newestOf(deletions: readonly PendingDeletion[]): readonly PendingDeletion[] {
+  return [...new Map(deletions.map(deletion => [deletion.topic, deletion])).values()];
 }

@@ -1,4 +1,5 @@
 import * as path from 'node:path';
+import { writeDeletions } from '../deletion/deletions-file.ts';
 import { type Disk, ignoreMissing } from '../files/disk.ts';
 import { writeEpochs } from '../files/epochs-file.ts';
 import { writeIdentity } from '../files/identity.ts';
@@ -32,6 +33,7 @@ export async function restore(backup: string, directory: string, options: Restor
   await disk.makeDirectory(directory);
   for (const { name, bytes } of list.files)
     await copyFile(disk, path.join(backup, name), path.join(directory, name), bytes);
+  await writeDeletions(disk, directory, list.deletions);
   await writeEpochs(disk, directory, list.epochs);
   await writeIdentity(disk, directory, { id: list.id, secret: new Uint8Array(Buffer.from(list.secret, 'hex')) });
   if (options.verify) {

@@ -1,6 +1,7 @@
 import * as path from 'node:path';
 import { marksOf } from '../compaction/marks.ts';
 import { checkCheckpoint } from '../dedupe/checkpoint-format.ts';
+import { deletionsName, readDeletions } from '../deletion/deletions-file.ts';
 import type { Disk } from '../files/disk.ts';
 import { breakWasAccepted, type EpochsFile, lossWasAccepted, readEpochs } from '../files/epochs-file.ts';
 import { type Identity, readIdentity } from '../files/identity.ts';
@@ -76,6 +77,7 @@ class Verification {
     const files = (await this.#disk.list(this.#directory)).filter(this.#belongs);
     await this.#term(files);
     await this.#checkpoints(files);
+    if (files.includes(deletionsName)) await this.#deletions();
     const newest = newestSegments(files);
     for (let i = 0; i < newest.length; i++)
       await this.#segment(newest[i]!, newest[i + 1], files.includes(indexName(newest[i]!.name)));
@@ -130,6 +132,14 @@ class Verification {
       if (typeof header === 'string')
         this.#damages.push({ segment: name, what: `${header}; the next start reads the newest of the log instead` });
     }
+  }
+
+  async #deletions(): Promise<void> {
+    const pending = await this.#small(deletionsName, () => readDeletions(this.#disk, this.#directory));
+    if (pending === undefined || pending.length === 0) return;
+    this.#notes.push(
+      `${deletionsName}: files may hold records of ${pending.length} deleted topics; a start goes on with it`,
+    );
   }
 
   async #segment(name: SegmentName, next: SegmentName | undefined, indexed: boolean): Promise<void> {
