@@ -27,7 +27,7 @@ export const logBackup: Command = {
 
 async function run(input: Input): Promise<number> {
   workBesideServer();
-  const directory = dataDirectory(input);
+  const directory = await dataDirectory(input);
   const destination = resolve(input.positionals[1]!);
   const verify = verifies(input);
   const report = await backup(directory, destination, { now: Date.now(), verify }).catch((cause: unknown) => {

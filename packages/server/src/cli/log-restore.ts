@@ -1,5 +1,5 @@
 import { resolve } from 'node:path';
-import { BackupRefused, restore } from '../log/index.ts';
+import { BackupRefused, restore, UnfinishedCopy } from '../log/index.ts';
 import { type Command, CommandError, type Input } from './command.ts';
 import { jsonOption, printFound, verifies, verifyOption } from './log-command.ts';
 
@@ -24,7 +24,8 @@ async function run(input: Input): Promise<number> {
   const [from, to] = input.positionals.map(word => resolve(word));
   const list = await restore(from!, to!, { verify: verifies(input) }).catch((cause: unknown) => {
     const missing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
-    throw cause instanceof BackupRefused || missing ? new CommandError((cause as Error).message, { cause }) : cause;
+    const told = cause instanceof BackupRefused || cause instanceof UnfinishedCopy || missing;
+    throw told ? new CommandError((cause as Error).message, { cause }) : cause;
   });
   const { id, head, made } = list;
   const text = `restored log ${id} up to offset ${head}, as it was at ${new Date(made).toISOString()}`;

@@ -125,6 +125,33 @@ describe('log backup beside a server under load, then log restore', () => {
     expect((await log('restore', backup, join(root, 'whole'))).code).toBe(0);
     expect((await log('verify', join(root, 'whole'))).stdout).toContain('20000 records');
   });
+
+  test('a restore that is killed leaves no log, and every command says what to do', { timeout: 60_000 }, async () => {
+    const copy = join(root, 'half');
+    await using running = new CliProcess(['log', 'restore', join(root, 'torn'), copy]);
+    while (!existsSync(copy) || readdirSync(copy).filter(name => name.endsWith('.log')).length < 3)
+      await new Promise(resolve => setImmediate(resolve));
+    running.kill('SIGKILL');
+    expect(await running.ended()).toBe('SIGKILL');
+    const names = readdirSync(copy);
+    const whatToDo = {
+      code: 1,
+      stderr: expect.stringMatching(
+        /^tailrace: the restore to .*half was cut short .*: .* remove the directory and run `tailrace log restore <backup> .*half` again\n$/,
+      ),
+    };
+    expect(await runCli(['serve', '--port', '0', '--data', copy])).toMatchObject(whatToDo);
+    for (const command of ['verify', 'repair', 'dump', 'stats'])
+      expect(await log(command, copy)).toMatchObject(whatToDo);
+    expect(await log('backup', copy, join(root, 'of half'))).toMatchObject(whatToDo);
+    const rules = '[{"filter":"#","keep":{"last":1}}]';
+    expect(await log('compact', copy, '--rules', rules)).toMatchObject(whatToDo);
+    expect(await log('restore', join(root, 'torn'), copy)).toMatchObject(whatToDo);
+    expect(readdirSync(copy)).toEqual(names);
+    rmSync(copy, { recursive: true });
+    expect((await log('restore', join(root, 'torn'), copy)).code).toBe(0);
+    expect((await log('verify', copy)).stdout).toContain('20000 records');
+  });
 });
 
 describe('log stats', () => {

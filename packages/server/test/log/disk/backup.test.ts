@@ -6,10 +6,12 @@ import { nodeDisk } from '../../../src/log/disk/files/node-disk.ts';
 import {
   type BackupReport,
   backup,
+  compact,
   type Disk,
   type DiskLog,
   type DiskLogOptions,
   openDiskLog,
+  repair,
   restore,
   verify,
 } from '../../../src/log/index.ts';
@@ -205,6 +207,15 @@ function dyingDisk(after: number): { disk: Disk; died: Promise<void> } {
   return { disk, died };
 }
 
+async function refusedOffline(directory: string, why: RegExp): Promise<void> {
+  const to = path.join(temporaryDirectory(), 'to');
+  await expect(repair(directory)).rejects.toThrow(why);
+  await expect(verify(directory)).rejects.toThrow(why);
+  await expect(compact(directory, { keep: { rules: [] } })).rejects.toThrow(why);
+  await expect(take(directory, to)).rejects.toThrow(why);
+  expect(fs.existsSync(to)).toBe(false);
+}
+
 describe('a backup that is cut short', () => {
   test('at any step leaves the one before it, and the next run finishes it', { timeout: 60_000 }, async () => {
     const root = temporaryDirectory();
@@ -261,7 +272,13 @@ describe('a backup that is cut short', () => {
       /no finished backup in .*run `tailrace log backup` to there again/,
     );
     expect(fs.existsSync(path.join(root, 'restored'))).toBe(false);
+    const names = fs.readdirSync(to);
+    const whatToDo = /is a backup that was cut short .* run `tailrace log backup <data> .*` again/;
+    await expect(open(to)).rejects.toThrow(whatToDo);
+    await refusedOffline(to, whatToDo);
+    expect(fs.readdirSync(to)).toEqual(names);
     await take(directory, to);
+    expect(fs.readdirSync(to)).not.toContain('unfinished');
     expect((await restored(to)).records).toHaveLength(60);
     await log.close();
   });
@@ -278,9 +295,17 @@ describe('a backup that is cut short', () => {
       const { disk, died } = dyingDisk(step);
       const done = restore(path.join(root, 'backup'), to, { disk, verify: false }).then(() => true);
       if (await Promise.race([done, died.then(() => false)])) break;
-      if (!fs.readdirSync(to).some(name => name.endsWith('.log'))) continue;
-      if (fs.readdirSync(to).includes('log.json')) expect(await textsOf(to)).toHaveLength(60);
-      else await expect(open(to)).rejects.toThrow('no log.json');
+      const names = fs.readdirSync(to);
+      if (!names.some(name => name.endsWith('.log'))) continue;
+      if (!names.includes('unfinished')) {
+        expect(await textsOf(to)).toHaveLength(60);
+        continue;
+      }
+      const whatToDo = /restore to .* was cut short .* remove the directory and run `tailrace log restore/;
+      await expect(open(to)).rejects.toThrow(whatToDo);
+      await refusedOffline(to, whatToDo);
+      await expect(restore(path.join(root, 'backup'), to, { verify: true })).rejects.toThrow(whatToDo);
+      expect(fs.readdirSync(to)).toEqual(names);
     }
   });
 });

@@ -6,6 +6,7 @@ import { type Identity, readIdentity, writeIdentity } from '../files/identity.ts
 import { nodeDisk } from '../files/node-disk.ts';
 import { OpenFiles } from '../files/open-files.ts';
 import { replaceFile } from '../files/replace-file.ts';
+import { markFinished, markUnfinished, refuseUnfinished } from '../files/unfinished.ts';
 import { IndexCache } from '../index/index-cache.ts';
 import { openSealed } from '../index/sealed-index.ts';
 import { Gate } from '../read/gate.ts';
@@ -79,14 +80,18 @@ class Backup {
 
   async run(): Promise<BackupReport> {
     const disk = this.#disk;
+    await refuseUnfinished(this.#directory, disk);
     const identity = await readIdentity(disk, this.#directory);
     if (identity === undefined) throw new BackupRefused(`there is no log.json in ${this.#directory}`);
     await disk.makeDirectory(this.#to);
-    const epochs = await this.#takeAll(identity, await this.#before(identity));
+    const before = await this.#before(identity);
+    if (before === undefined) await markUnfinished(disk, this.#to, 'backup');
+    const epochs = await this.#takeAll(identity, before);
     await writeIdentity(disk, this.#to, identity);
     await writeEpochs(disk, this.#to, epochs);
     if (this.#options.verify) await this.#verify();
     await disk.syncDirectory(this.#to);
+    await markFinished(disk, this.#to);
     await writeBackupList(disk, this.#to, {
       id: identity.id,
       secret: Buffer.from(identity.secret).toString('hex'),
