@@ -330,13 +330,48 @@ describe('refused', () => {
     expect((await restored(to)).records).toHaveLength(30);
   });
 
-  test('a backup from a log that was restored from an older one and went on', async () => {
+  test('a backup of a restored copy in the place of that of the original, and the other way round', async () => {
+    const [directory] = await twoLogs();
+    const root = temporaryDirectory();
+    const to = path.join(root, 'backup');
+    await take(directory, to);
+    const copies = ['copy', 'other'].map(name => path.join(root, name)) as [string, string];
+    for (const copy of copies) await restore(to, copy, { verify: true });
+    for (const of of copies) {
+      const log = await open(of);
+      await fill(log, 1, of);
+      await log.close();
+      await expect(take(of, to)).rejects.toThrow(
+        new RegExp(
+          `^${to} holds a backup of the original log, and ${of} is the copy \\w{8}, which was restored from ${to}: .* Choose another directory for ${of}, or remove ${to} if`,
+        ),
+      );
+    }
+    // the original goes on, and each copy in a place of its own
+    await take(directory, to);
+    const [copy, other] = copies;
+    const ofCopy = path.join(root, 'of copy');
+    for (let run = 0; run < 2; run++) expect(await take(copy, ofCopy)).toMatchObject({ head: 31 });
+    for (const another of [directory, other])
+      await expect(take(another, ofCopy)).rejects.toThrow(
+        new RegExp(`holds a backup of the copy \\w{8}, which .*, and ${another} is the (original log|copy)`),
+      );
+    // what is restored from it is another one again
+    const further = path.join(root, 'further');
+    await restore(ofCopy, further, { verify: true });
+    await expect(take(further, ofCopy)).rejects.toThrow(new RegExp(`which was restored from ${ofCopy}: `));
+    expect((await restored(ofCopy)).records.at(-1)).toMatchObject({ offset: 31, id: `${copy}0` });
+    expect((await restored(to)).records).toHaveLength(30);
+  });
+
+  test('a backup from a log that was restored from an older one and went on, by versions without branches', async () => {
     const [directory] = await twoLogs();
     const root = temporaryDirectory();
     const to = path.join(root, 'backup');
     await take(directory, to);
     const branch = path.join(root, 'branch');
     await restore(to, branch, { verify: true });
+    fs.unlinkSync(path.join(branch, 'branch'));
     for (const [of, clockAhead] of [
       [directory, 0],
       [branch, 5_000_000],
@@ -348,7 +383,7 @@ describe('refused', () => {
       await log.close();
     }
     await take(directory, to);
-    await expect(take(branch, to)).rejects.toThrow(/from which this log does not go on/);
+    await expect(take(branch, to)).rejects.toThrow(/from which the log in .*branch does not go on/);
     expect((await restored(to)).records.at(-1)).toMatchObject({ id: 'original9' });
   });
 

@@ -1,4 +1,6 @@
 import * as path from 'node:path';
+import { systemRandom } from '../../random.ts';
+import { newBranch, writeBranch } from '../files/branch.ts';
 import { type Disk, ignoreMissing } from '../files/disk.ts';
 import { writeEpochs } from '../files/epochs-file.ts';
 import { writeIdentity } from '../files/identity.ts';
@@ -35,6 +37,7 @@ export async function restore(backup: string, directory: string, options: Restor
   await markUnfinished(disk, directory, 'restore');
   for (const { name, bytes } of list.files)
     await copyFile(disk, path.join(backup, name), path.join(directory, name), bytes);
+  await writeBranch(disk, directory, newBranch(systemRandom, backup));
   await writeEpochs(disk, directory, list.epochs);
   await writeIdentity(disk, directory, { id: list.id, secret: new Uint8Array(Buffer.from(list.secret, 'hex')) });
   const damages = options.verify ? (await verify(directory, disk, name => name !== unfinishedName)).damages : [];
