@@ -1,7 +1,8 @@
-import { resolve } from 'node:path';
+import { existsSync, realpathSync } from 'node:fs';
 import { BackupRefused, backup, LogDamaged } from '../log/index.ts';
 import { workBesideServer } from './beside-server.ts';
 import { type Command, CommandError, type Input } from './command.ts';
+import { destination } from './destination.ts';
 import { dataDirectory, jsonOption, printFound, verifies, verifyOption } from './log-command.ts';
 
 export const logBackup: Command = {
@@ -27,10 +28,12 @@ export const logBackup: Command = {
 
 async function run(input: Input): Promise<number> {
   workBesideServer();
-  const directory = dataDirectory(input);
-  const destination = resolve(input.positionals[1]!);
+  const directory = await dataDirectory(input);
+  const to = destination(input.positionals[1]!);
+  if (existsSync(to) && realpathSync(to) === realpathSync(directory))
+    throw new CommandError(`${directory} cannot be its own backup: choose another directory`);
   const verify = verifies(input);
-  const report = await backup(directory, destination, { now: Date.now(), verify }).catch((cause: unknown) => {
+  const report = await backup(directory, to, { now: Date.now(), verify }).catch((cause: unknown) => {
     throw cause instanceof BackupRefused || cause instanceof LogDamaged
       ? new CommandError(cause.message, { cause })
       : cause;

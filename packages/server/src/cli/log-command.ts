@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { resolve } from 'node:path';
+import { refuseUnfinished, UnfinishedCopy, unfinishedName } from '../log/index.ts';
 import { type Command, CommandError, type Input, type Option } from './command.ts';
 
 /** Of a command that takes a data directory as its argument, or none: what `dataDirectory` reads. */
@@ -30,7 +31,10 @@ export function printFound(input: Input, found: object, text: string): void {
 }
 
 /** The data directory that a `log` command was given: the argument, else the usual one. It has a log. */
-export function dataDirectory(input: Input, usual: string = process.env.TAILRACE_DATA || './data'): string {
+export async function dataDirectory(
+  input: Input,
+  usual: string = process.env.TAILRACE_DATA || './data',
+): Promise<string> {
   const directory = resolve(input.positionals[0] ?? usual);
   let files: string[];
   try {
@@ -38,7 +42,10 @@ export function dataDirectory(input: Input, usual: string = process.env.TAILRACE
   } catch (cause) {
     throw new CommandError(`cannot read the data directory: ${(cause as Error).message}`, { cause });
   }
-  if (!files.some(name => name === 'log.json' || /^\d{16}\.\d{4}\.log$/.test(name)))
+  if (!files.some(name => name === 'log.json' || name === unfinishedName || /^\d{16}\.\d{4}\.log$/.test(name)))
     throw new CommandError(`there is no log in ${directory}`);
+  await refuseUnfinished(directory).catch((cause: unknown) => {
+    throw cause instanceof UnfinishedCopy ? new CommandError(cause.message, { cause }) : cause;
+  });
   return directory;
 }

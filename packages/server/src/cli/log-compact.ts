@@ -30,7 +30,7 @@ export const logCompact: Command = {
 
 async function run(input: Input): Promise<number> {
   const { config } = readSettings(input);
-  const directory = dataDirectory(input, config.data);
+  const directory = await dataDirectory(input, config.data);
   const keep = keepOptions(config);
   if (keep.rules.length === 0)
     throw new CommandError('no rule has keep, so that nothing may go: name the settings with --config or --rules');

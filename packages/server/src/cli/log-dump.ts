@@ -33,7 +33,7 @@ async function run(input: Input): Promise<number> {
   const filters = input.list('filter');
   checkFilterArguments(filters);
   const { print, flushed } = printer(printForm(input), coloursFor(process.stdout));
-  const records = dump(dataDirectory(input), {
+  const records = dump(await dataDirectory(input), {
     from: input.count('from', 1),
     to: input.count('to', 1),
     filters: filters.length === 0 ? undefined : filterSet(filters),

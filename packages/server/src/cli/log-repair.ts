@@ -20,7 +20,7 @@ export const logRepair: Command = {
 };
 
 async function run(input: Input): Promise<number> {
-  const report = await repair(dataDirectory(input)).catch((cause: unknown) => {
+  const report = await repair(await dataDirectory(input)).catch((cause: unknown) => {
     throw cause instanceof Error && !(cause instanceof TypeError) ? new CommandError(cause.message, { cause }) : cause;
   });
   return printLogReport(input, { json: report, verified: report.after, steps: report.steps });

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
-import { BackupRefused, restore } from '../log/index.ts';
+import { BackupRefused, restore, UnfinishedCopy } from '../log/index.ts';
 import { type Command, CommandError, type Input } from './command.ts';
+import { destination } from './destination.ts';
 import { jsonOption, printFound, verifies, verifyOption } from './log-command.ts';
 
 export const logRestore: Command = {
@@ -21,10 +22,12 @@ export const logRestore: Command = {
 };
 
 async function run(input: Input): Promise<number> {
-  const [from, to] = input.positionals.map(word => resolve(word));
-  const list = await restore(from!, to!, { verify: verifies(input) }).catch((cause: unknown) => {
+  const from = resolve(input.positionals[0]!);
+  const to = destination(input.positionals[1]!);
+  const list = await restore(from, to, { verify: verifies(input) }).catch((cause: unknown) => {
     const missing = cause instanceof Error && 'code' in cause && cause.code === 'ENOENT';
-    throw cause instanceof BackupRefused || missing ? new CommandError((cause as Error).message, { cause }) : cause;
+    const told = cause instanceof BackupRefused || cause instanceof UnfinishedCopy || missing;
+    throw told ? new CommandError((cause as Error).message, { cause }) : cause;
   });
   const { id, head, made } = list;
   const text = `restored log ${id} up to offset ${head}, as it was at ${new Date(made).toISOString()}`;

@@ -22,7 +22,7 @@ export const logStats: Command = {
 
 async function run(input: Input): Promise<number> {
   workBesideServer();
-  const found = await stats(dataDirectory(input), { top: input.count('top', 0) });
+  const found = await stats(await dataDirectory(input), { top: input.count('top', 0) });
   printFound(input, found, linesOf(found).join('\n'));
   return 0;
 }

@@ -22,6 +22,6 @@ export const logVerify: Command = {
 
 async function run(input: Input): Promise<number> {
   workBesideServer();
-  const report = await verify(dataDirectory(input));
+  const report = await verify(await dataDirectory(input));
   return printLogReport(input, { json: report, verified: report });
 }

@@ -2,6 +2,7 @@ export * from './clock.ts';
 export type { DiskLog } from './disk/disk-log.ts';
 export type { DiskLogOptions } from './disk/disk-log-options.ts';
 export type { Disk, DiskFile } from './disk/files/disk.ts';
+export { refuseUnfinished, UnfinishedCopy, unfinishedName } from './disk/files/unfinished.ts';
 export { type BackupOptions, BackupRefused, type BackupReport, backup } from './disk/offline/backup.ts';
 export type { BackupList } from './disk/offline/backup-list.ts';
 export { type CompactOptions, type CompactReport, compact } from './disk/offline/compact.ts';

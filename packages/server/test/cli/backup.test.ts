@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, rmSync, symlinkSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -125,6 +125,67 @@ describe('log backup beside a server under load, then log restore', () => {
     expect((await log('restore', backup, join(root, 'whole'))).code).toBe(0);
     expect((await log('verify', join(root, 'whole'))).stdout).toContain('20000 records');
   });
+
+  test('a restore that is killed leaves no log, and every command says what to do', { timeout: 60_000 }, async () => {
+    const copy = join(root, 'half');
+    await using running = new CliProcess(['log', 'restore', join(root, 'torn'), copy]);
+    while (!existsSync(copy) || readdirSync(copy).filter(name => name.endsWith('.log')).length < 3)
+      await new Promise(resolve => setImmediate(resolve));
+    running.kill('SIGKILL');
+    expect(await running.ended()).toBe('SIGKILL');
+    const names = readdirSync(copy);
+    const whatToDo = {
+      code: 1,
+      stderr: expect.stringMatching(
+        /^tailrace: the restore to .*half was cut short .*: .* remove the directory and run `tailrace log restore <backup> .*half` again\n$/,
+      ),
+    };
+    expect(await runCli(['serve', '--port', '0', '--data', copy])).toMatchObject(whatToDo);
+    for (const command of ['verify', 'repair', 'dump', 'stats'])
+      expect(await log(command, copy)).toMatchObject(whatToDo);
+    expect(await log('backup', copy, join(root, 'of half'))).toMatchObject(whatToDo);
+    const rules = '[{"filter":"#","keep":{"last":1}}]';
+    expect(await log('compact', copy, '--rules', rules)).toMatchObject(whatToDo);
+    expect(await log('restore', join(root, 'torn'), copy)).toMatchObject(whatToDo);
+    expect(readdirSync(copy)).toEqual(names);
+    rmSync(copy, { recursive: true });
+    expect((await log('restore', join(root, 'torn'), copy)).code).toBe(0);
+    expect((await log('verify', copy)).stdout).toContain('20000 records');
+  });
+});
+
+test('a destination inside a data directory or a backup is refused', { timeout: 60_000 }, async () => {
+  await using served = await Served.start();
+  const data = join(served.directory, 'data');
+  await runCli(['pub', 't', '"x"'], { env: served.env });
+  const backup = join(root, 'outside');
+  expect((await log('backup', data, backup)).code).toBe(0);
+  const link = join(root, 'link');
+  symlinkSync(data, link);
+  const inside = (directory: string, what: string): object => ({
+    code: 1,
+    stderr: expect.stringMatching(
+      new RegExp(`^tailrace: .* is inside ${directory}, which is ${what}: choose a directory outside of it\\n$`),
+    ),
+  });
+  for (const to of [join(data, 'in'), join(data, 'further', 'in'), join(link, 'in')])
+    expect(await log('backup', data, to)).toMatchObject(inside(data, 'a data directory'));
+  expect(await log('backup', data, join(backup, 'in'))).toMatchObject(inside(backup, 'a backup'));
+  expect(await log('restore', backup, join(data, 'in'))).toMatchObject(inside(data, 'a data directory'));
+  expect(await log('restore', backup, join(backup, 'in'))).toMatchObject(inside(backup, 'a backup'));
+  for (const directory of [data, backup]) expect(readdirSync(directory)).not.toContain('in');
+  expect(readdirSync(data)).not.toContain('further');
+  // beside the data directory, or again into the same place, is well
+  for (const to of [join(served.directory, 'beside'), backup]) expect((await log('backup', data, to)).code).toBe(0);
+  // the directory itself, which no server has run on
+  const copy = join(root, 'itself');
+  expect((await log('restore', backup, copy)).code).toBe(0);
+  const names = readdirSync(copy);
+  expect(await log('backup', copy, copy)).toMatchObject({
+    code: 1,
+    stderr: expect.stringContaining('cannot be its own backup'),
+  });
+  expect(readdirSync(copy)).toEqual(names);
 });
 
 describe('log stats', () => {

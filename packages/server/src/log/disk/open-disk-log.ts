@@ -11,6 +11,7 @@ import { nodeDisk } from './files/node-disk.ts';
 import { OpenFiles } from './files/open-files.ts';
 import { ownedDisk } from './files/owned-disk.ts';
 import { StartRecord } from './files/start-record.ts';
+import { refuseUnfinished } from './files/unfinished.ts';
 import { HouseworkHere } from './housework/here.ts';
 import { HouseworkThread } from './housework/thread.ts';
 import { IndexCache } from './index/index-cache.ts';
@@ -31,6 +32,7 @@ export async function openDiskLog(options: DiskLogOptions): Promise<DiskLog> {
   const report = options.onReport ?? (() => undefined);
   const { directory } = options;
   await machine.makeDirectory(directory);
+  await refuseUnfinished(directory, machine);
   const ownership = await machine.own(directory, { takeOver: options.takeOver });
   const disk = ownedDisk(machine, ownership);
   try {

@@ -6,10 +6,12 @@ import { nodeDisk } from '../../../src/log/disk/files/node-disk.ts';
 import {
   type BackupReport,
   backup,
+  compact,
   type Disk,
   type DiskLog,
   type DiskLogOptions,
   openDiskLog,
+  repair,
   restore,
   verify,
 } from '../../../src/log/index.ts';
@@ -302,6 +304,15 @@ function dyingDisk(after: number): { disk: Disk; died: Promise<void> } {
   return { disk, died };
 }
 
+async function refusedOffline(directory: string, why: RegExp): Promise<void> {
+  const to = path.join(temporaryDirectory(), 'to');
+  await expect(repair(directory)).rejects.toThrow(why);
+  await expect(verify(directory)).rejects.toThrow(why);
+  await expect(compact(directory, { keep: { rules: [] } })).rejects.toThrow(why);
+  await expect(take(directory, to)).rejects.toThrow(why);
+  expect(fs.existsSync(to)).toBe(false);
+}
+
 describe('a backup that is cut short', () => {
   test('at any step leaves the one before it, and the next run finishes it', { timeout: 60_000 }, async () => {
     const root = temporaryDirectory();
@@ -358,7 +369,13 @@ describe('a backup that is cut short', () => {
       /no finished backup in .*run `tailrace log backup` to there again/,
     );
     expect(fs.existsSync(path.join(root, 'restored'))).toBe(false);
+    const names = fs.readdirSync(to);
+    const whatToDo = /is a backup that was cut short .* run `tailrace log backup <data> .*` again/;
+    await expect(open(to)).rejects.toThrow(whatToDo);
+    await refusedOffline(to, whatToDo);
+    expect(fs.readdirSync(to)).toEqual(names);
     await take(directory, to);
+    expect(fs.readdirSync(to)).not.toContain('unfinished');
     expect((await restored(to)).records).toHaveLength(60);
     await log.close();
   });
@@ -375,9 +392,17 @@ describe('a backup that is cut short', () => {
       const { disk, died } = dyingDisk(step);
       const done = restore(path.join(root, 'backup'), to, { disk, verify: false }).then(() => true);
       if (await Promise.race([done, died.then(() => false)])) break;
-      if (!fs.readdirSync(to).some(name => name.endsWith('.log'))) continue;
-      if (fs.readdirSync(to).includes('log.json')) expect(await textsOf(to)).toHaveLength(60);
-      else await expect(open(to)).rejects.toThrow('no log.json');
+      const names = fs.readdirSync(to);
+      if (!names.some(name => name.endsWith('.log'))) continue;
+      if (!names.includes('unfinished')) {
+        expect(await textsOf(to)).toHaveLength(60);
+        continue;
+      }
+      const whatToDo = /restore to .* was cut short .* remove the directory and run `tailrace log restore/;
+      await expect(open(to)).rejects.toThrow(whatToDo);
+      await refusedOffline(to, whatToDo);
+      await expect(restore(path.join(root, 'backup'), to, { verify: true })).rejects.toThrow(whatToDo);
+      expect(fs.readdirSync(to)).toEqual(names);
     }
   });
 });
@@ -402,13 +427,48 @@ describe('refused', () => {
     expect((await restored(to)).records).toHaveLength(30);
   });
 
-  test('a backup from a log that was restored from an older one and went on', async () => {
+  test('a backup of a restored copy in the place of that of the original, and the other way round', async () => {
+    const [directory] = await twoLogs();
+    const root = temporaryDirectory();
+    const to = path.join(root, 'backup');
+    await take(directory, to);
+    const copies = ['copy', 'other'].map(name => path.join(root, name)) as [string, string];
+    for (const copy of copies) await restore(to, copy, { verify: true });
+    for (const of of copies) {
+      const log = await open(of);
+      await fill(log, 1, of);
+      await log.close();
+      await expect(take(of, to)).rejects.toThrow(
+        new RegExp(
+          `^${to} holds a backup of the original log, and ${of} is the copy \\w{8}, which was restored from ${to}: .* Choose another directory for ${of}, or remove ${to} if`,
+        ),
+      );
+    }
+    // the original goes on, and each copy in a place of its own
+    await take(directory, to);
+    const [copy, other] = copies;
+    const ofCopy = path.join(root, 'of copy');
+    for (let run = 0; run < 2; run++) expect(await take(copy, ofCopy)).toMatchObject({ head: 31 });
+    for (const another of [directory, other])
+      await expect(take(another, ofCopy)).rejects.toThrow(
+        new RegExp(`holds a backup of the copy \\w{8}, which .*, and ${another} is the (original log|copy)`),
+      );
+    // what is restored from it is another one again
+    const further = path.join(root, 'further');
+    await restore(ofCopy, further, { verify: true });
+    await expect(take(further, ofCopy)).rejects.toThrow(new RegExp(`which was restored from ${ofCopy}: `));
+    expect((await restored(ofCopy)).records.at(-1)).toMatchObject({ offset: 31, id: `${copy}0` });
+    expect((await restored(to)).records).toHaveLength(30);
+  });
+
+  test('a backup from a log that was restored from an older one and went on, by versions without branches', async () => {
     const [directory] = await twoLogs();
     const root = temporaryDirectory();
     const to = path.join(root, 'backup');
     await take(directory, to);
     const branch = path.join(root, 'branch');
     await restore(to, branch, { verify: true });
+    fs.unlinkSync(path.join(branch, 'branch'));
     for (const [of, clockAhead] of [
       [directory, 0],
       [branch, 5_000_000],
@@ -420,7 +480,7 @@ describe('refused', () => {
       await log.close();
     }
     await take(directory, to);
-    await expect(take(branch, to)).rejects.toThrow(/from which this log does not go on/);
+    await expect(take(branch, to)).rejects.toThrow(/from which the log in .*branch does not go on/);
     expect((await restored(to)).records.at(-1)).toMatchObject({ id: 'original9' });
   });
 

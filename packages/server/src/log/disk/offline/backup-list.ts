@@ -1,4 +1,5 @@
 import type { PendingDeletion } from '../deletion/deletions-file.ts';
+import type { Branch } from '../files/branch.ts';
 import type { Disk } from '../files/disk.ts';
 import type { EpochsFile } from '../files/epochs-file.ts';
 import { readSmallFile, replaceSmallFile } from '../files/small-file.ts';
@@ -13,6 +14,8 @@ export interface BackupList {
   readonly id: string;
   /** Of the log, in hex. */
   readonly secret: string;
+  /** Of the directory that it is a backup of; missing for the original. */
+  readonly branch?: Branch | undefined;
   /** The newest offset that is in it; 0 for a log without records. */
   readonly head: number;
   /** ms since 1970 UTC. */

@@ -1,12 +1,14 @@
 import * as path from 'node:path';
 import { checkCheckpoint } from '../dedupe/checkpoint-format.ts';
 import { deletionsName, type PendingDeletion, readDeletions, writeDeletions } from '../deletion/deletions-file.ts';
+import { type Branch, readBranch } from '../files/branch.ts';
 import { type Disk, errorCode, ignoreMissing } from '../files/disk.ts';
 import { type EpochsFile, readEpochs, writeEpochs } from '../files/epochs-file.ts';
 import { type Identity, readIdentity, writeIdentity } from '../files/identity.ts';
 import { nodeDisk } from '../files/node-disk.ts';
 import { OpenFiles } from '../files/open-files.ts';
 import { replaceFile } from '../files/replace-file.ts';
+import { markFinished, markUnfinished, refuseUnfinished } from '../files/unfinished.ts';
 import { IndexCache } from '../index/index-cache.ts';
 import { openSealed } from '../index/sealed-index.ts';
 import { Gate } from '../read/gate.ts';
@@ -81,18 +83,25 @@ class Backup {
 
   async run(): Promise<BackupReport> {
     const disk = this.#disk;
+    await refuseUnfinished(this.#directory, disk);
     const identity = await readIdentity(disk, this.#directory);
     if (identity === undefined) throw new BackupRefused(`there is no log.json in ${this.#directory}`);
     await disk.makeDirectory(this.#to);
-    const epochs = await this.#takeAll(identity, await this.#before(identity));
+    const branch = await readBranch(disk, this.#directory);
+    const before = await this.#before(identity);
+    if (before !== undefined) this.#checkBranch(before, branch);
+    if (before === undefined) await markUnfinished(disk, this.#to, 'backup');
+    const epochs = await this.#takeAll(identity, before);
     await writeIdentity(disk, this.#to, identity);
     await writeEpochs(disk, this.#to, epochs);
     await writeDeletions(disk, this.#to, this.#deletions);
     if (this.#options.verify) await this.#verify();
     await disk.syncDirectory(this.#to);
+    await markFinished(disk, this.#to);
     await writeBackupList(disk, this.#to, {
       id: identity.id,
       secret: Buffer.from(identity.secret).toString('hex'),
+      branch,
       head: this.#head,
       made: this.#options.now,
       epochs,
@@ -147,6 +156,14 @@ class Backup {
     }
   }
 
+  /** Two directories of one log: what each went on with is not in the other. */
+  #checkBranch(before: BackupList, branch: Branch | undefined): void {
+    if (before.branch?.tag === branch?.tag) return;
+    throw new BackupRefused(
+      `${this.#to} holds a backup of ${told(before.branch)}, and ${this.#directory} is ${told(branch)}: their records are not the same. Choose another directory for ${this.#directory}, or remove ${this.#to} if what it is a backup of is given up`,
+    );
+  }
+
   /** A log that was restored and went on has other records at the same offsets. */
   #checkHistory(before: BackupList, epochs: EpochsFile): void {
     const newest = before.epochs.starts.at(-1)?.epoch ?? 0;
@@ -155,7 +172,7 @@ class Backup {
       epochs.starts.every(({ epoch, first }) => epoch <= newest || first > before.head);
     if (goesOn) return;
     throw new BackupRefused(
-      `${this.#to} holds a backup up to offset ${before.head} from which this log does not go on: it was itself restored from an older one. Choose another directory`,
+      `${this.#to} holds a backup up to offset ${before.head} from which the log in ${this.#directory} does not go on: one of the two was restored from an older state and has other records at the same offsets. Choose another directory`,
     );
   }
 
@@ -328,4 +345,8 @@ class Backup {
 /** Of each topic the last one. */
 function newestOf(deletions: readonly PendingDeletion[]): readonly PendingDeletion[] {
   return [...new Map(deletions.map(deletion => [deletion.topic, deletion])).values()];
+}
+
+function told(branch: Branch | undefined): string {
+  return branch === undefined ? 'the original log' : `the copy ${branch.tag}, which was restored from ${branch.from}`;
 }

@@ -4,6 +4,7 @@ import type { Disk } from '../files/disk.ts';
 import { readEpochs, writeEpochs } from '../files/epochs-file.ts';
 import { readIdentity, writeIdentity } from '../files/identity.ts';
 import { nodeDisk } from '../files/node-disk.ts';
+import { refuseUnfinished } from '../files/unfinished.ts';
 import { openDiskLog } from '../open-disk-log.ts';
 import { epochsFromHeaders } from '../recovery/epochs-from-headers.ts';
 import { copyAside } from '../recovery/quarantine.ts';
@@ -24,6 +25,7 @@ export interface RepairReport {
  * was damaged in `quarantine/`. The server must not run. A new epoch begins, so that cursors into what is lost are told.
  */
 export async function repair(directory: string, disk: Disk = nodeDisk): Promise<RepairReport> {
+  await refuseUnfinished(directory, disk);
   const steps: string[] = [];
   const ownership = await disk.own(directory);
   let before: VerifyReport;

@@ -7,6 +7,7 @@ import { breakWasAccepted, type EpochsFile, lossWasAccepted, readEpochs } from '
 import { type Identity, readIdentity } from '../files/identity.ts';
 import { nodeDisk } from '../files/node-disk.ts';
 import { OpenFiles } from '../files/open-files.ts';
+import { refuseUnfinished, unfinishedName } from '../files/unfinished.ts';
 import type { ActiveIndex } from '../index/active-index.ts';
 import { IndexCache } from '../index/index-cache.ts';
 import { indexSegment } from '../index/index-segment.ts';
@@ -72,6 +73,7 @@ class Verification {
   }
 
   async run(): Promise<VerifyReport> {
+    if (this.#belongs(unfinishedName)) await refuseUnfinished(this.#directory, this.#disk);
     this.#identity = await this.#small('log.json', () => readIdentity(this.#disk, this.#directory));
     this.#epochs = await this.#small('epochs', () => readEpochs(this.#disk, this.#directory));
     const files = (await this.#disk.list(this.#directory)).filter(this.#belongs);
