@@ -5,7 +5,7 @@ import type { DoomedTopics } from '../deletion/doomed-topics.ts';
 import { type Disk, ignoreMissing } from '../files/disk.ts';
 import type { Housework } from '../housework/housework.ts';
 import { segmentOf, stateOf } from '../housework/segment-state.ts';
-import type { MayDrop, RewrittenSegment, SweepHost } from '../housework/sweep-job.ts';
+import type { MayDrop, RewrittenSegment, SweepHost, Swept } from '../housework/sweep-job.ts';
 import { ActiveIndex } from '../index/active-index.ts';
 import type { IndexReading } from '../index/sealed-index.ts';
 import type { Sealer } from '../index/sealer.ts';
@@ -66,7 +66,8 @@ export class Compactor {
   #sweptTo = 0;
   #forgottenTo = 0;
   #sweptAt = Number.NEGATIVE_INFINITY;
-  #segments = 0;
+  /** First offsets of segments. */
+  readonly #rewritten = new Set<number>();
   #records = 0;
   #bytes = 0;
 
@@ -89,7 +90,10 @@ export class Compactor {
     await this.#working?.catch(() => undefined);
   }
 
-  /** Rewrites every segment of which at least `share` would go; what is under way already is waited for first. */
+  /**
+   * Rewrites every segment of which at least `share` would go, for 0 until nothing more goes; what is under way already is
+   * waited for first.
+   */
   compact(share: number): Promise<Compacted> {
     return this.#alone(() => this.#compact(share));
   }
@@ -157,16 +161,16 @@ export class Compactor {
   }
 
   async #compact(share: number): Promise<Compacted> {
-    const { clock, directory, run, secret, options, tableBytes, housework, segments, sealer } = this.#parts;
-    this.#segments = this.#records = this.#bytes = 0;
+    const { clock, options, sealer } = this.#parts;
+    this.#rewritten.clear();
+    this.#records = this.#bytes = 0;
     let keptForDedupe = 0;
     await sealer.settled();
     if (options !== undefined && options.rules.length > 0 && !this.#stop.signal.aborted) {
       this.#noteSwept();
       this.#sweptAt = clock.monotonic();
       try {
-        const job = { directory, run, secret, options, tableBytes, share, segments: segments.all.map(stateOf) };
-        ({ keptForDedupe } = await housework.sweep(job, this.#host(), this.#stop.signal));
+        ({ keptForDedupe } = await this.#sweep(options, share));
       } catch (error) {
         if (!this.#stop.signal.aborted) {
           this.#failed(`compaction stopped, and is tried again later: ${String(error)}`);
@@ -174,7 +178,18 @@ export class Compactor {
         }
       }
     }
-    return { segments: this.#segments, records: this.#records, bytes: this.#bytes, keptForDedupe };
+    return { segments: this.#rewritten.size, records: this.#records, bytes: this.#bytes, keptForDedupe };
+  }
+
+  /** What a deletion waited for may be gone after a sweep: then another finds that it can go too. */
+  async #sweep(options: KeepOptions, share: number): Promise<Swept> {
+    const { directory, run, secret, tableBytes, housework, segments } = this.#parts;
+    for (;;) {
+      const before = this.#records;
+      const job = { directory, run, secret, options, tableBytes, share, segments: segments.all.map(stateOf) };
+      const swept = await housework.sweep(job, this.#host(), this.#stop.signal);
+      if (share > 0 || swept.waitingDeletions === 0 || this.#records === before) return swept;
+    }
   }
 
   #noteSwept(): void {
@@ -243,7 +258,7 @@ export class Compactor {
     }
     segments.replace(source, segment);
     await this.#remove(source);
-    this.#segments++;
+    this.#rewritten.add(source.firstOffset);
     this.#records += dropped;
     this.#bytes += source.end - segment.end;
     report({

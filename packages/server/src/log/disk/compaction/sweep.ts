@@ -74,6 +74,7 @@ export class Sweep {
   readonly #graves: Segment[] = [];
   /** Records that rules let go of and de-duplication needs. */
   #keptForDedupe = 0;
+  #waitingDeletions = 0;
   /** A segment could not be looked through. */
   #incomplete = false;
 
@@ -89,7 +90,7 @@ export class Sweep {
 
   async run(): Promise<Swept> {
     await this.#judgeAll();
-    return { keptForDedupe: this.#keptForDedupe };
+    return { keptForDedupe: this.#keptForDedupe, waitingDeletions: this.#waitingDeletions };
   }
 
   async #judgeAll(): Promise<void> {
@@ -148,9 +149,9 @@ export class Sweep {
     await this.#visit(segment, (buffer, at, ordinal) => {
       if (!keyed.has(recordTopicNumber(buffer, at)) || !this.#isOldDeletion(buffer, at)) return;
       const slot = this.#keySlot(buffer, at);
-      if (slot < 0 || this.#table.older[slot] === 1) return;
-      if (this.#table.values[slot] !== recordOffset(buffer, at, segment.firstOffset)) return;
-      doomed.add(ordinal, buffer, at, true);
+      if (slot < 0 || this.#table.values[slot] !== recordOffset(buffer, at, segment.firstOffset)) return;
+      if (this.#table.older[slot] === 1) this.#waitingDeletions++;
+      else doomed.add(ordinal, buffer, at, true);
     });
     await this.#drop(segment, doomed);
   }

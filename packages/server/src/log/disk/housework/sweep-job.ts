@@ -46,6 +46,8 @@ export type MayDrop = 'nothing' | 'unremembered' | 'everything';
 export interface Swept {
   /** Records that rules let go of and that stay for de-duplication. */
   readonly keptForDedupe: number;
+  /** Deletions that are old enough and stayed for something older of their key, which may have gone in the same sweep. */
+  readonly waitingDeletions: number;
 }
 
 /** The log, as a sweep sees it: what the segments are is decided there. */
