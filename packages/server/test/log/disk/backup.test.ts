@@ -61,7 +61,7 @@ function diskWithoutRewrites(): { disk: Disk; hold: () => void; letGo: () => voi
   const disk: Disk = {
     ...nodeDisk,
     async open(file, mode) {
-      if (full && mode === 'create' && /\.log\.\d+\.tmp$/.test(file)) throw failure('ENOSPC', file);
+      if (full && mode === 'create' && /\.log\.draft\.\d+\.tmp$/.test(file)) throw failure('ENOSPC', file);
       return nodeDisk.open(file, mode);
     },
   };

@@ -178,7 +178,7 @@ describe('a topic deleted for good', () => {
     const log = await open({ onReport: ({ kind }) => reports.push(kind) });
     await fill(log, 40);
     machine.fault = (operation, file) => {
-      if (operation === 'write' && /\.0001\.log\.\d+\.tmp$/.test(file)) throw failure('ENOSPC', file);
+      if (operation === 'write' && /\.0001\.log\.draft\.\d+\.tmp$/.test(file)) throw failure('ENOSPC', file);
     };
     await log.deleteTopic('gone');
     await until('it waits', () => reports.includes('deletion_waits'));
@@ -192,6 +192,26 @@ describe('a topic deleted for good', () => {
     expect(reports).toContain('deletion');
     await log.close();
     expect(clock.timers).toBe(0);
+  });
+
+  test('is in no draft of a segment that was to be written anew, failed and is gone', async () => {
+    const { machine, clock, open } = simulated();
+    const reports: string[] = [];
+    const log = await open({ onReport: ({ kind }) => reports.push(kind) });
+    await fill(log, 40);
+    machine.fault = (operation, file) => {
+      const ofDraft = /\.0001\.log\..*tmp$/.test(file);
+      if (ofDraft && ['sync', 'unlink'].includes(operation)) throw failure('EIO', file);
+    };
+    await log.deleteTopic('gone');
+    await until('it waits', () => reports.includes('deletion_waits'));
+    await log.trim(log.head.offset);
+    machine.fault = undefined;
+    await log.append([message('other', '')], 'fsync');
+    await log.deleteTopic('kept');
+    await erased(log, clock);
+    expect(filesWith(machine, bystander)).toEqual([]);
+    await log.close();
   });
 
   test('gives way to close, and the next start goes on with it', async () => {
@@ -245,7 +265,7 @@ describe('a topic deleted for good', () => {
     // the deletion is there, and the newest of what it deletes is not
     await writeDeletions(machine.boot(), directory, [{ topic: 'gone', upTo: 100, epoch }]);
     machine.fault = (operation, file) => {
-      if (operation === 'write' && /\.0001\.log\.\d+\.tmp$/.test(file)) throw failure('ENOSPC', file);
+      if (operation === 'write' && /\.0001\.log\.draft\.\d+\.tmp$/.test(file)) throw failure('ENOSPC', file);
     };
     log = await open();
     await fill(log, 10, 10);

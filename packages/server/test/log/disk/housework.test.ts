@@ -60,6 +60,10 @@ function temporariesIn(directory: string): string[] {
   return fs.readdirSync(directory).filter(name => name.endsWith('.tmp'));
 }
 
+function draftsIn(directory: string): string[] {
+  return temporariesIn(directory).filter(name => !name.startsWith('prepared.'));
+}
+
 async function sweepJob(directory: string): Promise<SweepJob> {
   const segments = await segmentsOf(directory);
   const { secret } = segments[0]!.header;
@@ -331,6 +335,24 @@ describe('a log whose thread', () => {
       expect((await verify(directory)).damages).toEqual([]);
     },
   );
+
+  test('dies leaves no draft, and what another job writes stays', async () => {
+    const directory = await furnishedDirectory();
+    const log = await openDiskLog({ directory, ...options, keep: rules });
+    const ofIndex = `0000000000000002.0000.idx.${log.head.epoch}.tmp`;
+    withThread(worker =>
+      worker.on('message', ({ method, argument }: { method?: string; argument?: RewrittenSegment }) => {
+        if (method !== 'install') return;
+        // as if it had come to another segment, which is gone by now
+        const draft = path.basename(argument!.temporary).replace(/^\d+/, '0000000000000002');
+        for (const name of [draft, ofIndex]) fs.writeFileSync(path.join(directory, name), '');
+        void worker.terminate();
+      }),
+    );
+    await expect(log.compact()).rejects.toThrow(HouseworkLost);
+    expect(draftsIn(directory)).toEqual([ofIndex]);
+    await log.close();
+  });
 
   test('is at work when it is closed closes soon, and leaves what it had', async () => {
     const directory = await furnishedDirectory();

@@ -13,7 +13,7 @@ import type { ReadsInFlight } from '../read/reads-in-flight.ts';
 import type { Segment } from '../segment/segment.ts';
 import type { SegmentList } from '../segment/segment-list.ts';
 import type { Turns } from '../upkeep/turns.ts';
-import { discard, install } from './rewrite.ts';
+import { discard, install, removeDrafts } from './rewrite.ts';
 
 export interface CompactorParts {
   readonly disk: Disk;
@@ -136,6 +136,8 @@ export class Compactor {
         if (segments.all.includes(segment)) failure ??= error;
       }
     }
+    // a draft may hold records of a topic that is deleted only now
+    await this.#removeDrafts();
     if (failure !== undefined) throw failure;
     return left;
   }
@@ -174,6 +176,8 @@ export class Compactor {
       } catch (error) {
         if (!this.#stop.signal.aborted) {
           this.#failed(`compaction stopped, and is tried again later: ${String(error)}`);
+          // what could not be removed is left to a deletion or the next start
+          await this.#removeDrafts().catch(() => undefined);
           throw error;
         }
       }
@@ -226,6 +230,13 @@ export class Compactor {
       unreadable: async ({ segment, why }) => this.#failed(`${segment} cannot be looked through: ${why}`),
       install: rewritten => this.#parts.turns.take(() => this.#swap(rewritten)),
     };
+  }
+
+  /** What a job left over that failed, or whose thread died: no other runs. */
+  #removeDrafts(): Promise<void> {
+    const { disk, directory, run, turns } = this.#parts;
+    // what a thread that died had offered may be on its way to its name
+    return turns.take(() => removeDrafts(disk, directory, run));
   }
 
   #find(name: string): Segment | undefined {

@@ -1,8 +1,9 @@
+import * as path from 'node:path';
 import type { Clock } from '../../clock.ts';
 import { laterDropped } from '../../log.ts';
 import { Batch } from '../commit/batch.ts';
 import { BatchSpace, batchBytes } from '../commit/batch-space.ts';
-import type { Disk, DiskFile, DraftDisk } from '../files/disk.ts';
+import { type Disk, type DiskFile, type DraftDisk, ignoreMissing } from '../files/disk.ts';
 import { giveName, writeTemporary } from '../files/replace-file.ts';
 import { installIndex, type Pause, pauses, sortInSlices, syncBytes, writeIndexTo } from '../index/index-writer.ts';
 import { type IndexReading, SealedIndex } from '../index/sealed-index.ts';
@@ -54,11 +55,11 @@ export async function rewriteSegment(parts: RewriteParts, source: Segment, doome
     await file.write(Buffer.concat([encodeSegmentHeader(header), marks]), 0, header.framesAt, 0);
     await copySurvivors(parts, source, segment, file, doomed, pause);
   };
-  const temporary = await writeTemporary(disk, segment.path, fill, `${segment.path}.${run}.tmp`);
+  const temporary = await writeTemporary(disk, segment.path, fill, `${segment.path}${draftEnd(run)}`);
   segment.sealed = true;
   if (segment.records === 0) return { segment, temporary, temporaryIndex: undefined };
   try {
-    const temporaryIndex = await writeIndexTo(disk, clock, segment, `${segment.indexPath}.${run}.tmp`);
+    const temporaryIndex = await writeIndexTo(disk, clock, segment, `${segment.indexPath}${draftEnd(run)}`);
     return { segment, temporary, temporaryIndex };
   } catch (error) {
     await discardDraft(disk, { temporary, temporaryIndex: undefined });
@@ -73,6 +74,17 @@ export async function discardDraft(
 ): Promise<void> {
   for (const file of [temporary, temporaryIndex])
     if (file !== undefined) await disk.unlink(file).catch(() => undefined);
+}
+
+/** Removes the drafts of a run that were left over, where none is being written. */
+export async function removeDrafts(disk: Disk, directory: string, run: number): Promise<void> {
+  for (const name of await disk.list(directory))
+    if (name.endsWith(draftEnd(run))) await disk.unlink(path.join(directory, name)).catch(ignoreMissing);
+}
+
+/** Not as other temporary files of a run end: an index may be written at the same time. */
+function draftEnd(run: number): string {
+  return `.draft.${run}.tmp`;
 }
 
 /** Removes what was written, wherever installing it failed. */
