@@ -5,7 +5,7 @@ import type { Disk } from '../files/disk.ts';
 import { replaceFile } from '../files/replace-file.ts';
 import { readAll } from '../segment/read-segment.ts';
 import type { Segment } from '../segment/segment.ts';
-import { checkpointName, parseCheckpointName } from '../segment/segment-name.ts';
+import { checkpointName, parseCheckpointName, segmentName } from '../segment/segment-name.ts';
 import { type CheckpointHeader, checkCheckpoint, encodeCheckpoint, restoreCheckpoint } from './checkpoint-format.ts';
 
 export interface DedupeCheckpointParts {
@@ -29,6 +29,7 @@ export class DedupeCheckpoints {
   #writing: Promise<void> | undefined;
   /** Of the newest checkpoint. */
   #bytes = 0;
+  #newest: CheckpointHeader | undefined;
   /** What complete segments hold that no checkpoint knows. */
   #newRecords = 0;
   #newBytes = 0;
@@ -52,6 +53,7 @@ export class DedupeCheckpoints {
           restoreCheckpoint(buffer, header, dedupe);
           known = header.lastOffset;
           this.#bytes = buffer.length;
+          this.#newest = header;
           continue;
         }
         this.#warn(`${name} cannot be used: ${wrong}. What was published is read from the newest of the log instead`);
@@ -75,6 +77,11 @@ export class DedupeCheckpoints {
     this.#begin(segment);
   }
 
+  /** Writes the newest checkpoint anew where there is no record that another could stand behind. */
+  takeAgain(): void {
+    if (this.#writing === undefined && this.#newest !== undefined) this.#beginAs(this.#newest);
+  }
+
   /** Ids were forgotten before their time: the next checkpoint comes whatever it costs. */
   expire(): void {
     this.outdated = this.#bytes > 0 || this.#writing !== undefined;
@@ -92,19 +99,15 @@ export class DedupeCheckpoints {
     await this.#writing;
   }
 
-  #begin(segment: Segment): void {
-    const { logId, dedupe } = this.#parts;
+  #begin({ firstOffset, lastOffset, lastCrc, header: { generation } }: Segment): void {
+    this.#beginAs({ logId: this.#parts.logId, firstOffset, generation, lastOffset, lastCrc });
+  }
+
+  #beginAs(place: Omit<CheckpointHeader, 'ids' | 'producers'>): void {
+    const { dedupe } = this.#parts;
     const state = dedupe.state();
-    const header: CheckpointHeader = {
-      logId,
-      firstOffset: segment.firstOffset,
-      generation: segment.header.generation,
-      lastOffset: segment.lastOffset,
-      lastCrc: segment.lastCrc,
-      ids: dedupe.idCount,
-      producers: dedupe.producerCount,
-    };
-    const { name } = segment;
+    const header: CheckpointHeader = { ...place, ids: dedupe.idCount, producers: dedupe.producerCount };
+    const name = segmentName(header.firstOffset, header.generation);
     const { outdated } = this;
     this.#newRecords = 0;
     this.#newBytes = 0;
@@ -131,6 +134,7 @@ export class DedupeCheckpoints {
       }
     });
     this.#bytes = at;
+    this.#newest = header;
     for (const other of await disk.list(directory))
       if (other !== name && parseCheckpointName(other) !== undefined) await disk.unlink(path.join(directory, other));
   }

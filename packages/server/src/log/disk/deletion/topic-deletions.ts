@@ -186,6 +186,9 @@ export class TopicDeletions {
     } else if (newest !== undefined && checkpoints.outdated) {
       checkpoints.take(newest);
       await checkpoints.settled();
+    } else if (newest === undefined && checkpoints.outdated) {
+      checkpoints.takeAgain();
+      await checkpoints.settled();
     }
     await sealer.settled();
     const left = await compactor.erase(segment => topicsIn(segment, asked, rebuild));
