@@ -317,7 +317,7 @@ describe('damage', () => {
         return record;
       });
     });
-    for (let round = 0; round < 60; round++) {
+    for (let round = 0; round < 25; round++) {
       const from = Math.floor(header.framesAt + random.next() * (records.at(-1)!.end - header.framesAt));
       const to = Math.min(from + 1 + Math.floor(random.next() ** 3 * 400), records.at(-1)!.end);
       const image = changed(killed.image, file, bytes => {
