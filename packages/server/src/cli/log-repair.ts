@@ -8,7 +8,7 @@ export const logRepair: Command = {
   ...onDirectory,
   summary: 'Set damaged parts of a data directory aside, so that the server starts again.',
   details: [
-    `Keeps every whole frame, leaves out what cannot be read, and keeps copies of all damaged bytes in quarantine/ inside the directory. ${directoryHelp} The server must not run. Subscribers whose cursors point into what is lost are told a gap or reset.`,
+    `Keeps every whole record, leaves out what cannot be read, and keeps copies of all damaged bytes in quarantine/ inside the directory. ${directoryHelp} The server must not run. Subscribers whose cursors point into what is lost are told a gap or reset.`,
   ],
   options: jsonOption('{"before":…,"after":…,"steps":[…]}'),
   examples: [

@@ -1,6 +1,7 @@
 import { filterSet } from '@tailrace/protocol';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { frameHeaderBytes } from '../../../src/log/disk/segment/frame.ts';
+import { recordLength, recordOffset } from '../../../src/log/disk/segment/record-codec.ts';
 import { type ScannedFrame, scanSegment } from '../../../src/log/disk/segment/scan.ts';
 import { decodeSegmentHeader, type SegmentHeader } from '../../../src/log/disk/segment/segment-header.ts';
 import { describeDamage, LogDamaged, openDiskLog, repair, verify } from '../../../src/log/index.ts';
@@ -292,10 +293,54 @@ describe('damage', () => {
       expect.arrayContaining(['log.json', 'epochs', baseName(name)]),
     );
     expect(report.after.damages).toEqual([]);
-    expect(report.after.records).toBe(33);
+    // of the three records of the frame one is damaged
+    expect(report.after.records).toBe(35);
     const log = await openDiskLog({ directory, disk: machine.boot(), clock: new ManualClock() });
-    expect((await log.read(12, 36, filterSet(['#']), 1e6)).records.map(textOf)).toEqual(closed.data.slice(12));
+    expect((await log.read(10, 36, filterSet(['#']), 1e6)).records.map(textOf)).toEqual(closed.data.slice(10));
     await log.close();
+  });
+
+  test('repair leaves out the records that damage touches, and keeps every other one', async () => {
+    const random = new SeededRandom(3);
+    const content = killed.image.get(file)!;
+    const header = decodeSegmentHeader(content) as SegmentHeader;
+    // where each record stands; the last frame may be a tail that was never synced
+    const records = frames.slice(0, -2).flatMap(frame => {
+      let at = frame.position + frameHeaderBytes;
+      return Array.from({ length: frame.count }, () => {
+        const record = {
+          at,
+          end: at + recordLength(content, at),
+          offset: recordOffset(content, at, header.firstOffset),
+        };
+        at = record.end;
+        return record;
+      });
+    });
+    for (let round = 0; round < 25; round++) {
+      const from = Math.floor(header.framesAt + random.next() * (records.at(-1)!.end - header.framesAt));
+      const to = Math.min(from + 1 + Math.floor(random.next() ** 3 * 400), records.at(-1)!.end);
+      const image = changed(killed.image, file, bytes => {
+        for (let at = from; at < to; at++) bytes[at]! ^= 1 + Math.floor(random.next() * 255);
+        return bytes;
+      });
+      const machine = await diskWith(image);
+      const { after } = await repair(directory, machine.boot());
+      expect(after.damages).toEqual([]);
+      const expected = killed.data.filter(
+        (_, i) => !records.some(({ at, end, offset }) => offset === i + 1 && from < end && to > at),
+      );
+      const log = await openDiskLog({ directory, disk: machine.boot(), clock: new ManualClock(), hotBytes: 1 });
+      const found: string[] = [];
+      for (let at = 0; at < log.head.offset; ) {
+        const slice = await log.read(at, log.head.offset, filterSet(['#']), 1e6);
+        found.push(...slice.records.map(textOf));
+        for (const record of slice.records) expect(textOf(record)).toBe(killed.data[record.offset - 1]);
+        at = Math.max(slice.next, at + 1);
+      }
+      expect([round, from, to, found]).toEqual([round, from, to, expected]);
+      await log.close();
+    }
   });
 
   test('with the loss of the newest records accepted, reading ends and offsets are not given out again', async () => {

@@ -21,7 +21,7 @@ export interface RepairReport {
 }
 
 /**
- * Brings a damaged log into a state that starts: saves every whole frame, leaves out what is lost, keeps copies of what
+ * Brings a damaged log into a state that starts: saves every whole record, leaves out what is lost, keeps copies of what
  * was damaged in `quarantine/`. The server must not run. A new epoch begins, so that cursors into what is lost are told.
  */
 export async function repair(directory: string, disk: Disk = nodeDisk): Promise<RepairReport> {

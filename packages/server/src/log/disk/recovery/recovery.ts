@@ -17,6 +17,7 @@ import { type WrittenSegment, writeSegment } from '../segment/segment-writer.ts'
 import { Findings } from './findings.ts';
 import { Mending } from './mending.ts';
 import { runsBehind } from './runs.ts';
+import { type Saved, salvage } from './salvage.ts';
 
 export interface RecoveryParts {
   readonly disk: Disk;
@@ -219,7 +220,7 @@ class Recovery {
     return true;
   }
 
-  /** Damage among what was durable: refused, or, when loss is accepted, all whole frames are saved around it. */
+  /** Damage among what was durable: refused, or, when loss is accepted, all that is whole is saved around it. */
   async #corrupt(
     segment: Segment,
     buffer: Buffer,
@@ -229,9 +230,7 @@ class Recovery {
   ): Promise<void> {
     const { name } = segment;
     await this.#mending.copyAside(name, buffer.subarray(0, Math.max(scan.dataEnd, segment.header.framesAt)));
-    const runs = [scan.frames, ...runsBehind(buffer, segment.header, scan).map(run => run.frames)].filter(run =>
-      run.some(frame => frame.count > 0),
-    );
+    const runs = this.#runs(segment, buffer, scan, needed);
     const savedTo = Math.max(scan.last, ...runs.map(run => run[run.length - 1]!.last));
     const place = endOfScan(scan);
     let before = scan.last;
@@ -250,10 +249,37 @@ class Recovery {
     this.#before = undefined;
   }
 
+  /** What can be saved, in stretches without a hole: whole frames, and of others the whole records that were durable. */
+  #runs({ header }: Segment, buffer: Buffer, scan: SegmentScan, needed: number): Saved[][] {
+    const whole = [{ frames: scan.frames, bad: scan.bad }, ...runsBehind(buffer, header, scan)];
+    const runs: Saved[][] = [];
+    let last = header.firstOffset - 1;
+    const add = (stretch: readonly Saved[]): void => {
+      const [first] = stretch;
+      if (first === undefined) return;
+      if (first.first === last + 1 && runs.length > 0) runs[runs.length - 1]!.push(...stretch);
+      else runs.push([...stretch]);
+      last = stretch[stretch.length - 1]!.last;
+    };
+    for (const [i, { frames, bad }] of whole.entries()) {
+      add(frames.filter(frame => frame.count > 0));
+      if (bad === undefined || !this.#parts.acceptLoss) continue;
+      const behind = whole[i + 1]?.frames[0];
+      const part = {
+        from: bad.position,
+        to: behind?.position ?? buffer.length,
+        first: last + 1,
+        last: Math.min(needed, (behind?.first ?? Number.POSITIVE_INFINITY) - 1),
+      };
+      for (const saved of salvage(buffer, header, part)) add([saved]);
+    }
+    return runs;
+  }
+
   async #saveRuns(
     segment: Segment,
     buffer: Buffer,
-    runs: readonly (readonly ScannedFrame[])[],
+    runs: readonly (readonly Saved[])[],
     next: SegmentName | undefined,
   ): Promise<void> {
     const { disk, directory, clock } = this.#parts;

@@ -24,7 +24,7 @@ export async function writeSegment(
   header: SegmentHeader,
   source: Segment,
   content: Buffer,
-  frames: readonly ScannedFrame[],
+  frames: readonly Pick<ScannedFrame, 'position' | 'count'>[],
 ): Promise<WrittenSegment> {
   const segment = new Segment(source.files, directory, header);
   const batch = new Batch(segment, header.framesAt, new BatchSpace(64 * 1024), 0);
