@@ -1,9 +1,9 @@
-import { matchFilter } from '@tailrace/protocol';
 import { type Clock, type Dropped, Gate, type Log, laterDropped, type Position } from '../log/index.ts';
 import { beginAnew } from './anew.ts';
 import { Block, type Blocks } from './blocks.ts';
 import type { Cohort } from './cohort.ts';
 import { haveEnded } from './ended.ts';
+import { covers, type LagRule } from './lag-rules.ts';
 import { type Newest, NewestList } from './newest.ts';
 import { Pins } from './pins.ts';
 import type { Session } from './session.ts';
@@ -11,16 +11,6 @@ import type { Slices } from './slices.ts';
 import type { Place } from './start.ts';
 import type { Subscription } from './subscription.ts';
 import type { Tokens } from './tokens.ts';
-
-/** What becomes of a subscriber that fell behind its cohort: read on, newest of each topic, or cut. */
-export type LagPolicy = 'replay' | 'last' | 'disconnect';
-
-export interface LagRule {
-  readonly filter: string;
-  readonly policy: LagPolicy;
-  /** How long it may be behind before the policy applies, ms. */
-  readonly after: number;
-}
 
 export interface CatchUpOptions {
   readonly log: Log;
@@ -400,12 +390,4 @@ export class CatchUp {
     this.#pins.unpin(session);
     session.owner.onCut(session, 'pinned');
   }
-}
-
-/** Whether every topic that `filter` matches is matched by `rule` too. */
-export function covers(rule: string, filter: string): boolean {
-  if (filter.endsWith('#') && !rule.endsWith('#')) return false;
-  // `a/#` reads `a` too
-  if (filter.endsWith('/#') && !matchFilter(rule, filter.slice(0, -2))) return false;
-  return matchFilter(rule, filter);
 }

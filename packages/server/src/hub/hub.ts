@@ -2,10 +2,11 @@ import { type FilterSet, type Message, TailraceError, toTailraceError } from '@t
 import type { Clock, Dropped, Log, Position, Random, RecordBatch } from '../log/index.ts';
 import { Blocks, labelKey } from './blocks.ts';
 import { Brake } from './brake.ts';
-import { CatchUp, type LagRule } from './catch-up.ts';
+import { CatchUp } from './catch-up.ts';
 import { Cohort, type CohortHost } from './cohort.ts';
 import type { Encoding } from './encoding.ts';
 import { haveEnded } from './ended.ts';
+import type { LagRule } from './lag-rules.ts';
 import { LiveReader } from './live-reader.ts';
 import { Newest, type NewestList } from './newest.ts';
 import type { Outlet } from './outlet.ts';

@@ -1,11 +1,11 @@
 export { Block } from './blocks.ts';
 export { Brake, type Held } from './brake.ts';
-export type { LagPolicy, LagRule } from './catch-up.ts';
 export { Cohort } from './cohort.ts';
 export { Deadlines, type Expiring } from './deadlines.ts';
 export type { Encoding } from './encoding.ts';
 export { envelopeMaxBytes, envelopeText, writeEnvelope } from './envelope-bytes.ts';
 export { Hub, type HubOptions } from './hub.ts';
+export type { LagPolicy, LagRule } from './lag-rules.ts';
 export { MixedDeadlines } from './mixed-deadlines.ts';
 export type { FinishWaiter, Outlet } from './outlet.ts';
 export { type DurabilityRule, failures, type Published, Publisher, passedOn } from './publisher.ts';

@@ -1,5 +1,5 @@
 import * as path from 'node:path';
-import { type Disk, errorCode } from '../files/disk.ts';
+import { type Disk, ignoreMissing } from '../files/disk.ts';
 import { readSmallFile, replaceSmallFile } from '../files/small-file.ts';
 
 export const deletionsName = 'deletions';
@@ -30,8 +30,6 @@ export async function writeDeletions(disk: Disk, directory: string, pending: Ite
     return;
   }
   // a full disk has room for that
-  await disk.unlink(path.join(directory, deletionsName)).catch((error: unknown) => {
-    if (errorCode(error) !== 'ENOENT') throw error;
-  });
+  await disk.unlink(path.join(directory, deletionsName)).catch(ignoreMissing);
   await disk.syncDirectory(directory);
 }

@@ -1,5 +1,5 @@
 import * as path from 'node:path';
-import { type Disk, errorCode } from '../files/disk.ts';
+import { type Disk, errorCode, ignoreMissing } from '../files/disk.ts';
 import { writeNewFile } from '../files/replace-file.ts';
 import { readAll } from '../segment/read-segment.ts';
 
@@ -28,10 +28,7 @@ export async function copyAside(disk: Disk, directory: string, name: string, byt
 /** Removes the copies in which one of the topics is named; returns where they were. */
 export async function removeCopiesOf(disk: Disk, directory: string, topics: readonly string[]): Promise<string[]> {
   const quarantine = path.join(directory, folder);
-  const names = await disk.list(quarantine).catch((error: unknown) => {
-    if (errorCode(error) !== 'ENOENT') throw error;
-    return [];
-  });
+  const names = (await disk.list(quarantine).catch(ignoreMissing)) ?? [];
   const wanted = topics.map(topic => Buffer.from(topic));
   const removed: string[] = [];
   for (const name of names) {
