@@ -19,6 +19,13 @@ const programs: readonly Program[] = [
     debianPackage: 'chromium',
     consequence: 'The suites that open pages in a browser do not run.',
   },
+  {
+    name: 'redis-server',
+    // the one of redis-tools is the server too, under another name, and brings no service that starts by itself
+    commands: ['redis-server', 'redis-check-rdb'],
+    debianPackage: 'redis-tools',
+    consequence: 'The suites of the log in Redis do not run.',
+  },
 ];
 
 /** Installs what is missing where that is possible (root on a Debian); returns what is missing still. */

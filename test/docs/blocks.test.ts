@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { redisProgram } from '../../packages/server/test/engines/redis-program.ts';
 import { pages, values } from './page.ts';
 import { Stage } from './stage.ts';
 
@@ -33,7 +34,8 @@ for (const { path, blocks } of all) {
     block => values(block, 'skip').length === 0 && (block.language === 'sh' || block.markers.length > 0),
   );
   if (played.length === 0) continue;
-  describe(path, () => {
+  const runs = redisProgram !== undefined || !played.some(({ text }) => text.startsWith('redis-server'));
+  describe.skipIf(!runs)(path, () => {
     let stage: Stage;
     beforeAll(async () => {
       stage = await Stage.open();

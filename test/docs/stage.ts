@@ -1,7 +1,9 @@
-import { mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { delimiter, join } from 'node:path';
 import { expect } from 'vitest';
+import { freePort } from '../../packages/server/test/cli/served.ts';
+import { redisProgram } from '../../packages/server/test/engines/redis-program.ts';
 import { repository } from '../../scripts/house/source-files.ts';
 import { missingLine } from './output.ts';
 import { type Block, values } from './page.ts';
@@ -16,17 +18,29 @@ export class Stage implements AsyncDisposable {
   #server: Terminal | undefined;
   #port = 0;
   #lastOutput = '';
+  /** Free ports, and those that stand for a port of the page. */
+  readonly #freePorts: number[];
+  readonly #ports = new Map<string, number>();
 
-  private constructor(serverFlags: string) {
+  private constructor(serverFlags: string, freePorts: number[]) {
     this.#serverFlags = serverFlags;
+    this.#freePorts = freePorts;
     // `npx tailrace` finds the command as it does in the repository
     symlinkSync(join(repository, 'node_modules'), join(this.directory, 'node_modules'));
+    // the same for `redis-server`, whatever the name of its program here
+    mkdirSync(join(this.directory, '.bin'));
+    if (redisProgram !== undefined) symlinkSync(redisProgram, join(this.directory, '.bin/redis-server'));
     const inherited = Object.entries(process.env).filter(([name]) => !/^TAILRACE_|^NODE_OPTIONS$|^npm_/i.test(name));
-    this.#env = { ...Object.fromEntries(inherited), NO_COLOR: '1', npm_config_update_notifier: 'false' };
+    this.#env = {
+      ...Object.fromEntries(inherited),
+      NO_COLOR: '1',
+      PATH: `${join(this.directory, '.bin')}${delimiter}${process.env.PATH ?? ''}`,
+      npm_config_update_notifier: 'false',
+    };
   }
 
   static async open(serverFlags = ''): Promise<Stage> {
-    const stage = new Stage(serverFlags);
+    const stage = new Stage(serverFlags, await Promise.all([freePort(), freePort(), freePort()]));
     try {
       await stage.#startServer();
     } catch (error) {
@@ -43,10 +57,22 @@ export class Stage implements AsyncDisposable {
   /** Opens a shell with this command on the stage. */
   run(command: string): Terminal {
     // pages name the default port, tests take a free one
-    return new Terminal(command.replaceAll('127.0.0.1:4080', `127.0.0.1:${this.#port}`), {
+    const ported = command.replace(
+      /(127\.0\.0\.1:|--port )(\d{4,5})\b/g,
+      (_, before: string, port: string) => `${before}${this.#portFor(port)}`,
+    );
+    return new Terminal(ported, {
       cwd: this.directory,
       env: { ...this.#env, TAILRACE_URL: this.url },
     });
+  }
+
+  #portFor(port: string): number {
+    if (port === '4080') return this.#port;
+    const own = this.#ports.get(port) ?? this.#freePorts.pop();
+    if (own === undefined) throw new Error(`port ${port} is one more than a page may have`);
+    this.#ports.set(port, own);
+    return own;
   }
 
   /** Does what the block says, and checks what its markers promise. */

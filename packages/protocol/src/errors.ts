@@ -221,6 +221,12 @@ export const errorTable = {
     help: 'Bytes of the log are not what was written, so nothing of them is served. `detail` names segment, frame and offset. What comes before the damage was served, publishing and live delivery go on. Reading goes past it once the operator has run `tailrace log repair`; from then on `gap` tells what is lost. See docs/operations.md.',
   },
   // connections
+  log_rewound: {
+    status: 503,
+    title: 'The log lost its newest records',
+    retry: 'later',
+    help: 'The server behind a shared log (Redis, for instance) failed over to one that did not have the newest records yet. Come back with the last cursor: `reset` says from where it goes on. See `clusters.md` on how to keep this from happening.',
+  },
   too_many_connections: {
     status: 503,
     title: 'Too many connections',

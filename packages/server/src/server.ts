@@ -23,6 +23,7 @@ import { connectionsAllowed } from './observe/descriptors.ts';
 import { createMetrics, type Metrics } from './observe/index.ts';
 import { gatewayOptions, hubOptions } from './room-options.ts';
 import { version } from './version.ts';
+import { withoutPassword } from './without-password.ts';
 
 export interface Address {
   readonly host: string;
@@ -235,6 +236,11 @@ function openLog(
     },
     onCommitStats: metrics.onCommit,
   };
+  if (config.engine.startsWith('redis'))
+    return openShared(config, async () => {
+      const { openRedisLog } = await import('./engines/redis/redis-log.ts');
+      return openRedisLog({ ...common, ...config.redis, url: config.engine });
+    });
   if (config.engine === 'memory') return Promise.resolve(openMemoryLog(common));
   return openDiskLog({
     ...common,
@@ -245,4 +251,22 @@ function openLog(
     takeOver,
     disk,
   });
+}
+
+/** Opens a log that lives in a server of its own, if that server keeps what `durability` promises. */
+async function openShared({ engine, durability }: Config, open: () => Promise<Log>): Promise<Log> {
+  const log = await open().catch((error: unknown) => {
+    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
+    throw new Error(`engine ${withoutPassword(engine)} needs a package that is not installed: npm install ioredis`);
+  });
+  const { durabilities } = log.capabilities;
+  if (durabilities.includes(durability)) return log;
+  await log.close();
+  const kept = durabilities.length === 0 ? 'keeps nothing on disk' : `keeps no more than ${durabilities.join(', ')}`;
+  throw new Error(
+    `durability is ${durability}, and the server at ${withoutPassword(engine)} ${kept}: ` +
+      (durabilities.length === 0
+        ? 'set appendonly yes there, and appendfsync always for fsync'
+        : 'set appendfsync always there, or durability written here'),
+  );
 }

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { type Config, formatSize } from '../config/index.ts';
 import { version } from '../version.ts';
+import { withoutPassword } from '../without-password.ts';
 import { coloursFor } from './colour.ts';
 import { type Command, CommandError, type Input } from './command.ts';
 import { portIsTaken } from './port-taken.ts';
@@ -96,9 +97,12 @@ function portInUse({ host, port }: Config): CommandError {
 function banner(config: Config, { host, port }: { readonly host: string; readonly port: number }): string {
   const { bold, dim } = coloursFor(process.stdout);
   const shown = host.includes(':') ? `[${host}]` : host;
+  const survives = `(an ack survives ${config.durability === 'fsync' ? 'power loss' : 'a crash of the server'}: durability ${config.durability})`;
   const kept =
     config.engine === 'memory'
       ? `in memory, ${formatSize(config.hot.bytes)}: lost when the server stops`
-      : `${resolve(config.data)} (an ack survives ${config.durability === 'fsync' ? 'power loss' : 'a crash of the server'}: durability ${config.durability})`;
+      : config.engine === 'disk'
+        ? `${resolve(config.data)} ${survives}`
+        : `${config.redis.name} at ${withoutPassword(config.engine)} ${survives}`;
   return `${bold('tailrace')} ${version} at ${bold(`http://${shown}:${port}/`)}\n${dim('log')} ${kept}\n`;
 }

@@ -71,6 +71,14 @@ export function checkTogether(config: Config, sourceOf: (path: string) => string
         `rules[${index}]`,
         `rules[${index}] for "${rule.filter}" has durability ${rule.durability}, which engine memory cannot keep: its records are lost with the process`,
       );
+    if (config.engine.startsWith('redis') && rule.keep !== undefined)
+      warn(
+        `rules[${index}]`,
+        `rules[${index}] for "${rule.filter}" has keep, by which Redis removes nothing: only retention.age and retention.bytes do` +
+          (rule.keep.lastPerKey === true
+            ? '; its topics are tables all the same, so that from=last begins with the newest record of each key'
+            : ''),
+      );
     if (config.engine === 'memory' && rule.keep !== undefined)
       warn(
         `rules[${index}]`,

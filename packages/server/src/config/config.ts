@@ -11,7 +11,9 @@ export interface Config {
   readonly host: string;
   readonly port: number;
   readonly data: string;
-  readonly engine: 'disk' | 'memory';
+  /** `disk`, `memory`, or the URL of a shared engine. */
+  readonly engine: string;
+  readonly redis: { readonly name: string; readonly replicas: number };
   readonly durability: 'fsync' | 'written';
   readonly insecure: boolean;
   readonly origins: readonly string[];

@@ -66,11 +66,25 @@ const settings = {
   ),
   port: count(4080, { min: 0, max: 65_535 }, 'TCP port to listen on; 0 takes any free one.'),
   data: text('./data', /^[^\0]+$/, 'a path', 'Directory that holds the log; made when missing. One server at a time.'),
-  engine: choice(
-    ['disk', 'memory'],
+  engine: text(
     'disk',
-    'Where the log lives. `memory` keeps only `hot.bytes` of records and loses them with the process.',
+    /^(disk|memory|rediss?:\/\/[^\s/]+(\/\d{1,4})?)$/,
+    'disk, memory, or the URL of a Redis server such as redis://127.0.0.1:6379',
+    'Where the log lives. `memory` keeps only `hot.bytes` of records and loses them with the process. `redis://[user:password@]host:port[/database]` (`rediss://` for TLS) shares one log between all servers that name it: see clusters.md.',
   ),
+  redis: group({
+    name: text(
+      'tailrace',
+      /^[A-Za-z0-9._-]{1,64}$/,
+      '1 to 64 letters, digits, dots, hyphens or underscores',
+      'What the keys of the log begin with in Redis: servers with the same name share one log.',
+    ),
+    replicas: count(
+      0,
+      { min: 0, max: 16 },
+      'Replicas that must have a record before its publish is acked. With 0 a failover of Redis may lose acked records that no replica had yet; subscribers are told.',
+    ),
+  }),
   durability: choice(
     ['fsync', 'written'],
     'fsync',

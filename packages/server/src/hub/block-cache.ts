@@ -18,6 +18,12 @@ export class BlockCache {
     return this.#kept.get(key) ?? this.#pinned.get(key);
   }
 
+  clear(): void {
+    this.#kept.clear();
+    this.#pinned.clear();
+    this.#keptBytes = 0;
+  }
+
   keep(key: string, block: Block): void {
     this.#kept.set(key, block);
     this.#keptBytes += block.bytes.length + entryBytes;

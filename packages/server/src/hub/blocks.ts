@@ -129,6 +129,13 @@ export class Blocks {
     return this.#carried(this.#hot, encoding, body, bodyKey, sub, from);
   }
 
+  /** Forgets every block. */
+  clear(): void {
+    this.#hot.clear();
+    this.#cold.clear();
+    this.#reading.clear();
+  }
+
   /** The reader's next block, when it was read below the hot tail for another. `list` is that of a snapshot. */
   kept(encoding: Encoding, reader: ColdReader, list: NewestList | undefined): Block | undefined {
     const bodyKey = this.#coldKey(encoding, reader, list);

@@ -118,7 +118,7 @@ export class Hub implements CohortHost {
       deadline: options.publishDeadline,
       passOn: message => this.#passOn(message),
     });
-    this.#untail = log.tail({ onCommit: batch => this.#dispatch(batch) });
+    this.#untail = log.tail({ onCommit: batch => this.#dispatch(batch), onRewind: () => this.#rewind() });
     this.#unbeat = clock.every(beatMs, () => this.#beat());
   }
 
@@ -312,6 +312,20 @@ export class Hub implements CohortHost {
     const { topics } = batch;
     const { names } = topics;
     for (let t = 0; t < names.length; t++) this.index.mark(names[t]!, batch.offsetAt(topics.firstOf(t)));
+  }
+
+  /**
+   * The log lost its newest records, which clients may have seen. All of them come back with their cursors, and each is
+   * told what became of it (`reset`), like after any failure of its connection.
+   */
+  #rewind(): void {
+    for (const session of [...this.sessions.values()]) session.owner.onCut(session, 'rewound');
+    for (const target of this.index.all()) if (target instanceof Reader) target.rewound();
+    this.blocks.clear();
+    this.newest.clear();
+    this.tokens.forget();
+    this.#commits = [];
+    this.roundHead = this.log.head.offset;
   }
 
   #passOn(message: Message): void {

@@ -74,6 +74,14 @@ export class Newest {
     this.#log = log;
   }
 
+  /** Forgets every list. */
+  clear(): void {
+    this.#kept.clear();
+    this.#current.clear();
+    this.#making.clear();
+    this.bytes = 0;
+  }
+
   /** The list as of the head, or of one that comes to be meanwhile; without count perhaps as of a little before. */
   now(filters: FilterSet, count: number | undefined): NewestList | Promise<NewestList> {
     const { head } = this.#log;

@@ -1,9 +1,17 @@
-import type { FilterSet } from '@tailrace/protocol';
+import { type FilterSet, TailraceError } from '@tailrace/protocol';
 import { type Dropped, type Log, type LogRecord, laterDropped, nothingDropped } from '../log/index.ts';
 import { beginAnew } from './anew.ts';
 import { type Newest, type NewestList, readNewest } from './newest.ts';
 import type { Place } from './start.ts';
 import type { IndexTarget, TopicIndex } from './topic-index.ts';
+
+function logRewound(): TailraceError {
+  return new TailraceError(
+    'log_rewound',
+    'the log lost its newest records meanwhile; read on from the last cursor, which is told what became of it',
+    { retryAfter: 100 },
+  );
+}
 
 /** What one read of a Reader gave. */
 export interface Read {
@@ -32,6 +40,8 @@ export class Reader implements IndexTarget {
   readonly #index: TopicIndex<IndexTarget>;
   /** Set: a reset leads to a snapshot. */
   readonly #newest: Newest | undefined;
+  /** Of the log, when it began. */
+  readonly #rewinds: number;
   #wake: ((scanned: number) => void) | undefined;
 
   constructor(
@@ -45,6 +55,7 @@ export class Reader implements IndexTarget {
   ) {
     this.#newest = newest;
     this.#log = log;
+    this.#rewinds = log.rewinds;
     this.#index = index;
     this.filters = filters;
     this.offset = at.offset;
@@ -65,9 +76,10 @@ export class Reader implements IndexTarget {
     return this.#scanned >= hot.base && this.#scanned >= deletions.newest;
   }
 
-  /** Reads on to at most `to`, about `maxBytes`; moves the cursor. */
+  /** Reads on to at most `to`, about `maxBytes`; moves the cursor. Rejects with `log_rewound`: begin anew by the last cursor. */
   async read(maxBytes: number, to: number = this.#log.head.offset): Promise<Read> {
-    const { hot } = this.#log;
+    const { hot, rewinds } = this.#log;
+    if (rewinds !== this.#rewinds) throw logRewound();
     if (this.#snapshot !== undefined) return this.#readSnapshot(this.#snapshot, maxBytes, to);
     if (this.offset >= to) return { records: [], gap: undefined, reset: undefined, atHead: true };
     if (this.#readsMemory) {
@@ -144,6 +156,11 @@ export class Reader implements IndexTarget {
   // nothing matched while it waited, until this
   mark(offset: number): void {
     this.#wake?.(offset - 1);
+  }
+
+  /** The log has lost what it had read perhaps: it wakes, and its next read says so. */
+  rewound(): void {
+    this.stopWaiting();
   }
 
   /** Ends the wait although nothing matched up to the head. */

@@ -27,7 +27,7 @@ export interface Deliveries {
   dropped: number;
 }
 
-export type CutReason = 'lagging' | 'stalled' | 'pinned';
+export type CutReason = 'lagging' | 'stalled' | 'pinned' | 'rewound';
 
 const none: readonly Subscription[] = Object.freeze([]);
 

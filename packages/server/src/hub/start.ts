@@ -1,4 +1,4 @@
-import { type FilterSet, type From, parseCursor, parseFrom } from '@tailrace/protocol';
+import { type Cursor, type FilterSet, type From, parseCursor, parseFrom } from '@tailrace/protocol';
 import { type Clock, type Dropped, type Log, nothingDropped, type Position } from '../log/index.ts';
 import { beginAnew } from './anew.ts';
 import { NewestList } from './newest.ts';
@@ -72,7 +72,7 @@ export function resolveStart(
   return resetTo(log, cursor.time, end, from, filters).then(async to => ({
     at: to,
     recovered: false,
-    jump: { type: 'reset', to, reason: end !== undefined && end === log.head.offset ? 'ahead' : 'epoch' },
+    jump: { type: 'reset', to, reason: isRunning(log, cursor) ? 'ahead' : 'epoch' },
     told: await log.droppedAfter(to.offset, filters),
     snapshot: undefined,
     now: false,
@@ -116,6 +116,11 @@ async function goOnSnapshot(
   const snapshot = await newest(undefined, await log.positionOf(to));
   const recovered = whole && told.records <= to;
   return { at, recovered, jump: undefined, told: nothingDropped, snapshot, now: false };
+}
+
+/** Whether the cursor is of the epoch to which the next record belongs. */
+function isRunning(log: Log, { log: id, epoch }: Cursor): boolean {
+  return id === log.id && epoch === log.epochOf(log.head.offset + 1);
 }
 
 /** The log's own time of a position: the token's would be given back as it came. Below the hot tail it is taken at its word. */

@@ -29,6 +29,12 @@ export class Tokens {
     return `${this.of(offset, time)}.t${told}`;
   }
 
+  /** The log has gone back: offsets may be of other epochs than they were. */
+  forget(): void {
+    this.#from = 1;
+    this.#to = 0;
+  }
+
   #aim(offset: number): void {
     const epoch = this.#log.epochOf(offset);
     this.#prefix = cursorPrefix(this.#log.id, epoch);

@@ -54,6 +54,14 @@ export class TopicIndex<T extends IndexTarget> {
     this.#root.visit(topic, 0, topic.charCodeAt(0) === 0x24, 0, found);
     return found;
   }
+
+  /** Every target, each once. */
+  all(): Set<T> {
+    const found = new Set<T>();
+    for (const set of this.#exact.values()) for (const target of set) found.add(target);
+    this.#root.collect(found);
+    return found;
+  }
 }
 
 class TrieNode<T extends IndexTarget> {
@@ -105,6 +113,13 @@ class TrieNode<T extends IndexTarget> {
       if (child.isEmpty) this.#children!.delete(levels[at]!);
       if (this.#children!.size === 0) this.#children = null;
     }
+  }
+
+  collect(into: Set<T>): void {
+    for (const target of this.#here ?? []) into.add(target);
+    for (const target of this.#rest ?? []) into.add(target);
+    this.#plus?.collect(into);
+    for (const child of this.#children?.values() ?? []) child.collect(into);
   }
 
   /**

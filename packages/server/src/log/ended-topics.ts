@@ -38,6 +38,10 @@ export class EndedTopics {
     for (const [topic, offset] of this.#offsets) if (offset > head) this.#offsets.delete(topic);
   }
 
+  clear(): void {
+    this.#offsets.clear();
+  }
+
   /** Forgets the end of a topic if its offset is ≤ `upTo`. */
   forget(topic: string, upTo: number): void {
     if ((this.#offsets.get(topic) ?? Number.POSITIVE_INFINITY) <= upTo) this.#offsets.delete(topic);

@@ -49,6 +49,15 @@ export class HotTail {
     while (this.#first < this.#batches.length && this.#batches[this.#first]!.last <= offset) this.#evict();
   }
 
+  /** Forgets everything: what is pushed next follows `base`. */
+  reset(base: number): void {
+    this.base = base;
+    this.bytes = 0;
+    this.#batches = [];
+    this.#first = 0;
+    this.#byTopic.clear();
+  }
+
   /** Takes out the records of a topic with offset ≤ `upTo`. */
   remove(topic: string, upTo: number): void {
     const tail = this.#byTopic.get(topic);

@@ -1,4 +1,4 @@
-import { type Message, TailraceError } from '@tailrace/protocol';
+import type { Message, TailraceError } from '@tailrace/protocol';
 import type { Clock } from './clock.ts';
 import { Dedupe } from './dedupe.ts';
 import { EndedTopics } from './ended-topics.ts';
@@ -7,6 +7,7 @@ import type { LogMemory } from './log.ts';
 import { type CommonLogOptions, logDefaults } from './options.ts';
 import { PendingAppend } from './pending-append.ts';
 import { tooOld, unseen } from './producer.ts';
+import { expectFailed, recordTooLarge, sequenceTooOld, topicEnded } from './refusals.ts';
 
 /**
  * The gate in front of every log: decides whether a message is new, repeated or too late, and gives new ones their
@@ -98,7 +99,7 @@ export class Intake {
     if (end > 0) {
       // the end itself may be on its way: the refusal is true once that is committed
       if (end > append.until) append.until = end;
-      return new TailraceError('topic_ended', `topic ${JSON.stringify(message.topic)} was ended at offset ${end}`);
+      return topicEnded(message.topic, end);
     }
     if (message.expect !== undefined) {
       const found = this.#keys.ready(message.topic)!.newestOf(message.key!, this.#keys.floor);
@@ -109,11 +110,7 @@ export class Intake {
       }
     }
     if (bytes <= this.#recordBytes) return undefined;
-    return new TailraceError(
-      'payload_too_large',
-      `the record would have up to ${bytes} bytes; the log takes ${this.#recordBytes}`,
-      { at: { field: 'data' } },
-    );
+    return recordTooLarge(bytes, this.#recordBytes);
   }
 }
 
@@ -131,22 +128,4 @@ export function encodedBound(message: Omit<Message, 'durability' | 'expect'>): n
     for (const name in message.headers) bytes += 8 + (name.length + message.headers[name]!.length) * 3;
   }
   return bytes;
-}
-
-function expectFailed({ topic, key, expect }: Message, found: number): TailraceError {
-  const is = found === 0 ? 'there is none' : `it is at offset ${found}`;
-  const expected = expect === 0 ? 'no record' : `the record at offset ${expect}`;
-  return new TailraceError(
-    'expect_failed',
-    `the publish expects ${expected} as the newest of key ${JSON.stringify(key)} of topic ${JSON.stringify(topic)}; ${is}`,
-    { at: { field: 'expect' }, current: found === 0 ? null : { topic, offset: found, key: key! } },
-  );
-}
-
-function sequenceTooOld(message: Message): TailraceError {
-  return new TailraceError(
-    'sequence_too_old',
-    `sequence ${message.sequence} of producer ${JSON.stringify(message.producer)} lies more than 1,024 below its highest`,
-    { at: { field: 'sequence' } },
-  );
 }

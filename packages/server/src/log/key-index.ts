@@ -227,6 +227,12 @@ export class KeyIndex {
     this.bytes += table.bytes - before;
   }
 
+  /** Forgets all tables; who reads one now keeps what it has. */
+  clear(): void {
+    this.#byTopic.clear();
+    this.bytes = 0;
+  }
+
   rollback(head: number): void {
     for (const table of this.#byTopic.values()) table.rollback(head);
   }

@@ -36,6 +36,11 @@ export interface Log {
   readonly floor: number;
   /** Stretches of offsets whose loss an operator accepted: a reader from below one of them has missed it. */
   readonly lost: readonly OffsetRange[];
+  /**
+   * How often it lost its newest records while it ran, as a server may that fails over: what was read of it before may
+   * not be in it any more, and offsets beyond the head come again. `TailListener.onRewind` tells.
+   */
+  readonly rewinds: number;
   readonly status: LogStatus;
   readonly memory: LogMemory;
   readonly tables: Tables;
@@ -189,6 +194,8 @@ export function laterDropped(one: Dropped, other: Dropped): Dropped {
 export interface TailListener {
   /** `records` are consecutive and committed; the log's head is the last of them. Must not throw. */
   onCommit(batch: RecordBatch): void;
+  /** The newest records are lost; the head has gone back. Must not throw. */
+  onRewind?(): void;
 }
 
 export interface TopicInfo {

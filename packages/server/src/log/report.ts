@@ -37,7 +37,11 @@ export interface LogReport {
     | 'dedupe_checkpoint'
     | 'ended_topics_cut_short'
     | 'index_rebuilt'
-    | 'seal_failed';
+    | 'seal_failed'
+    | 'engine_lost'
+    | 'engine_back'
+    | 'engine_rewound'
+    | 'engine_error';
   readonly message: string;
   readonly at?: FilePlace;
   /** Bytes concerned. */

@@ -39,6 +39,7 @@ export class DiskLog implements Log {
   readonly lost: readonly OffsetRange[];
   readonly tables: Tables;
   readonly deletions: Deletions = new Deletions();
+  readonly rewinds = 0;
   head: Position;
   readonly #opened: OpenedLog;
   readonly #admission: Admission;

@@ -45,6 +45,7 @@ export class MemoryLog implements Log {
   readonly lost: readonly OffsetRange[] = [];
   readonly tables: Tables;
   readonly deletions: Deletions = new Deletions();
+  readonly rewinds = 0;
   head: Position;
   readonly #clock: Clock;
   readonly #options: MemoryLogOptions;

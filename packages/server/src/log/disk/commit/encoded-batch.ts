@@ -1,7 +1,7 @@
 import type { BatchTopics } from '../../batch-topics.ts';
 import type { LogRecord } from '../../record.ts';
 import { RecordBatch } from '../../record-batch.ts';
-import { decodeRecord, recordOffset, recordTime } from '../segment/record-codec.ts';
+import { decodeRecord, recordEndsTopic, recordOffset, recordTime } from '../segment/record-codec.ts';
 
 /** A committed batch as its bytes went to disk. */
 export class EncodedBatch extends RecordBatch {
@@ -33,6 +33,10 @@ export class EncodedBatch extends RecordBatch {
 
   timeAt(index: number): number {
     return recordTime(this.#bytes, this.#places[index]!);
+  }
+
+  endsTopic(index: number): boolean {
+    return recordEndsTopic(this.#bytes, this.#places[index]!);
   }
 
   /** Its data is a view of the batch's bytes. */

@@ -1,0 +1,84 @@
+import { type BatchTopics, BatchTopicsBuilder } from '../log/batch-topics.ts';
+import { EncodedBatch } from '../log/disk/commit/encoded-batch.ts';
+import {
+  decodeRecord,
+  encodeRecord,
+  recordHeaderBytes,
+  recordIsWhole,
+  recordTopic,
+} from '../log/disk/segment/record-codec.ts';
+import type { RecordSource } from '../log/index.ts';
+import { encodedBound } from '../log/intake.ts';
+import type { LogRecord } from '../log/record.ts';
+
+/**
+ * A record as brokers hold it: the bytes of the disk log's record, checked by the same crc, without offset and time. These
+ * are the broker's to give, and come beside the bytes.
+ */
+export interface PackedRecord {
+  readonly offset: number;
+  /** ms since 1970 UTC. */
+  readonly time: number;
+  readonly bytes: Buffer;
+}
+
+const seed = 0x7a11ace5;
+
+export function packRecord(record: RecordSource): Buffer {
+  const buffer = Buffer.allocUnsafeSlow(encodedBound(record) + recordHeaderBytes);
+  const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.length);
+  return buffer.subarray(0, encodeRecord(buffer, view, 0, record, 0, 0, 0, seed));
+}
+
+/** Whether Tailrace wrote these bytes and they are as it wrote them. Before `unpackRecord` or `packedBatch` took them. */
+export function isPacked(bytes: Buffer): boolean {
+  return recordIsWhole(bytes, 0, seed);
+}
+
+/** The record; its data is a view of the bytes, which it changes. */
+export function unpackRecord({ offset, time, bytes }: PackedRecord): LogRecord {
+  bytes.writeUIntLE(time, timeAt, 6);
+  return decodeRecord(bytes, 0, offset);
+}
+
+export function packedTopic({ bytes }: PackedRecord): string {
+  return recordTopic(bytes, 0);
+}
+
+const aheadAt = 8;
+const timeAt = 16;
+
+/** `records`, of which there must be one, in one piece of memory: what the broker's client read them into can go. */
+export function packedBatch(records: readonly PackedRecord[]): EncodedBatch {
+  const first = records[0]!.offset;
+  const places = new Int32Array(records.length);
+  let size = 0;
+  for (let i = 0; i < records.length; i++) {
+    places[i] = size;
+    size += records[i]!.bytes.length;
+  }
+  const bytes = Buffer.allocUnsafeSlow(size);
+  for (let i = 0; i < records.length; i++) {
+    const { offset, time, bytes: packed } = records[i]!;
+    const place = places[i]!;
+    packed.copy(bytes, place);
+    bytes.writeUInt32LE(offset - first, place + aheadAt);
+    bytes.writeUIntLE(time, place + timeAt, 6);
+  }
+  return new EncodedBatch(bytes, places, topicsOf(records), first);
+}
+
+function topicsOf(records: readonly PackedRecord[]): BatchTopics {
+  const builder = new BatchTopicsBuilder();
+  const numbers = new Map<string, number>();
+  for (const record of records) {
+    const topic = packedTopic(record);
+    let number = numbers.get(topic);
+    if (number === undefined) {
+      number = numbers.size;
+      numbers.set(topic, number);
+    }
+    builder.add(number, topic);
+  }
+  return builder.finish();
+}

@@ -1,0 +1,94 @@
+import { Redis } from 'ioredis';
+import type { LogReport } from '../../log/report.ts';
+
+/** How long a server may take to answer one command before its connection is given up, ms. */
+export const answerTimeout = 5000;
+
+const connectTimeout = 5000;
+/** ms until the next attempt to connect: doubled up to the last. */
+const retryFirst = 50;
+const retryMost = 1000;
+
+/**
+ * One connection to Redis, made again whenever it is lost. Commands are never queued nor sent a second time by the client
+ * library: what was under way when the connection went rejects, and who sent it knows whether it may be repeated.
+ */
+export class RedisConnection {
+  readonly redis: Redis;
+  readonly #report: (report: LogReport) => void;
+  #down = false;
+  #closed = false;
+  #lastError = '';
+  #waiting: { resolve: () => void; reject: (error: Error) => void }[] = [];
+
+  constructor(url: string, role: string, report: (report: LogReport) => void) {
+    this.#report = report;
+    this.redis = new Redis(url, {
+      protocol: 2,
+      connectionName: `tailrace ${role}`,
+      connectTimeout,
+      enableOfflineQueue: false,
+      autoResendUnfulfilledCommands: false,
+      maxRetriesPerRequest: 0,
+      retryStrategy: times => Math.min(retryMost, retryFirst * 2 ** Math.min(times, 10)),
+      // a primary that became a replica refuses writes and lets go whoever waits: the address may lead elsewhere by now
+      reconnectOnError: error => /^(READONLY|UNBLOCKED|MASTERDOWN)/.test(error.message),
+    });
+    this.redis.on('ready', () => this.#ready());
+    this.redis.on('error', (error: Error) => {
+      this.#lastError = error.message;
+    });
+    this.redis.on('close', () => this.#lost());
+  }
+
+  get isReady(): boolean {
+    return this.redis.status === 'ready';
+  }
+
+  get lastError(): string {
+    return this.#lastError;
+  }
+
+  /** Resolves when commands can be sent; rejects when it is closed. */
+  ready(): Promise<void> {
+    if (this.#closed) return Promise.reject(new Error('the connection is closed'));
+    if (this.isReady) return Promise.resolve();
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  /** Gives up the connection as it is and makes another: what is under way on it rejects. */
+  renew(): void {
+    if (!this.#closed) this.redis.disconnect(true);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.redis.disconnect();
+    for (const { reject } of this.#waiting.splice(0)) reject(new Error('the connection is closed'));
+  }
+
+  #ready(): void {
+    if (this.#down) this.#report({ level: 'info', kind: 'engine_back', message: 'Redis is back' });
+    this.#down = false;
+    for (const { resolve } of this.#waiting.splice(0)) resolve();
+  }
+
+  #lost(): void {
+    if (this.#down || this.#closed) return;
+    this.#down = true;
+    const why = this.#lastError === '' ? 'it closed the connection' : this.#lastError;
+    this.#report({
+      level: 'warn',
+      kind: 'engine_lost',
+      message: `Redis is lost: ${why}. It is tried again until it answers; what is published waits, subscribers stay`,
+    });
+  }
+}
+
+/** Whether the command may have failed only because of the connection or a server that is starting or changing roles. */
+export function isPassing(error: unknown): boolean {
+  if (!(error instanceof Error)) return false;
+  // an error of the server begins with its code
+  if (!/^[A-Z]{3,} /.test(error.message)) return true;
+  return /^(LOADING|READONLY|UNBLOCKED|MASTERDOWN|BUSY|TRYAGAIN|CLUSTERDOWN|NOREPLICAS) /.test(error.message);
+}

@@ -1,0 +1,39 @@
+/** The keys of one log, which share a hash tag, so that a cluster keeps them together. */
+export class Keys {
+  /** In the order in which scripts take them. */
+  readonly all: readonly string[];
+  readonly log: string;
+  readonly topics: string;
+  readonly ended: string;
+  readonly deleted: string;
+  readonly #prefix: string;
+
+  constructor(name: string) {
+    this.#prefix = `{${name}}`;
+    this.log = this.#key('log');
+    this.topics = this.#key('topics');
+    this.ended = this.#key('ended');
+    this.deleted = this.#key('deleted');
+    this.all = [
+      this.log,
+      this.#key('state'),
+      this.#key('epochs'),
+      this.#key('ids'),
+      this.#key('ids-by-age'),
+      this.#key('producers'),
+      this.ended,
+      this.topics,
+      this.#key('newest-of-key'),
+      this.deleted,
+    ];
+  }
+
+  /** The newest batch of a node. */
+  batchOf(node: string): string {
+    return this.#key(`batch:${node}`);
+  }
+
+  #key(name: string): string {
+    return `${this.#prefix}:${name}`;
+  }
+}

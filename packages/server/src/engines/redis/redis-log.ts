@@ -1,0 +1,514 @@
+import { type FilterSet, type Message, TailraceError } from '@tailrace/protocol';
+import { type Clock, systemClock } from '../../log/clock.ts';
+import { currentOf } from '../../log/current.ts';
+import { Deletions } from '../../log/deletions.ts';
+import { EndedTopics } from '../../log/ended-topics.ts';
+import { HotTail } from '../../log/hot-tail.ts';
+import { KeyIndex } from '../../log/key-index.ts';
+import type {
+  Appended,
+  AppendFailure,
+  Current,
+  Deleted,
+  Dropped,
+  Log,
+  LogCapabilities,
+  LogMemory,
+  LogStatus,
+  Position,
+  Slice,
+  TailListener,
+  TopicInfo,
+} from '../../log/log.ts';
+import { type CommonLogOptions, logDefaults } from '../../log/options.ts';
+import { type Random, systemRandom } from '../../log/random.ts';
+import type { LogRecord, StoredDurability } from '../../log/record.ts';
+import type { LogReport, OffsetRange } from '../../log/report.ts';
+import { type Tables, tablesOf } from '../../log/tables.ts';
+import { type PackedRecord, packedBatch } from '../packed-record.ts';
+import { Appends } from './appends.ts';
+import { RedisConnection } from './connection.ts';
+import type { DeletionNote } from './entry.ts';
+import { Erasure } from './erasure.ts';
+import { Keys } from './keys.ts';
+import { Reads } from './reads.ts';
+import { Retention } from './retention.ts';
+import { markDeleted } from './scripts/delete.ts';
+import { status as statusScript } from './scripts/status.ts';
+import { judgeServer } from './server-settings.ts';
+import { KnownLog, readStatus, type Status } from './state.ts';
+import { Tail } from './tail.ts';
+
+export interface RedisLogOptions extends CommonLogOptions {
+  /** `redis://[user:password@]host:port[/db]`, or `rediss://` for TLS. */
+  readonly url: string;
+  /** What the names of its keys begin with; one log for each. */
+  readonly name?: string | undefined;
+  /** Replicas that must have a batch before it is acked. */
+  readonly replicas?: number | undefined;
+  /** How far this machine's clock may be from the server's before the server's counts, ms. */
+  readonly clockSkew?: number | undefined;
+  /** How long the start waits for the server, ms. */
+  readonly startTimeout?: number | undefined;
+  /** Of records and their ages. What waits for the server waits in real time. */
+  readonly clock?: Clock | undefined;
+  readonly random?: Random | undefined;
+}
+
+const clockSkewDefault = 2000;
+const startTimeoutDefault = 10_000;
+/** Of the newest records a start reads so many bytes: reconnecting clients find there what they missed. */
+const preloadBytes = 8 * 1024 * 1024;
+
+/**
+ * Opens the log that lives in Redis under `name`, or begins it. Rejects when the server does not answer in time or must not
+ * be used (`judgeServer`).
+ */
+export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> {
+  const log = new RedisLog(options);
+  try {
+    await log.start(options.startTimeout ?? startTimeoutDefault);
+  } catch (error) {
+    await log.close();
+    throw error;
+  }
+  return log;
+}
+
+/**
+ * A log that several nodes share: a stream in Redis, to which scripts append, and which each node follows with one reader.
+ *
+ *    append ──► one batch ──► script ──► stream ──► tail of each node ──► hot tail ──► listeners, then the append settles
+ *                                          │
+ *                                          └──► reads by range, for what is older than the hot tail
+ */
+export class RedisLog implements Log {
+  readonly hot: HotTail;
+  readonly tables: Tables;
+  readonly deletions: Deletions = new Deletions();
+  capabilities: LogCapabilities = { durabilities: [] };
+  lost: OffsetRange[] = [];
+  rewinds = 0;
+  readonly #options: RedisLogOptions;
+  readonly #clock: Clock;
+  readonly #keys: Keys;
+  readonly #known: KnownLog;
+  readonly #writer: RedisConnection;
+  readonly #follower: RedisConnection;
+  readonly #reader: RedisConnection;
+  readonly #appends: Appends;
+  readonly #tail: Tail;
+  readonly #reads: Reads;
+  readonly #erasure: Erasure;
+  readonly #retention: Retention;
+  readonly #keyIndex: KeyIndex;
+  readonly #ended: EndedTopics;
+  readonly #listeners = new Set<TailListener>();
+  #arrivals: { readonly epoch: number; readonly offset: number; readonly resolve: () => void }[] = [];
+  #following: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
+  #damages = 0;
+
+  constructor(options: RedisLogOptions) {
+    this.#options = options;
+    const clock = options.clock ?? systemClock;
+    this.#clock = clock;
+    const random = options.random ?? systemRandom;
+    const report = (told: LogReport): void => options.onReport?.(told);
+    this.#keys = new Keys(options.name ?? 'tailrace');
+    this.#known = new KnownLog(random.id(8));
+    // they come and go together: one of them tells
+    this.#follower = new RedisConnection(options.url, 'tail', report);
+    this.#writer = new RedisConnection(options.url, 'writer', () => {});
+    this.#reader = new RedisConnection(options.url, 'reader', () => {});
+    this.hot = new HotTail(options.hotBytes ?? logDefaults.hotBytes, 0);
+    this.tables = tablesOf(options.keep?.rules ?? []);
+    this.#ended = new EndedTopics(options.endedTopics ?? logDefaults.endedTopics);
+    this.#keyIndex = new KeyIndex(this, options.keyIndexBytes ?? logDefaults.keyIndexBytes);
+    const { dedupe = {} } = options;
+    const ids = dedupe.ids ?? logDefaults.dedupe.ids;
+    const idLimit = Math.max(ids, dedupe.limit ?? logDefaults.dedupe.limit);
+    const onError = (error: unknown): void => this.#tell(error);
+    this.#appends = new Appends({
+      connection: this.#writer,
+      clock: systemClock,
+      keys: [...this.#keys.all, this.#keys.batchOf(random.id(16))],
+      known: () => this.#knownArguments(),
+      limits: [
+        ids,
+        dedupe.ageMs ?? logDefaults.dedupe.ageMs,
+        idLimit,
+        dedupe.producers ?? logDefaults.dedupe.producers,
+      ],
+      recordBytes: Math.min(options.recordBytes ?? logDefaults.recordBytes, logDefaults.recordBytesHard),
+      bytesMax: options.pending?.bytes ?? logDefaults.pending.bytes,
+      recordsMax: options.pending?.records ?? logDefaults.pending.records,
+      replicas: options.replicas ?? 0,
+      reached: (epoch, offset) => this.#reached(epoch, offset),
+      onCommit: (duration, records, bytes) => options.onCommitStats?.(duration, records, bytes),
+      onError,
+    });
+    this.#tail = new Tail({
+      connection: this.#follower,
+      clock: systemClock,
+      stream: this.#keys.log,
+      known: this.#known,
+      askStatus: () => this.#askStatus(this.#follower),
+      onStatus: told => this.#compare(told),
+      onRecords: records => this.#commit(records),
+      onNote: note => this.#noteDeletion(note),
+      onDamage: (offset, error) => this.#damaged(offset, error),
+      onError,
+    });
+    this.#reads = new Reads({
+      connection: this.#reader,
+      clock: systemClock,
+      keys: this.#keys,
+      known: this.#known,
+      hot: this.hot,
+      deletions: this.deletions,
+    });
+    this.#erasure = new Erasure({ connection: this.#reader, clock: systemClock, keys: this.#keys, onError });
+    this.#retention = new Retention({
+      connection: this.#reader,
+      clock,
+      keys: this.#keys,
+      known: () => this.#knownArguments(),
+      age: options.retention?.age,
+      bytes: options.retention?.bytes,
+      onFloor: floor => this.#raiseFloor(floor),
+      onError,
+    });
+  }
+
+  /** Reads where the log stands and its newest records, and begins to follow. */
+  async start(timeout: number): Promise<void> {
+    const connections = [this.#writer, this.#follower, this.#reader];
+    const stopWatch = systemClock.after(timeout, () => {
+      for (const connection of connections) connection.close();
+    });
+    try {
+      await Promise.all(connections.map(connection => connection.ready()));
+      this.capabilities = { durabilities: await judgeServer(this.#reader.redis, this.#options.replicas ?? 0) };
+      const told = await this.#askStatus(this.#reader);
+      this.#begin(told);
+      const { ended, deleted } = await this.#marks();
+      this.#takeMarks(ended, deleted);
+      await this.#preload();
+    } catch (error) {
+      if (error instanceof TailraceError) throw error;
+      const { lastError } = connections.find(connection => connection.lastError !== '') ?? this.#reader;
+      const why = lastError === '' ? (error as Error).message : lastError;
+      throw new Error(
+        `the log cannot be opened: Redis at ${this.#options.url.replace(/\/\/[^@/]*@/, '//')} does not serve it: ${why}`,
+      );
+    } finally {
+      stopWatch();
+    }
+    this.#following = this.#tail.run();
+    this.#retention.start();
+  }
+
+  get id(): string {
+    return this.#known.id;
+  }
+
+  get head(): Position {
+    return this.#known.head;
+  }
+
+  get floor(): number {
+    return Math.min(this.#known.floor, this.#known.offset);
+  }
+
+  get status(): LogStatus {
+    return {
+      state: this.#closing !== undefined ? 'closed' : this.#appends.refused !== undefined ? 'full' : 'open',
+      reason: this.#appends.refused,
+      segments: 0,
+      bytes: this.#known.status?.bytes ?? 0,
+      pendingRecords: this.#appends.pendingRecords,
+      pendingBytes: this.#appends.pendingBytes,
+      commits: this.#appends.commits,
+      retentionWaitingBytes: 0,
+      deletionsPending: this.#erasure.pending,
+      damagedReads: this.#damages,
+      scrub: { bytes: 0, damages: 0, progress: 0 },
+    };
+  }
+
+  get memory(): LogMemory {
+    const { ids = 0, producers = 0, idsCutShort = 0, producersCutShort = 0 } = this.#known.status ?? {};
+    return {
+      ids,
+      producers,
+      idsCutShort,
+      producersCutShort,
+      endedTopics: this.#ended.size,
+      endedCutShort: this.#ended.cutShort,
+      tables: this.#keyIndex.tables,
+      tableBytes: this.#keyIndex.bytes,
+      tableLoads: this.#keyIndex.loads,
+    };
+  }
+
+  append(messages: readonly Message[], _: StoredDurability): Promise<readonly (Appended | AppendFailure)[]> {
+    return this.#appends.append(messages);
+  }
+
+  tail(listener: TailListener): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+
+  async read(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice> {
+    const from = Math.max(after, this.floor);
+    const end = Math.max(from, Math.min(to, this.#known.offset));
+    const slice = await this.#reads.read(from, end, filters, maxBytes);
+    return { ...slice, dropped: this.deletions.droppedAfter(slice.after, filters) };
+  }
+
+  droppedAfter(after: number, filters: FilterSet): Dropped {
+    return this.deletions.droppedAfter(after, filters);
+  }
+
+  async newest(filters: FilterSet, count: number, to: number): Promise<Float64Array> {
+    const found = await this.#reads.newest(filters, count, to);
+    return Float64Array.from([...found.values()].flat()).sort();
+  }
+
+  current(filters: FilterSet, to?: Position): Promise<Current> {
+    return currentOf(
+      {
+        log: this,
+        tables: this.tables,
+        index: this.#keyIndex,
+        appended: () => this.#known.offset,
+        newest: (asked, upTo) => this.#reads.newest(asked, 1, upTo),
+      },
+      filters,
+      to,
+    );
+  }
+
+  keyAt(topic: string, key: string): Promise<number> {
+    return this.#keyIndex.committedOf(topic, key, this.#known.offset);
+  }
+
+  recordsAt(offsets: Float64Array, maxBytes: number): Promise<readonly LogRecord[]> {
+    return this.#reads.recordsAt(offsets, maxBytes);
+  }
+
+  async positionAt(time: number): Promise<Position> {
+    const first = await this.#reads.firstSince(time);
+    return first === undefined ? this.head : this.positionOf(first - 1);
+  }
+
+  async positionOf(offset: number): Promise<Position> {
+    return { epoch: this.epochOf(offset), offset, time: await this.#reads.timeAt(offset) };
+  }
+
+  endOf(epoch: number): number | undefined {
+    return this.#known.epochs.endOf(epoch, this.#known.offset);
+  }
+
+  endedAt(topic: string): number {
+    return this.#ended.endOf(topic);
+  }
+
+  epochOf(offset: number): number {
+    return this.#known.epochs.epochOf(offset);
+  }
+
+  topics(prefix: string, after: string, limit: number): Promise<readonly TopicInfo[]> {
+    return this.#reads.topics(prefix, after, limit);
+  }
+
+  async trim(offset: number): Promise<void> {
+    await this.#retention.trim(offset);
+  }
+
+  async deleteTopic(topic: string): Promise<Deleted> {
+    this.deletions.checkRoom();
+    const args = [...this.#knownArguments(), topic, this.tables.has(topic) ? '1' : '0'];
+    const answer = (await markDeleted.run(this.#writer.redis, this.#keys.all, args)) as Buffer[];
+    if (answer.length === 0) return { upTo: undefined, pending: false };
+    const upTo = Number(answer[1]);
+    const position = { epoch: this.epochOf(upTo), offset: upTo, time: Number(answer[2]) };
+    await this.#noted(topic, upTo);
+    return { upTo: position, pending: true };
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#retention.close();
+    this.#erasure.close();
+    // what the server does not take any more is not waited for
+    if (!this.#writer.isReady) this.#appends.abandon();
+    await this.#appends.close();
+    this.#tail.close();
+    for (const connection of [this.#writer, this.#follower, this.#reader]) connection.close();
+    await this.#following;
+  }
+
+  #knownArguments(): (string | number)[] {
+    const { id, epochs, offset, time } = this.#known;
+    const skew = this.#options.clockSkew ?? clockSkewDefault;
+    return [id, epochs.current?.epoch ?? 0, offset, time, this.#clock.now(), skew];
+  }
+
+  async #askStatus(connection: RedisConnection): Promise<Status> {
+    return readStatus(await statusScript.run(connection.redis, this.#keys.all, this.#knownArguments()));
+  }
+
+  #begin(told: Status): void {
+    this.#known.take(told);
+    this.#known.goBack(told.head, told.time);
+    this.hot.base = told.head;
+  }
+
+  async #preload(): Promise<void> {
+    const budget = Math.min(preloadBytes, this.hot.maxBytes / 2);
+    const records = await this.#reads.before(this.#known.offset, budget);
+    if (records.length === 0) return;
+    this.hot.base = records[0]!.offset - 1;
+    this.hot.push(packedBatch(records));
+  }
+
+  #commit(records: readonly PackedRecord[]): void {
+    const batch = packedBatch(records);
+    const last = records[records.length - 1]!;
+    this.hot.push(batch);
+    this.#known.offset = last.offset;
+    this.#known.time = last.time;
+    this.#keyIndex.committed(batch);
+    for (let i = 0; i < batch.count; i++) {
+      if (!batch.endsTopic(i)) continue;
+      this.#ended.add(batch.topics.names[batch.topics.of(i)]!, batch.offsetAt(i));
+    }
+    for (const listener of this.#listeners) listener.onCommit(batch);
+    this.#arrived();
+  }
+
+  #arrived(): void {
+    if (this.#arrivals.length === 0) return;
+    const waiting = this.#arrivals;
+    this.#arrivals = [];
+    for (const arrival of waiting)
+      if (this.#hasReached(arrival.epoch, arrival.offset)) arrival.resolve();
+      else this.#arrivals.push(arrival);
+  }
+
+  /** Whether a record of this epoch came at or behind `offset`, or the log has gone on in another. */
+  #hasReached(epoch: number, offset: number): boolean {
+    const head = this.#known;
+    return head.epoch > epoch || (head.epoch === epoch && head.offset >= offset);
+  }
+
+  async #reached(epoch: number, offset: number): Promise<void> {
+    if (!this.#hasReached(epoch, offset))
+      await new Promise<void>(resolve => this.#arrivals.push({ epoch, offset, resolve }));
+    if ((this.#known.epochs.endOf(epoch, this.#known.offset) ?? 0) < offset)
+      throw new TailraceError(
+        'outcome_unknown',
+        'Redis lost its newest records right after it had taken this one; publish again with the same id',
+        { retryAfter: 100 },
+      );
+  }
+
+  #noteDeletion({ topic, upTo, table }: DeletionNote): void {
+    this.hot.remove(topic, upTo);
+    this.#ended.forget(topic, upTo);
+    this.#keyIndex.deleted(topic, upTo);
+    this.deletions.add({ topic, upTo, table });
+    this.#erasure.add(topic, upTo);
+    this.#arrived();
+  }
+
+  async #noted(topic: string, upTo: number): Promise<void> {
+    while ((this.deletions.byTopic.get(topic)?.upTo ?? 0) < upTo && this.#closing === undefined)
+      await new Promise<void>(resolve => this.#arrivals.push({ epoch: 0, offset: 0, resolve }));
+  }
+
+  async #compare(told: Status): Promise<void> {
+    const kept = this.#known.rewindBy(told);
+    if (kept !== undefined) await this.#rewind(kept, told);
+    this.#known.take(told);
+    this.#raiseFloor(told.floor);
+    this.#arrived();
+  }
+
+  /** What lies beyond `offset` is lost: the server has gone on without it. */
+  async #rewind(offset: number, told: Status): Promise<void> {
+    const { head } = this;
+    const time = await this.#reads.timeBefore(offset);
+    const { ended, deleted } = await this.#marks();
+    this.#known.take(told);
+    this.#known.goBack(offset, time);
+    this.hot.reset(offset);
+    this.#keyIndex.clear();
+    this.#ended.clear();
+    this.deletions.forget(() => true);
+    this.#takeMarks(ended, deleted);
+    this.rewinds++;
+    this.#options.onReport?.({
+      level: 'error',
+      kind: 'engine_rewound',
+      message:
+        `Redis lost the newest records: this node had read up to offset ${head.offset} of epoch ${head.epoch}, and the log ` +
+        `goes on behind ${offset} (a replica that had less took over, or the last writes were not on disk). All subscribers ` +
+        'come back by their cursors and are told',
+      lost: [{ from: offset + 1, to: head.offset }],
+    });
+    for (const listener of this.#listeners) listener.onRewind?.();
+  }
+
+  /** Topics that ended or were deleted, as the server has them. */
+  async #marks(): Promise<{ ended: Record<string, string>; deleted: Record<string, string> }> {
+    const { redis } = this.#reader;
+    const [ended, deleted] = await Promise.all([redis.hgetall(this.#keys.ended), redis.hgetall(this.#keys.deleted)]);
+    return { ended, deleted };
+  }
+
+  #takeMarks(ended: Record<string, string>, deleted: Record<string, string>): void {
+    for (const [topic, offset] of Object.entries(ended).sort(byOffset)) this.#ended.add(topic, Number(offset));
+    for (const [topic, mark] of Object.entries(deleted)) {
+      const [upTo, table, pending] = mark.split(' ');
+      this.deletions.add({ topic, upTo: Number(upTo), table: table === '1' });
+      if (pending === '1') this.#erasure.add(topic, Number(upTo));
+    }
+  }
+
+  #raiseFloor(floor: number): void {
+    if (floor < this.#known.floor) return;
+    this.#known.floor = floor;
+    const reached = this.floor;
+    this.hot.trim(reached);
+    this.#ended.trim(reached);
+    this.deletions.forget(({ upTo }) => upTo <= reached);
+  }
+
+  #damaged(offset: number, error: TailraceError): void {
+    this.#damages++;
+    this.lost = [...this.lost, { from: offset, to: offset }];
+    this.#options.onReport?.({ level: 'error', kind: 'damaged', message: error.message });
+  }
+
+  #tell(error: unknown): void {
+    this.#options.onReport?.({
+      level: 'error',
+      kind: 'engine_error',
+      message: `Redis answers with an error: ${(error as Error).message}`,
+    });
+  }
+}
+
+function byOffset([, a]: [string, string], [, b]: [string, string]): number {
+  return Number(a) - Number(b);
+}

@@ -1,0 +1,50 @@
+/**
+ * What every script that writes begins with: `settle` reads the state of the log, and begins a new epoch when the server is
+ * another than the one that wrote last (restarted, promoted), or lost it all.
+ *
+ * ARGV 1–6: id of the log, epoch, head and time as the caller knows them, the caller's clock (ms), and how far that may be
+ * from the server's.
+ */
+export const settle = `
+local LOG, STATE, EPOCHS, IDS, IDORDER, PRODUCERS, ENDED, TOPICS, NEWEST, DELETED = unpack(KEYS)
+
+local function whole(number)
+  return string.format('%.0f', number)
+end
+
+local function topicOf(record)
+  return string.sub(record, 33, 32 + struct.unpack('<I2', string.sub(record, 25, 26)))
+end
+
+local function settle()
+  local served = redis.call('TIME')
+  local own = served[1] * 1000 + math.floor(served[2] / 1000)
+  local skew = tonumber(ARGV[6])
+  local now = math.max(own - skew, math.min(own + skew, tonumber(ARGV[5])))
+  local run = string.match(redis.call('INFO', 'replication'), 'master_replid:(%x+)')
+  local held = redis.call('HMGET', STATE, 'id', 'epoch', 'head', 'time', 'floor', 'bytes', 'run')
+  local state = { now = now }
+  if held[1] then
+    state.id = held[1]
+    state.epoch = tonumber(held[2])
+    state.head = tonumber(held[3])
+    state.time = tonumber(held[4])
+    state.floor = tonumber(held[5])
+    state.bytes = tonumber(held[6])
+    if held[7] == run then return state end
+  else
+    redis.call('DEL', LOG, EPOCHS, IDS, IDORDER, PRODUCERS, ENDED, TOPICS, NEWEST, DELETED)
+    state.id = ARGV[1]
+    state.epoch = tonumber(ARGV[2])
+    state.head = tonumber(ARGV[3])
+    state.time = tonumber(ARGV[4])
+    state.floor = state.head
+    state.bytes = 0
+  end
+  state.epoch = math.max(state.epoch + 1, math.floor(now / 1000))
+  redis.call('HSET', STATE, 'id', state.id, 'epoch', whole(state.epoch), 'head', whole(state.head),
+    'time', whole(state.time), 'floor', whole(state.floor), 'bytes', whole(state.bytes), 'run', run)
+  redis.call('RPUSH', EPOCHS, whole(state.epoch) .. ' ' .. whole(state.head + 1))
+  return state
+end
+`;

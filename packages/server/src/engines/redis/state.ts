@@ -1,0 +1,91 @@
+import { EpochList, type EpochStart } from '../../log/epoch-list.ts';
+import type { Position } from '../../log/log.ts';
+
+/** What `status` answers. */
+export interface Status {
+  readonly id: string;
+  readonly head: number;
+  readonly time: number;
+  readonly floor: number;
+  readonly bytes: number;
+  readonly ids: number;
+  readonly producers: number;
+  readonly idsCutShort: number;
+  readonly producersCutShort: number;
+  readonly endedTopics: number;
+  readonly epochs: readonly EpochStart[];
+}
+
+export function readStatus(answer: unknown): Status {
+  const [id, head, time, floor, bytes, ids, producers, idsCutShort, producersCutShort, endedTopics, ...epochs] =
+    answer as [Buffer, ...(number | Buffer)[]];
+  return {
+    id: id.toString(),
+    head: Number(head),
+    time: Number(time),
+    floor: Number(floor),
+    bytes: Number(bytes),
+    ids: Number(ids),
+    producers: Number(producers),
+    idsCutShort: Number(idsCutShort),
+    producersCutShort: Number(producersCutShort),
+    endedTopics: Number(endedTopics),
+    epochs: epochs.map(text => {
+      const [epoch, first] = text.toString().split(' ');
+      return { epoch: Number(epoch), first: Number(first) };
+    }),
+  };
+}
+
+/** The log as this node knows it: what has come through its tail, in the epochs that the server told last. */
+export class KnownLog {
+  id: string;
+  /** The newest record that came through the tail. */
+  offset = 0;
+  time = 0;
+  floor = 0;
+  /** Id of the newest entry that came through the tail. */
+  lastEntry = '0-0';
+  epochs: EpochList = new EpochList([]);
+  status: Status | undefined;
+
+  constructor(id: string) {
+    this.id = id;
+  }
+
+  /** Of the newest record that came through the tail. */
+  get epoch(): number {
+    return this.epochs.epochOf(this.offset);
+  }
+
+  get head(): Position {
+    return { epoch: this.epoch, offset: this.offset, time: this.time };
+  }
+
+  /**
+   * Up to where what this node has read is still the log, when `status` is what the server says now; undefined when all
+   * of it is.
+   */
+  rewindBy(status: Status): number | undefined {
+    if (this.status === undefined) return undefined;
+    if (status.id !== this.id) return status.head;
+    const list = new EpochList(status.epochs);
+    const end = list.endOf(this.epoch, status.head);
+    const kept = end ?? Math.max(0, (status.epochs[0]?.first ?? 1) - 1);
+    return this.offset > kept ? kept : undefined;
+  }
+
+  /** What follows `offset` comes through the tail (again). */
+  goBack(offset: number, time: number): void {
+    this.offset = offset;
+    this.time = time;
+    this.lastEntry = `${offset}-0`;
+  }
+
+  take(status: Status): void {
+    this.status = status;
+    this.id = status.id;
+    this.floor = Math.max(status.floor, 0);
+    this.epochs = new EpochList(status.epochs);
+  }
+}

@@ -1,0 +1,255 @@
+import { filterSet, type Message } from '@tailrace/protocol';
+import { afterEach, expect, test } from 'vitest';
+import { openRedisLog, type RedisLog, type RedisLogOptions } from '../../src/engines/redis/redis-log.ts';
+import type { LogReport } from '../../src/log/report.ts';
+import { message, offsetOf, readAllOf, until } from '../log/messages.ts';
+import { FaultyProxy } from './faulty-proxy.ts';
+import { RedisServer, withRedis } from './redis-server.ts';
+
+const cleanup: (() => Promise<unknown>)[] = [];
+
+afterEach(async () => {
+  for (const step of cleanup.splice(0).reverse()) await step();
+});
+
+async function startServer(...more: string[]): Promise<RedisServer> {
+  const server = await RedisServer.start(...more);
+  cleanup.push(() => server.stop('SIGKILL'));
+  return server;
+}
+
+async function startProxy(server: RedisServer): Promise<FaultyProxy> {
+  const proxy = await FaultyProxy.start(server.port);
+  cleanup.push(() => proxy.close());
+  return proxy;
+}
+
+async function open(url: string, options: Partial<RedisLogOptions> = {}): Promise<RedisLog> {
+  const log = await openRedisLog({ url, ...options });
+  cleanup.push(() => log.close());
+  return log;
+}
+
+function numbered(count: number, fields: (i: number) => Partial<Message> = () => ({})): Message[] {
+  return Array.from({ length: count }, (_, i) => message(`t/${i % 7}`, `m${i}`, fields(i)));
+}
+
+async function dataOf(log: RedisLog): Promise<string[]> {
+  return (await readAllOf(log, ['#'], log.floor, log.head.offset, 1e6)).map(({ data }) => Buffer.from(data).toString());
+}
+
+/** Appends one by one, each again and again until it is acked, as a publisher with ids does. */
+async function publishAll(log: RedisLog, messages: readonly Message[], onAck: () => void = () => {}): Promise<void> {
+  for (const one of messages) {
+    for (;;) {
+      try {
+        const [result] = await log.append([one], 'fsync');
+        offsetOf(result);
+        break;
+      } catch {
+        await new Promise(resolve => setTimeout(resolve, 20));
+      }
+    }
+    onAck();
+  }
+}
+
+withRedis('faults of Redis', () => {
+  test('nodes share one log: offsets, ids, sequences, expectations and ends are decided once', async () => {
+    const server = await startServer();
+    const [a, b] = [await open(server.url), await open(server.url)];
+    expect(b.id).toBe(a.id);
+    const results = await Promise.all(
+      Array.from({ length: 100 }, (_, i) => (i % 2 === 0 ? a : b).append([message('x', `${i}`)], 'fsync')),
+    );
+    expect(results.map(([result]) => offsetOf(result)).sort((x, y) => x - y)).toEqual(
+      Array.from({ length: 100 }, (_, i) => i + 1),
+    );
+    await until('both are at the head', () => a.head.offset === 100 && b.head.offset === 100);
+    expect(await dataOf(a)).toEqual(await dataOf(b));
+
+    const once = message('y', '1', { id: 'once' });
+    const twice = await Promise.all([a, b, a, b].map(log => log.append([once], 'fsync')));
+    expect(twice.filter(([result]) => 'duplicate' in result! && !result.duplicate)).toHaveLength(1);
+    const sequenced = message('y', '1', { producer: 'p', sequence: 7 });
+    const again = await Promise.all([a, b].map(log => log.append([sequenced], 'fsync')));
+    expect(again.filter(([result]) => 'duplicate' in result! && result.duplicate)).toHaveLength(1);
+
+    for (let round = 0, newest = 0; round < 10; round++) {
+      const tries = await Promise.all(
+        [a, b, a, b].map(log => log.append([message('state', `${round}`, { key: 'k', expect: newest })], 'fsync')),
+      );
+      const taken = tries.filter(([result]) => !('error' in result!));
+      expect(taken).toHaveLength(1);
+      newest = offsetOf(taken[0]![0]);
+    }
+    await a.append([message('over', '', { end: true })], 'fsync');
+    expect(await b.append([message('over')], 'fsync')).toMatchObject([{ error: { code: 'topic_ended' } }]);
+    await a.deleteTopic('x');
+    await until('the other node knows of it', () => b.deletions.byTopic.has('x'));
+    expect(await readAllOf(b, ['x'])).toEqual([]);
+  });
+
+  test('a server that is killed and comes back has lost nothing, and nothing is doubled', async () => {
+    const server = await startServer();
+    const log = await open(server.url);
+    const seen: number[] = [];
+    log.tail({ onCommit: batch => seen.push(...Array.from({ length: batch.count }, (_, i) => batch.offsetAt(i))) });
+    const { epoch } = log.head;
+    const messages = numbered(300);
+    let acked = 0;
+    const publishing = publishAll(log, messages, () => acked++);
+    await until('some are acked', () => acked > 50);
+    await server.stop('SIGKILL');
+    await new Promise(resolve => setTimeout(resolve, 300));
+    await server.start();
+    await publishing;
+    expect(await dataOf(log)).toEqual(messages.map((_, i) => `m${i}`));
+    expect(seen).toEqual(messages.map((_, i) => i + 1));
+    expect(log.rewinds).toBe(0);
+    // a restart begins an epoch; who stood anywhere before goes on
+    expect(log.head.epoch).toBeGreaterThan(epoch);
+    expect(log.endOf(epoch === 0 ? log.epochOf(1) : epoch)).toBeGreaterThan(50);
+  });
+
+  test('an append whose answer is lost is appended once', async () => {
+    const server = await startServer();
+    const proxy = await startProxy(server);
+    const log = await open(proxy.url);
+    await log.append([message('a', 'before')], 'fsync');
+    const other = await open(server.url);
+    proxy.swallowAnswers = true;
+    const appended = log.append([message('a', 'one'), message('a', 'two')], 'fsync');
+    await until('the server has it', () => other.head.offset === 3);
+    proxy.swallowAnswers = false;
+    proxy.cut();
+    expect((await appended).map(offsetOf)).toEqual([2, 3]);
+    await new Promise(resolve => setTimeout(resolve, 200));
+    expect(await dataOf(other)).toEqual(['before', 'one', 'two']);
+    expect(log.rewinds).toBe(0);
+  });
+
+  test('a server that stops answering is left and found again; what waits is appended once, in order', async () => {
+    const server = await startServer();
+    const log = await open(server.url);
+    await log.append([message('a', 'before')], 'fsync');
+    server.signal('SIGSTOP');
+    const appended = numbered(20).map(one => log.append([one], 'fsync'));
+    // longer than an answer may take: the connections are given up and made again
+    await new Promise(resolve => setTimeout(resolve, 6500));
+    server.signal('SIGCONT');
+    expect((await Promise.all(appended)).map(([result]) => offsetOf(result))).toEqual(
+      Array.from({ length: 20 }, (_, i) => i + 2),
+    );
+    expect(await dataOf(log)).toEqual(['before', ...Array.from({ length: 20 }, (_, i) => `m${i}`)]);
+  });
+
+  test('after a failover that loses records the log goes back, says so, and goes on in a new epoch', async () => {
+    const primary = await startServer();
+    const link = await startProxy(primary);
+    const replica = await startServer('--replicaof', '127.0.0.1', String(link.port));
+    const proxy = await startProxy(primary);
+    const reports: LogReport[] = [];
+    const log = await open(proxy.url, { onReport: report => reports.push(report) });
+    const admin = replica.client();
+    cleanup.push(async () => admin.disconnect());
+    await log.append(numbered(10), 'fsync');
+    await until('the replica has them', async () => (await admin.xlen('{tailrace}:log')) === 10);
+    const told: number[] = [];
+    log.tail({ onCommit: () => {}, onRewind: () => told.push(log.head.offset) });
+    const { epoch } = log.head;
+
+    link.stall();
+    await log.append(
+      Array.from({ length: 5 }, (_, i) => message('lost', `lost ${i}`, { id: `${i}` })),
+      'fsync',
+    );
+    expect(log.head.offset).toBe(15);
+    await primary.stop('SIGKILL');
+    link.cut();
+    await admin.replicaof('NO', 'ONE');
+    proxy.target = replica.port;
+    proxy.cut();
+
+    const [first] = await log.append([message('after', 'failover')], 'fsync');
+    expect(offsetOf(first)).toBe(11);
+    expect(told).toEqual([10]);
+    expect(log.rewinds).toBe(1);
+    expect(log.head.epoch).toBeGreaterThan(epoch);
+    // a cursor at one of the lost records is told by its epoch
+    expect(log.endOf(epoch)).toBe(10);
+    expect(await dataOf(log)).toEqual([...numbered(10).map((_, i) => `m${i}`), 'failover']);
+    expect(reports).toContainEqual(expect.objectContaining({ kind: 'engine_rewound', lost: [{ from: 11, to: 15 }] }));
+    // and a publisher that tries again is not taken for a double
+    expect(await log.append([message('lost', 'lost 0', { id: '0' })], 'fsync')).toMatchObject([
+      { offset: 12, duplicate: false },
+    ]);
+  });
+
+  test('with redis.replicas an append that no replica has is not acked', async () => {
+    const primary = await startServer();
+    const replica = await startServer('--replicaof', '127.0.0.1', String(primary.port));
+    const admin = primary.client();
+    cleanup.push(async () => admin.disconnect());
+    await until('the replica is there', async () => (await admin.info('replication')).includes('state=online'));
+    const log = await open(primary.url, { replicas: 1 });
+    expect((await log.append([message('a', '1')], 'fsync')).map(offsetOf)).toEqual([1]);
+    replica.signal('SIGSTOP');
+    await expect(log.append([message('a', '2')], 'fsync')).rejects.toMatchObject({ code: 'outcome_unknown' });
+    replica.signal('SIGCONT');
+    expect((await log.append([message('a', '3')], 'fsync')).map(offsetOf)).toEqual([3]);
+  });
+
+  test('what is lost whole is told as a gap, and offsets go on', async () => {
+    const server = await startServer();
+    const log = await open(server.url);
+    await log.append(numbered(10), 'fsync');
+    const { id } = log;
+    const admin = server.client();
+    cleanup.push(async () => admin.disconnect());
+    await admin.flushall();
+    expect((await log.append([message('a', 'new')], 'fsync')).map(offsetOf)).toEqual([11]);
+    expect([log.id, log.floor]).toEqual([id, 10]);
+    const slice = await log.read(3, 11, filterSet(['#']), 1e6);
+    expect([slice.after, slice.records.map(({ offset }) => offset)]).toEqual([10, [11]]);
+    const late = await open(server.url);
+    expect([late.id, late.floor, late.head.offset]).toEqual([id, 10, 11]);
+  });
+
+  test('a full memory refuses appends by name, and reads go on', async () => {
+    const server = await startServer('--maxmemory', '8mb', '--maxmemory-policy', 'noeviction');
+    const log = await open(server.url);
+    await log.append([message('a', 'kept')], 'fsync');
+    let refused: unknown;
+    for (let i = 0; i < 20 && refused === undefined; i++)
+      await log.append([message('a', 'x'.repeat(1_000_000))], 'fsync').catch((error: unknown) => {
+        refused = error;
+      });
+    expect(refused).toMatchObject({ code: 'log_full', retryAfter: 1000 });
+    expect(log.status).toMatchObject({ state: 'full', reason: expect.stringContaining('OOM') });
+    expect((await log.read(0, 1, filterSet(['a']), 1000)).records).toHaveLength(1);
+    await log.trim(log.head.offset);
+    expect((await log.append([message('a', 'again')], 'fsync')).map(offsetOf)).toEqual([log.head.offset]);
+    expect(log.status.state).toBe('open');
+  });
+
+  test('a server that would lose records silently is refused at the start', async () => {
+    const evicting = await startServer('--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru');
+    await expect(openRedisLog({ url: evicting.url })).rejects.toThrow(
+      /^the log cannot be opened: Redis at redis:\/\/127\.0\.0\.1:\d+ does not serve it: its maxmemory-policy is allkeys-lru/,
+    );
+    const primary = await startServer();
+    const replica = await startServer('--replicaof', '127.0.0.1', String(primary.port));
+    await expect(openRedisLog({ url: replica.url })).rejects.toThrow(/it is a slave: the url has to name the primary/);
+    await expect(openRedisLog({ url: primary.url, replicas: 2 })).rejects.toThrow(/redis.replicas is 2/);
+    await primary.stop();
+    await expect(openRedisLog({ url: primary.url, startTimeout: 300 })).rejects.toThrow(/ECONNREFUSED/);
+  });
+
+  test('durability is what the server keeps, and no more', async () => {
+    const everySecond = await open((await startServer('--appendfsync', 'everysec')).url);
+    expect(everySecond.capabilities.durabilities).toEqual(['written']);
+    const nothing = await open((await startServer('--appendonly', 'no')).url);
+    expect(nothing.capabilities.durabilities).toEqual([]);
+  });
+});

@@ -1,0 +1,79 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { Redis } from 'ioredis';
+import { describe } from 'vitest';
+import { freePort } from '../cli/served.ts';
+import { temporaryDirectory } from '../log/temporary-directory.ts';
+import { redisProgram } from './redis-program.ts';
+
+/** Suites that need Redis; `npm test` tells of those that did not run. */
+export function withRedis(name: string, suite: () => void): void {
+  describe.skipIf(redisProgram === undefined)(name, suite);
+}
+
+/** A real Redis server on a port and in a directory of its own. */
+export class RedisServer {
+  readonly port: number;
+  readonly directory: string;
+  readonly #more: readonly string[];
+  #process: ChildProcess | undefined;
+
+  private constructor(port: number, directory: string, more: readonly string[]) {
+    this.port = port;
+    this.directory = directory;
+    this.#more = more;
+  }
+
+  /** `more`: options of redis-server beyond those that keep every write. */
+  static async start(...more: string[]): Promise<RedisServer> {
+    const server = new RedisServer(await freePort(), temporaryDirectory(), more);
+    await server.start();
+    return server;
+  }
+
+  get url(): string {
+    return `redis://127.0.0.1:${this.port}`;
+  }
+
+  /** Starts it (again); resolves when it answers. */
+  async start(): Promise<void> {
+    const child = spawn(
+      redisProgram!,
+      [
+        ...['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.directory, '--save', ''],
+        ...['--appendonly', 'yes', '--appendfsync', 'always', '--daemonize', 'no'],
+        ...['--repl-diskless-sync-delay', '0'],
+        ...this.#more,
+      ],
+      { stdio: ['ignore', 'pipe', 'inherit'], argv0: 'redis-server' },
+    );
+    this.#process = child;
+    let said = '';
+    for await (const chunk of child.stdout) {
+      said += String(chunk);
+      if (said.includes('Ready to accept connections')) {
+        child.stdout.on('error', () => {});
+        child.stdout.resume();
+        return;
+      }
+    }
+    throw new Error(`redis-server did not start:\n${said}`);
+  }
+
+  /** A client of the test's own. */
+  client(): Redis {
+    return new Redis(this.url);
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#process?.kill(signal);
+  }
+
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    const child = this.#process;
+    this.#process = undefined;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    child.kill(signal);
+    await once(child, 'exit');
+  }
+}

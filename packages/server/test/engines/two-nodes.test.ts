@@ -1,0 +1,150 @@
+import { afterEach, expect, test } from 'vitest';
+import { CliProcess, runCli } from '../cli/cli-process.ts';
+import { Served } from '../cli/served.ts';
+import { SseClient } from '../gateway/sse-client.ts';
+import { until } from '../log/messages.ts';
+import { FaultyProxy } from './faulty-proxy.ts';
+import { RedisServer, withRedis } from './redis-server.ts';
+
+const cleanup: (() => Promise<unknown>)[] = [];
+
+afterEach(async () => {
+  for (const step of cleanup.splice(0).reverse()) await step();
+});
+
+async function startRedis(...more: string[]): Promise<RedisServer> {
+  const server = await RedisServer.start(...more);
+  cleanup.push(() => server.stop('SIGKILL'));
+  return server;
+}
+
+async function startNode(engine: string): Promise<Served> {
+  const served = await Served.start(['--engine', engine, '--log.level', 'error']);
+  cleanup.push(() => served[Symbol.asyncDispose]());
+  return served;
+}
+
+async function publishAll(node: Served, topic: string, texts: readonly string[]): Promise<void> {
+  for (const [i, text] of texts.entries())
+    for (;;) {
+      const answer = await fetch(`${node.url}/v1/topics/${topic}?id=${topic}-${text}-${i}`, {
+        method: 'POST',
+        body: text,
+      }).catch(() => undefined);
+      if (answer?.ok) break;
+      await new Promise(resolve => setTimeout(resolve, 50));
+    }
+}
+
+const numbered = (count: number): string[] => Array.from({ length: count }, (_, i) => `m${i}`);
+
+function dataOf(client: SseClient): string[] {
+  return client.messages.map(({ data }) => data!);
+}
+
+withRedis('two servers on one Redis', () => {
+  test('what is published on one node is received on the other, and a client resumes on any', async () => {
+    const redis = await startRedis();
+    const [a, b] = [await startNode(redis.url), await startNode(redis.url)];
+    const first = await SseClient.open(b.port, 'filter=chat/%2B&raw=1&from=earliest');
+    await publishAll(a, 'chat/7', numbered(50));
+    await first.count(50);
+    expect(dataOf(first)).toEqual(numbered(50));
+    const at = first.lastId!;
+    first.raw.destroy();
+    await publishAll(b, 'chat/7', ['between']);
+    const second = await SseClient.open(a.port, 'filter=chat/%2B&raw=1', { 'last-event-id': at });
+    await publishAll(b, 'chat/8', ['after']);
+    await second.count(2);
+    expect(dataOf(second)).toEqual(['between', 'after']);
+    expect(second.notices('subscribed')[0]).toMatchObject({ recovered: true });
+  });
+
+  test('a node that is killed loses nothing: its clients go on at the other', async () => {
+    const redis = await startRedis();
+    const [a, b] = [await startNode(redis.url), await startNode(redis.url)];
+    const client = await SseClient.open(a.port, 'filter=x&raw=1&from=earliest');
+    const publishing = publishAll(b, 'x', numbered(200));
+    await client.count(20);
+    await a.kill('SIGKILL');
+    await client.raw.over();
+    const got = dataOf(client);
+    const moved = await SseClient.open(b.port, 'filter=x&raw=1', { 'last-event-id': client.lastId! });
+    await publishing;
+    await moved.count(200 - got.length);
+    expect([...got, ...dataOf(moved)]).toEqual(numbered(200));
+  });
+
+  test('while Redis is away subscribers stay and history is served; afterwards everything is there once', async () => {
+    const redis = await startRedis();
+    const node = await startNode(redis.url);
+    const client = await SseClient.open(node.port, 'filter=x&raw=1');
+    await publishAll(node, 'x', numbered(10));
+    await client.count(10);
+    await redis.stop('SIGKILL');
+    const history = await SseClient.open(node.port, 'filter=x&raw=1&from=earliest');
+    await history.count(10);
+    const waiting = publishAll(node, 'x', ['later']);
+    await new Promise(resolve => setTimeout(resolve, 500));
+    await redis.start();
+    await waiting;
+    await client.count(11);
+    await history.count(11);
+    expect(dataOf(client)).toEqual([...numbered(10), 'later']);
+    expect(client.raw.ended).toBe(false);
+  });
+
+  test('clients who saw records that a failover lost come back and are told', async () => {
+    const primary = await startRedis();
+    const link = await FaultyProxy.start(primary.port);
+    cleanup.push(() => link.close());
+    const replica = await startRedis('--replicaof', '127.0.0.1', String(link.port));
+    const proxy = await FaultyProxy.start(primary.port);
+    cleanup.push(() => proxy.close());
+    const node = await startNode(proxy.url);
+    const admin = replica.client();
+    cleanup.push(async () => admin.disconnect());
+    await publishAll(node, 'x', numbered(5));
+    await until('the replica has them', async () => (await admin.xlen('{tailrace}:log')) === 5);
+    const client = await SseClient.open(node.port, 'filter=x&raw=1');
+    link.stall();
+    await publishAll(node, 'x', ['lost']);
+    await client.count(1);
+    const seen = client.lastId!;
+    const polled = fetch(`${node.url}/v1/poll?filter=x&cursor=${seen}&wait=20000`);
+
+    await primary.stop('SIGKILL');
+    link.cut();
+    await admin.replicaof('NO', 'ONE');
+    proxy.target = replica.port;
+    proxy.cut();
+
+    await client.raw.over();
+    const poll = await polled;
+    expect([poll.status, await poll.json()]).toMatchObject([503, { code: 'log_rewound', retry: 'later' }]);
+    const again = await SseClient.open(node.port, 'filter=x&raw=1', { 'last-event-id': seen });
+    expect(await again.notice('reset')).toMatchObject({ reason: 'epoch' });
+    await publishAll(node, 'x', ['goes on']);
+    await again.count(1);
+    expect(dataOf(again)).toEqual(['goes on']);
+    expect(again.notices('subscribed')[0]).toMatchObject({ recovered: false });
+  });
+
+  test('a server that keeps less than durability promises is refused, and so is what it cannot do', async () => {
+    const redis = await startRedis('--appendfsync', 'everysec');
+    const refused = await runCli(['serve', '--port', '0', '--engine', redis.url]);
+    expect(refused.code).toBe(1);
+    expect(refused.stderr).toMatch(
+      /durability is fsync, and the server at redis:\/\/127\.0\.0\.1:\d+ keeps no more than written: set appendfsync always there, or durability written here/,
+    );
+    await using served = await Served.start(['--engine', redis.url, '--durability', 'written']);
+    const { durabilities } = (await (await fetch(`${served.url}/v1`)).json()) as { durabilities: string[] };
+    expect(durabilities).toEqual(['written', 'none']);
+    const asked = await fetch(`${served.url}/v1/topics/x?durability=fsync`, { method: 'POST', body: '1' });
+    expect([asked.status, ((await asked.json()) as { code: string }).code]).toEqual([400, 'durability_unsupported']);
+    await using cli = new CliProcess(['serve', '--port', '0', '--engine', 'redis://nobody:secret@127.0.0.1:1']);
+    expect(await cli.ended()).toBe(1);
+    expect(cli.stderr).toMatch(/Redis at redis:\/\/127\.0\.0\.1:1 does not serve it: connect ECONNREFUSED/);
+    expect(cli.stderr).not.toContain('secret');
+  });
+});
