@@ -57,11 +57,7 @@ export class Stage implements AsyncDisposable {
   /** Opens a shell with this command on the stage. */
   run(command: string): Terminal {
     // pages name the default port, tests take a free one
-    const ported = command.replace(
-      /(127\.0\.0\.1:|--port )(\d{4,5})\b/g,
-      (_, before: string, port: string) => `${before}${this.#portFor(port)}`,
-    );
-    return new Terminal(ported, {
+    return new Terminal(command.replaceAll('127.0.0.1:4080', `127.0.0.1:${this.#port}`), {
       cwd: this.directory,
       env: { ...this.#env, TAILRACE_URL: this.url },
     });
@@ -95,7 +91,12 @@ export class Stage implements AsyncDisposable {
   }
 
   async #runShell(block: Block): Promise<void> {
-    const shell = this.run(block.text);
+    const shell = this.run(
+      block.text.replace(
+        /(127\.0\.0\.1:|--port )(\d{4,5})\b/g,
+        (_, before: string, port: string) => `${before}${this.#portFor(port)}`,
+      ),
+    );
     const [terminal] = values(block, 'terminal');
     if (terminal === undefined) {
       const code = await shell.ended();

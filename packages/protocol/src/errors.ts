@@ -221,6 +221,13 @@ export const errorTable = {
     help: 'Bytes of the log are not what was written, so nothing of them is served. `detail` names segment, frame and offset. What comes before the damage was served, publishing and live delivery go on. Reading goes past it once the operator has run `tailrace log repair`; from then on `gap` tells what is lost. See docs/operations.md.',
   },
   // connections
+  engine_unavailable: {
+    status: 503,
+    title: 'The engine does not answer',
+    retry: 'later',
+    outcome: 'none',
+    help: 'The server behind the log (Redis, for instance) has not answered for some time, so publishes are refused at once instead of waiting. Subscribers stay connected and history is served from memory. Publishing resumes by itself.',
+  },
   log_rewound: {
     status: 503,
     title: 'The log lost its newest records',

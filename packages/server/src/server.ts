@@ -2,7 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { FrameLimits } from '@tailrace/protocol';
 import { pino } from 'pino';
-import { OriginPolicy } from './admission/index.ts';
+import { EngineBreaker, OriginPolicy } from './admission/index.ts';
 import { type Api, createApi, PublishResults } from './api/index.ts';
 import type { Config } from './config/index.ts';
 import { Door, Gateway } from './gateway/index.ts';
@@ -64,6 +64,7 @@ export class Server {
   readonly #api: Api;
   readonly #logger: pino.Logger;
   readonly #metrics: Metrics;
+  readonly #breaker: EngineBreaker;
   #closing: Promise<void> | undefined;
 
   private constructor(config: Config, log: Log, metrics: Metrics, logger: pino.Logger) {
@@ -73,8 +74,12 @@ export class Server {
     this.#metrics = metrics;
     const { limits } = config;
     const onFault = (error: unknown): void => logger.error(error, 'fault');
+    this.#breaker = new EngineBreaker(log.probes, clock, ({ level, message, ...report }) =>
+      logger[level](report, message),
+    );
     this.hub = new Hub({
       log,
+      breaker: this.#breaker,
       clock,
       random,
       ...hubOptions(config),
@@ -130,7 +135,7 @@ export class Server {
       connectionsMax,
       spare: 256,
     });
-    metrics.watch({ clock, hub: this.hub, gateway: this.gateway, log });
+    metrics.watch({ clock, hub: this.hub, gateway: this.gateway, log, engine: this.#breaker });
   }
 
   /** Opens the log and puts the rooms together; no port is opened. Rejects when the log cannot be opened. */
@@ -171,6 +176,7 @@ export class Server {
       () => this.door.inFlight === 0 && this.door.publishing === 0 && this.gateway.connections.size === 0,
       this.config.drain.timeout,
     );
+    this.#breaker.close();
     this.hub.close();
     this.gateway.close();
     await this.#api.close();

@@ -1,2 +1,3 @@
 export { corsHeaders, corsLines, type HeaderList, type PreflightRequest, preflightHeaders } from './cors.ts';
+export { EngineBreaker, type EngineState } from './engine-breaker.ts';
 export { type OriginOptions, OriginPolicy, type OriginRequest, type OriginVerdict } from './origin.ts';

@@ -10,7 +10,7 @@ import type { LagRule } from './lag-rules.ts';
 import { LiveReader } from './live-reader.ts';
 import { Newest, type NewestList } from './newest.ts';
 import type { Outlet } from './outlet.ts';
-import { type DurabilityRule, Publisher } from './publisher.ts';
+import { type Breaker, type DurabilityRule, Publisher } from './publisher.ts';
 import { Reader } from './reader.ts';
 import { type Deliveries, Session, type SessionOwner } from './session.ts';
 import { Slices } from './slices.ts';
@@ -27,6 +27,8 @@ export interface HubOptions {
   readonly random: Random;
   /** Default durability class. */
   readonly durability: 'fsync' | 'written' | 'none';
+  /** Open while the engine is out; left out: never. */
+  readonly breaker?: Breaker | undefined;
   readonly durabilityRules: readonly DurabilityRule[];
   readonly lagRules: readonly LagRule[];
   /** ms; see Brake. */
@@ -52,6 +54,8 @@ const blockCacheBytes = 4 * 1024 * 1024;
 const volatileBytes = 1024 * 1024;
 
 const beatMs = 250;
+
+const neverOpen: Breaker = { reason: undefined, admit: () => {} };
 
 /** The logic layer: who reads what, and how far. Knows sessions and outlets, no transport and no socket. */
 export class Hub implements CohortHost {
@@ -113,6 +117,7 @@ export class Hub implements CohortHost {
       log,
       clock,
       brake: this.brake,
+      breaker: options.breaker ?? neverOpen,
       durability: options.durability,
       rules: options.durabilityRules,
       deadline: options.publishDeadline,

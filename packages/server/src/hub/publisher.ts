@@ -30,9 +30,18 @@ export interface DurabilityRule {
   readonly durability: Durability;
 }
 
+/** Says whether publishes can be taken at all just now. */
+export interface Breaker {
+  /** Why not; undefined when they can. */
+  readonly reason: string | undefined;
+  /** Throws when not. */
+  admit(): void;
+}
+
 export interface PublisherOptions {
   readonly log: Log;
   readonly brake: Brake;
+  readonly breaker: Breaker;
   readonly clock: Clock;
   /** Class of messages that name none and match no rule. */
   readonly durability: Durability;
@@ -60,6 +69,11 @@ export class Publisher {
     this.#named = new MixedDeadlines(options.clock);
   }
 
+  /** Why nothing can be published just now, as far as that is the engine's. */
+  get engineOut(): string | undefined {
+    return this.#o.breaker.reason;
+  }
+
   /** Publishes whose deadline is watched; some of them may have been answered since the last beat. */
   get deadlineCount(): number {
     return this.#deadlines.size + this.#named.size;
@@ -82,6 +96,7 @@ export class Publisher {
         'draining',
         'the server is shutting down; publish to it again after its restart, or to another node',
       );
+    this.#o.breaker.admit();
     this.#o.brake.admit();
     this.inFlight += messages.length;
     try {

@@ -41,6 +41,8 @@ export interface Log {
    * not be in it any more, and offsets beyond the head come again. `TailListener.onRewind` tells.
    */
   readonly rewinds: number;
+  /** Questions by which an outage of the server behind the log is noticed; none for a log of this machine. */
+  readonly probes: readonly EngineProbe[];
   readonly status: LogStatus;
   readonly memory: LogMemory;
   readonly tables: Tables;
@@ -127,6 +129,16 @@ export interface LogCapabilities {
    * who promised that class to somebody has to look here first.
    */
   readonly durabilities: readonly StoredDurability[];
+}
+
+/** A question to the server behind a shared log. */
+export interface EngineProbe {
+  /** For people: `round trip`. */
+  readonly name: string;
+  /** An answer that takes longer is slow, ms. */
+  readonly slowMs: number;
+  /** Resolves when the server is all right; rejects with what is not. */
+  run(): Promise<void>;
 }
 
 export interface Position {

@@ -3,9 +3,15 @@ import type { Read } from './reading.ts';
 /** What metrics read of the rooms above, structurally: observe knows none of them. */
 export interface WatchedRooms {
   readonly clock: { readonly timers: number };
+  readonly engine: {
+    readonly state: string;
+    readonly refused: number;
+    times(): readonly (readonly [name: string, ms: number])[];
+  };
   readonly log: {
     readonly head: { readonly offset: number; readonly epoch: number };
     readonly floor: number;
+    readonly rewinds: number;
     readonly hot: { readonly bytes: number; readonly topicCount: number; readonly batchCount: number };
     readonly status: {
       readonly state: string;
@@ -63,7 +69,7 @@ type Remembered =
 type Grades = Iterable<readonly [windowAndGrade: readonly string[], count: number]>;
 const gradeLabels: readonly string[] = ['window', 'grade'];
 
-export function roomReadings({ clock, log, hub, gateway }: WatchedRooms): Read[] {
+export function roomReadings({ clock, log, hub, gateway, engine }: WatchedRooms): Read[] {
   const gauge = (name: string, help: string, read: Read['read'], label?: Read['label']): Read => ({
     name: `tailrace_${name}`,
     help,
@@ -143,6 +149,24 @@ export function roomReadings({ clock, log, hub, gateway }: WatchedRooms): Read[]
       () => ['open', 'full', 'fenced', 'closed'].map(state => [state, state === log.status.state ? 1 : 0] as const),
       'state',
     ),
+    gauge(
+      'engine_state',
+      '1 for the state the server behind a shared log is in.',
+      () => ['healthy', 'degraded', 'isolated'].map(state => [state, state === engine.state ? 1 : 0] as const),
+      'state',
+    ),
+    gauge(
+      'engine_probe_seconds',
+      'Time that the newest run of each probe of the engine took.',
+      () => engine.times().map(([name, ms]) => [name, ms / 1000] as const),
+      'probe',
+    ),
+    counter(
+      'publishes_refused_by_engine_total',
+      'Publishes refused because the engine does not answer.',
+      () => engine.refused,
+    ),
+    counter('log_rewinds_total', 'Times that the engine lost its newest records while it ran.', () => log.rewinds),
     gauge('log_head_offset', 'Offset of the newest record.', () => log.head.offset),
     gauge('log_floor_offset', 'Records with a greater offset are all there.', () => log.floor),
     gauge('log_epoch', 'Epoch of the running log.', () => log.head.epoch),

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { defaultInputLimits, type FrameLimits } from '@tailrace/protocol';
-import { OriginPolicy } from '../../src/admission/index.ts';
+import { EngineBreaker, OriginPolicy } from '../../src/admission/index.ts';
 import { type Api, createApi, PublishResults } from '../../src/api/index.ts';
 import { defaultConfig } from '../../src/config/index.ts';
 import { Gateway } from '../../src/gateway/gateway.ts';
@@ -94,7 +94,7 @@ export async function startApi(options: ApiServerOptions = {}): Promise<ApiServe
     onFault: error => faults.push(error),
     ...(options.pages === undefined ? {} : { pages: options.pages }),
   });
-  metrics.watch({ clock, hub, gateway, log });
+  metrics.watch({ clock, hub, gateway, log, engine: new EngineBreaker([], clock, () => {}) });
   const http = createServer({ requestTimeout: 0, keepAliveTimeout: 65_000 });
   http.on('request', api.handle);
   http.on('checkContinue', api.handle);

@@ -94,6 +94,28 @@ withRedis('two servers on one Redis', () => {
     expect(client.raw.ended).toBe(false);
   });
 
+  test('a server that hangs is noticed: publishes are refused at once, and taken again when it is back', async () => {
+    const redis = await startRedis();
+    const node = await startNode(redis.url);
+    const client = await SseClient.open(node.port, 'filter=x&raw=1');
+    await publishAll(node, 'x', numbered(3));
+    redis.signal('SIGSTOP');
+    const ready = async (): Promise<number> => (await fetch(`${node.url}/readyz`)).status;
+    await until('it is noticed', async () => (await ready()) === 503, 40_000);
+    const refused = await fetch(`${node.url}/v1/topics/x`, { method: 'POST', body: '1' });
+    expect([refused.status, refused.headers.get('retry-after')]).toEqual([503, '5']);
+    expect(await refused.json()).toMatchObject({ code: 'engine_unavailable', outcome: 'none', retry: 'later' });
+    const metrics = await (await fetch(`${node.url}/metrics`)).text();
+    expect(metrics).toMatch(/tailrace_engine_state\{state="isolated"\} 1/);
+    const history = await SseClient.open(node.port, 'filter=x&raw=1&from=earliest');
+    await history.count(3);
+    redis.signal('SIGCONT');
+    await until('it is noticed', async () => (await ready()) === 200, 40_000);
+    await publishAll(node, 'x', ['later']);
+    await client.count(4);
+    expect(dataOf(client)).toEqual([...numbered(3), 'later']);
+  }, 90_000);
+
   test('clients who saw records that a failover lost come back and are told', async () => {
     const primary = await startRedis();
     const link = await FaultyProxy.start(primary.port);

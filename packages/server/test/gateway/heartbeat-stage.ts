@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, expect } from 'vitest';
 import type { ClientOptions } from 'ws';
+import { EngineBreaker } from '../../src/admission/index.ts';
 import type { Session } from '../../src/hub/index.ts';
 import { createMetrics, type Metrics } from '../../src/observe/index.ts';
 import { SimulatedClock } from '../hub/simulation.ts';
@@ -29,7 +30,7 @@ export class Stage {
       ...rooms,
       gateway: { clock: this.clock, onRoundTrip: (...trip) => void this.roundTrips.push(trip), ...gateway },
     });
-    this.metrics.watch(this.rooms);
+    this.metrics.watch({ ...this.rooms, engine: new EngineBreaker([], this.clock, () => {}) });
   }
 
   /** Opens rooms with options of the test's own instead of those it began with. */

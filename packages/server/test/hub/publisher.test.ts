@@ -48,6 +48,7 @@ describe('the publisher', () => {
     publisher = new Publisher({
       log,
       brake,
+      breaker: { reason: undefined, admit: () => {} },
       clock,
       durability: 'fsync',
       rules: [

@@ -61,9 +61,9 @@ export async function readAllOf(
   return records;
 }
 
-/** Waits, turn by turn of the event loop, until `holds`; fails after about twenty seconds. */
-export async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const deadline = performance.now() + 20_000;
+/** Waits, turn by turn of the event loop, until `holds`; fails after `ms`. */
+export async function until(what: string, holds: () => boolean | Promise<boolean>, ms = 20_000): Promise<void> {
+  const deadline = performance.now() + ms;
   while (!(await holds())) {
     if (performance.now() > deadline) throw new Error(`did not happen: ${what}`);
     await new Promise(resolve => setImmediate(resolve));

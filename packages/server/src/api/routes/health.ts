@@ -46,6 +46,8 @@ export function readyRoute(hub: Hub): ApiRoute {
 
 function notReady(hub: Hub): string | undefined {
   if (hub.publisher.draining) return 'the server is shutting down';
+  const { engineOut } = hub.publisher;
+  if (engineOut !== undefined) return `the engine does not answer: ${engineOut}`;
   const { state, reason } = hub.log.status;
   if (state === 'open') return undefined;
   return `the log is ${state}${reason === undefined ? '' : `: ${reason}`}`;

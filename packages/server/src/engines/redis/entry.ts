@@ -16,6 +16,8 @@ export interface StreamEntry {
   /** Set for the first record of an epoch. */
   readonly epoch: number | undefined;
   readonly note: DeletionNote | undefined;
+  /** Set for what a node wrote to find it again. */
+  readonly probe: string | undefined;
 }
 
 /** Throws `log_damaged` for what Tailrace did not write. */
@@ -31,7 +33,10 @@ export function readEntry(entry: unknown): StreamEntry {
       record: { offset, time: Number(value), bytes },
       epoch: fields[4]?.toString() === 'e' ? Number(fields[5]) : undefined,
       note: undefined,
+      probe: undefined,
     };
+  if (name?.toString() === 'p' && value !== undefined)
+    return { id, offset, record: undefined, epoch: undefined, note: undefined, probe: value.toString() };
   if (name?.toString() === 'x' && fields.length === 6)
     return {
       id,
@@ -39,6 +44,7 @@ export function readEntry(entry: unknown): StreamEntry {
       record: undefined,
       epoch: undefined,
       note: { topic: fields[1]!.toString(), upTo: Number(fields[3]), table: fields[5]!.toString() === '1' },
+      probe: undefined,
     };
   throw new TailraceError(
     'log_damaged',

@@ -11,6 +11,7 @@ import type {
   Current,
   Deleted,
   Dropped,
+  EngineProbe,
   Log,
   LogCapabilities,
   LogMemory,
@@ -31,6 +32,7 @@ import { RedisConnection } from './connection.ts';
 import type { DeletionNote } from './entry.ts';
 import { Erasure } from './erasure.ts';
 import { Keys } from './keys.ts';
+import { Probes } from './probes.ts';
 import { Reads } from './reads.ts';
 import { Retention } from './retention.ts';
 import { markDeleted } from './scripts/delete.ts';
@@ -98,6 +100,7 @@ export class RedisLog implements Log {
   readonly #reader: RedisConnection;
   readonly #appends: Appends;
   readonly #tail: Tail;
+  readonly #probes: Probes;
   readonly #reads: Reads;
   readonly #erasure: Erasure;
   readonly #retention: Retention;
@@ -157,8 +160,16 @@ export class RedisLog implements Log {
       onStatus: told => this.#compare(told),
       onRecords: records => this.#commit(records),
       onNote: note => this.#noteDeletion(note),
+      onProbe: said => this.#probes.found(said),
       onDamage: (offset, error) => this.#damaged(offset, error),
       onError,
+    });
+    this.#probes = new Probes({
+      connection: this.#writer,
+      keys: this.#keys,
+      known: () => this.#knownArguments(),
+      tail: this.#tail,
+      node: random.id(16),
     });
     this.#reads = new Reads({
       connection: this.#reader,
@@ -219,6 +230,10 @@ export class RedisLog implements Log {
 
   get floor(): number {
     return Math.min(this.#known.floor, this.#known.offset);
+  }
+
+  get probes(): readonly EngineProbe[] {
+    return this.#probes.all;
   }
 
   get status(): LogStatus {

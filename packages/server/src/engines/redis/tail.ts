@@ -17,6 +17,8 @@ export interface TailParts {
   readonly onStatus: (status: Status) => Promise<void>;
   readonly onRecords: (records: readonly PackedRecord[]) => void;
   readonly onNote: (note: DeletionNote) => void;
+  /** What a node wrote to find it again. */
+  readonly onProbe: (said: string) => void;
   /** An entry that cannot be read; it is passed over. */
   readonly onDamage: (offset: number, error: TailraceError) => void;
   /** The server answers with an error that waiting does not mend. */
@@ -24,7 +26,7 @@ export interface TailParts {
 }
 
 /** How long the server holds a read of which there is nothing yet, ms. */
-const blockMs = 2000;
+export const blockMs = 2000;
 /** How often what is known is compared with the server while records come, ms. */
 const statusEvery = 5000;
 /** Entries of one read: at the head few come at once; who is behind takes more with each read. */
@@ -42,10 +44,12 @@ export class Tail {
   #count = countAtHead;
   #statusAt = 0;
   #connection = 0;
+  #answeredAt: number;
   #stopWatch: () => void = () => {};
 
   constructor(parts: TailParts) {
     this.#parts = parts;
+    this.#answeredAt = parts.clock.monotonic();
     parts.connection.redis.on('close', () => this.#connection++);
   }
 
@@ -71,6 +75,11 @@ export class Tail {
         await new Promise<void>(resolve => this.#parts.clock.after(pauseAfterError, resolve));
       }
     }
+  }
+
+  /** How long the server has been silent to this reader, ms: a read that finds nothing is answered too. */
+  get silence(): number {
+    return this.#parts.clock.monotonic() - this.#answeredAt;
   }
 
   close(): void {
@@ -108,6 +117,7 @@ export class Tail {
       this.#stopWatch();
     }
     if (this.#closed || before !== this.#connection) return;
+    this.#answeredAt = this.#parts.clock.monotonic();
     if (answer === null) {
       // silence is when a lost stream shows least
       this.#statusAt = Number.NEGATIVE_INFINITY;
@@ -119,7 +129,7 @@ export class Tail {
   }
 
   async #take(entries: readonly unknown[]): Promise<void> {
-    const { known, onRecords, onNote } = this.#parts;
+    const { known, onRecords, onNote, onProbe } = this.#parts;
     let records: PackedRecord[] = [];
     const hand = (): void => {
       if (records.length > 0) onRecords(records);
@@ -128,7 +138,7 @@ export class Tail {
     for (const raw of entries) {
       const entry = this.#entry(raw);
       if (entry === undefined) continue;
-      const { record, epoch, note, id } = entry;
+      const { record, epoch, note, probe, id } = entry;
       if (epoch !== undefined && epoch > (known.epochs.current?.epoch ?? 0)) {
         hand();
         // the server is another, or has lost something: what that means comes before its first record
@@ -141,6 +151,7 @@ export class Tail {
         hand();
         onNote(note);
       }
+      if (probe !== undefined) onProbe(probe);
       known.lastEntry = id;
     }
     hand();

@@ -8,6 +8,7 @@ import type {
   Current,
   Deleted,
   Dropped,
+  EngineProbe,
   Log,
   LogCapabilities,
   LogMemory,
@@ -40,6 +41,7 @@ export class DiskLog implements Log {
   readonly tables: Tables;
   readonly deletions: Deletions = new Deletions();
   readonly rewinds = 0;
+  readonly probes: readonly EngineProbe[] = [];
   head: Position;
   readonly #opened: OpenedLog;
   readonly #admission: Admission;

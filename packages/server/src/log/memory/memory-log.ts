@@ -11,6 +11,7 @@ import type {
   Current,
   Deleted,
   Dropped,
+  EngineProbe,
   Log,
   LogCapabilities,
   LogMemory,
@@ -46,6 +47,7 @@ export class MemoryLog implements Log {
   readonly tables: Tables;
   readonly deletions: Deletions = new Deletions();
   readonly rewinds = 0;
+  readonly probes: readonly EngineProbe[] = [];
   head: Position;
   readonly #clock: Clock;
   readonly #options: MemoryLogOptions;
