@@ -1,5 +1,5 @@
 import { type FilterSet, type Message, TailraceError, toTailraceError } from '@tailrace/protocol';
-import type { Clock, Dropped, Log, Position, Random, RecordBatch } from '../log/index.ts';
+import type { Clock, Dropped, Log, Position, Random, RecordBatch, RecordSource } from '../log/index.ts';
 import { Blocks, labelKey } from './blocks.ts';
 import { Brake } from './brake.ts';
 import { CatchUp } from './catch-up.ts';
@@ -77,6 +77,7 @@ export class Hub implements CohortHost {
   readonly #o: HubOptions;
   readonly #closing = new AbortController();
   readonly #untail: () => void;
+  readonly #unlisten: () => void;
   readonly #unbeat: () => void;
   #beats = 0;
   #cohortOrder: Cohort[] = [];
@@ -124,6 +125,7 @@ export class Hub implements CohortHost {
       passOn: message => this.#passOn(message),
     });
     this.#untail = log.tail({ onCommit: batch => this.#dispatch(batch), onRewind: () => this.#rewind() });
+    this.#unlisten = log.live?.listen(message => this.#takeLive(message)) ?? (() => {});
     this.#unbeat = clock.every(beatMs, () => this.#beat());
   }
 
@@ -270,6 +272,7 @@ export class Hub implements CohortHost {
   close(): void {
     this.#closing.abort();
     this.#untail();
+    this.#unlisten();
     this.#unbeat();
     this.brake.update(0);
   }
@@ -333,7 +336,13 @@ export class Hub implements CohortHost {
     this.roundHead = this.log.head.offset;
   }
 
+  /** A message of class `none` that was published here goes to the other nodes too. */
   #passOn(message: Message): void {
+    this.log.live?.send(message);
+    this.#takeLive(message);
+  }
+
+  #takeLive(message: RecordSource): void {
     this.volatile.push(message);
     for (const target of this.index.match(message.topic))
       if (target instanceof Cohort || target instanceof LiveReader) target.markVolatile();

@@ -1,5 +1,5 @@
-import type { FilterSet, Message } from '@tailrace/protocol';
-import { type Clock, HotTail, LogRecord, PlainBatch } from '../log/index.ts';
+import type { FilterSet } from '@tailrace/protocol';
+import { type Clock, HotTail, LogRecord, PlainBatch, type RecordSource } from '../log/index.ts';
 import { Block, blockBytes, labelKey } from './blocks.ts';
 import type { Encoding } from './encoding.ts';
 
@@ -21,7 +21,7 @@ export class VolatileTail {
     this.#clock = clock;
   }
 
-  push(message: Message): LogRecord {
+  push(message: RecordSource): LogRecord {
     const record = new LogRecord(++this.head, this.#clock.now(), message);
     this.#tail.push(new PlainBatch([record]));
     this.#blocks.clear();

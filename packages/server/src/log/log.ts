@@ -1,7 +1,7 @@
 import type { FilterSet, Message } from '@tailrace/protocol';
 import type { Deletions } from './deletions.ts';
 import type { HotTail } from './hot-tail.ts';
-import type { LogRecord, StoredDurability } from './record.ts';
+import type { LogRecord, RecordSource, StoredDurability } from './record.ts';
 import type { RecordBatch } from './record-batch.ts';
 import type { OffsetRange } from './report.ts';
 import type { Tables } from './tables.ts';
@@ -43,6 +43,8 @@ export interface Log {
   readonly rewinds: number;
   /** Questions by which an outage of the server behind the log is noticed; none for a log of this machine. */
   readonly probes: readonly EngineProbe[];
+  /** Carries what is in no log to the other nodes of a shared one; undefined for a log of one node. */
+  readonly live: LiveChannel | undefined;
   readonly status: LogStatus;
   readonly memory: LogMemory;
   readonly tables: Tables;
@@ -129,6 +131,16 @@ export interface LogCapabilities {
    * who promised that class to somebody has to look here first.
    */
   readonly durabilities: readonly StoredDurability[];
+}
+
+/** Messages of class `none` between nodes: at most once, and what was lost on the way is counted. */
+export interface LiveChannel {
+  /** Messages that this node knows to have missed. */
+  readonly lost: number;
+  /** Hands a message to all other nodes that can be reached just now; the listener does not get it. */
+  send(message: Message): void;
+  /** Takes what other nodes send; must not throw. */
+  listen(listener: (message: RecordSource) => void): () => void;
 }
 
 /** A question to the server behind a shared log. */

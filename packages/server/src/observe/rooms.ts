@@ -12,6 +12,7 @@ export interface WatchedRooms {
     readonly head: { readonly offset: number; readonly epoch: number };
     readonly floor: number;
     readonly rewinds: number;
+    readonly live: { readonly lost: number } | undefined;
     readonly hot: { readonly bytes: number; readonly topicCount: number; readonly batchCount: number };
     readonly status: {
       readonly state: string;
@@ -165,6 +166,11 @@ export function roomReadings({ clock, log, hub, gateway, engine }: WatchedRooms)
       'publishes_refused_by_engine_total',
       'Publishes refused because the engine does not answer.',
       () => engine.refused,
+    ),
+    counter(
+      'live_messages_lost_total',
+      'Messages of durability none from other nodes that did not reach this one.',
+      () => log.live?.lost ?? 0,
     ),
     counter('log_rewinds_total', 'Times that the engine lost its newest records while it ran.', () => log.rewinds),
     gauge('log_head_offset', 'Offset of the newest record.', () => log.head.offset),

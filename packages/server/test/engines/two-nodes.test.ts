@@ -94,6 +94,44 @@ withRedis('two servers on one Redis', () => {
     expect(client.raw.ended).toBe(false);
   });
 
+  test('what is not stored reaches the subscribers of every node, once', async () => {
+    const redis = await startRedis();
+    const [a, b] = [await startNode(redis.url), await startNode(redis.url)];
+    const clients = [
+      await SseClient.open(a.port, 'filter=live/%23&raw=1'),
+      await SseClient.open(b.port, 'filter=live/%23&raw=1'),
+    ];
+    const passOn = async (node: Served, text: string): Promise<void> => {
+      const answer = await fetch(`${node.url}/v1/topics/live/x?durability=none`, { method: 'POST', body: text });
+      expect(answer.status).toBe(202);
+    };
+    for (const text of numbered(20)) await passOn(text.endsWith('1') ? b : a, text);
+    for (const client of clients) {
+      await client.count(20);
+      expect(dataOf(client).sort()).toEqual(numbered(20).sort());
+    }
+    const replayed = await (await fetch(`${a.url}/v1/log?filter=%23`)).text();
+    expect(replayed).not.toContain('live/x');
+
+    // while the channel is down what is sent is lost, and counted at who missed it
+    const admin = redis.client();
+    cleanup.push(async () => admin.disconnect());
+    const lostAt = async (node: Served): Promise<number> => {
+      const metrics = await (await fetch(`${node.url}/metrics`)).text();
+      return Number(/^tailrace_live_messages_lost_total (\d+)/m.exec(metrics)![1]);
+    };
+    await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    await passOn(a, 'while it was away');
+    let sent = 1;
+    await until('it is back, and knows what it missed', async () => {
+      await passOn(a, `again ${sent++}`);
+      return dataOf(clients[1]!).some(text => text.startsWith('again'));
+    });
+    const missed = sent + 20 - clients[1]!.messages.length;
+    expect(await lostAt(b)).toBe(missed);
+    expect(await lostAt(a)).toBe(0);
+  });
+
   test('a server that hangs is noticed: publishes are refused at once, and taken again when it is back', async () => {
     const redis = await startRedis();
     const node = await startNode(redis.url);

@@ -28,6 +28,11 @@ export class Keys {
     ];
   }
 
+  /** Channel of what is in no log. */
+  get live(): string {
+    return this.#key('live');
+  }
+
   /** The newest batch of a node. */
   batchOf(node: string): string {
     return this.#key(`batch:${node}`);

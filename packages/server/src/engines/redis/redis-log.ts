@@ -32,6 +32,7 @@ import { RedisConnection } from './connection.ts';
 import type { DeletionNote } from './entry.ts';
 import { Erasure } from './erasure.ts';
 import { Keys } from './keys.ts';
+import { nodeBytes, RedisLive } from './live.ts';
 import { Probes } from './probes.ts';
 import { Reads } from './reads.ts';
 import { Retention } from './retention.ts';
@@ -88,6 +89,7 @@ export class RedisLog implements Log {
   readonly hot: HotTail;
   readonly tables: Tables;
   readonly deletions: Deletions = new Deletions();
+  readonly live: RedisLive;
   capabilities: LogCapabilities = { durabilities: [] };
   lost: OffsetRange[] = [];
   rewinds = 0;
@@ -98,6 +100,7 @@ export class RedisLog implements Log {
   readonly #writer: RedisConnection;
   readonly #follower: RedisConnection;
   readonly #reader: RedisConnection;
+  readonly #listener: RedisConnection;
   readonly #appends: Appends;
   readonly #tail: Tail;
   readonly #probes: Probes;
@@ -117,6 +120,7 @@ export class RedisLog implements Log {
     const clock = options.clock ?? systemClock;
     this.#clock = clock;
     const random = options.random ?? systemRandom;
+    const node = random.id(nodeBytes);
     const report = (told: LogReport): void => options.onReport?.(told);
     this.#keys = new Keys(options.name ?? 'tailrace');
     this.#known = new KnownLog(random.id(8));
@@ -124,6 +128,8 @@ export class RedisLog implements Log {
     this.#follower = new RedisConnection(options.url, 'tail', report);
     this.#writer = new RedisConnection(options.url, 'writer', () => {});
     this.#reader = new RedisConnection(options.url, 'reader', () => {});
+    this.#listener = new RedisConnection(options.url, 'listener', () => {});
+    this.live = new RedisLive(this.#writer, this.#listener, this.#keys.live, node);
     this.hot = new HotTail(options.hotBytes ?? logDefaults.hotBytes, 0);
     this.tables = tablesOf(options.keep?.rules ?? []);
     this.#ended = new EndedTopics(options.endedTopics ?? logDefaults.endedTopics);
@@ -135,7 +141,7 @@ export class RedisLog implements Log {
     this.#appends = new Appends({
       connection: this.#writer,
       clock: systemClock,
-      keys: [...this.#keys.all, this.#keys.batchOf(random.id(16))],
+      keys: [...this.#keys.all, this.#keys.batchOf(node)],
       known: () => this.#knownArguments(),
       limits: [
         ids,
@@ -169,7 +175,7 @@ export class RedisLog implements Log {
       keys: this.#keys,
       known: () => this.#knownArguments(),
       tail: this.#tail,
-      node: random.id(16),
+      node,
     });
     this.#reads = new Reads({
       connection: this.#reader,
@@ -194,7 +200,7 @@ export class RedisLog implements Log {
 
   /** Reads where the log stands and its newest records, and begins to follow. */
   async start(timeout: number): Promise<void> {
-    const connections = [this.#writer, this.#follower, this.#reader];
+    const connections = [this.#writer, this.#follower, this.#reader, this.#listener];
     const stopWatch = systemClock.after(timeout, () => {
       for (const connection of connections) connection.close();
     });
@@ -206,6 +212,7 @@ export class RedisLog implements Log {
       const { ended, deleted } = await this.#marks();
       this.#takeMarks(ended, deleted);
       await this.#preload();
+      await this.live.ready();
     } catch (error) {
       if (error instanceof TailraceError) throw error;
       const { lastError } = connections.find(connection => connection.lastError !== '') ?? this.#reader;
@@ -368,7 +375,7 @@ export class RedisLog implements Log {
     if (!this.#writer.isReady) this.#appends.abandon();
     await this.#appends.close();
     this.#tail.close();
-    for (const connection of [this.#writer, this.#follower, this.#reader]) connection.close();
+    for (const connection of [this.#writer, this.#follower, this.#reader, this.#listener]) connection.close();
     await this.#following;
   }
 

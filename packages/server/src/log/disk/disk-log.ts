@@ -41,6 +41,7 @@ export class DiskLog implements Log {
   readonly tables: Tables;
   readonly deletions: Deletions = new Deletions();
   readonly rewinds = 0;
+  readonly live: undefined;
   readonly probes: readonly EngineProbe[] = [];
   head: Position;
   readonly #opened: OpenedLog;
