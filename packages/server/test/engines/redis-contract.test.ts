@@ -4,7 +4,8 @@ import type { Log } from '../../src/log/log.ts';
 import { type ContractSubject, logContract } from '../log/contract.ts';
 import { deletionContract } from '../log/deletion-contract.ts';
 import { keysContract } from '../log/keys-contract.ts';
-import { RedisServer, withRedis } from './redis-server.ts';
+import { RedisServer } from './redis-server.ts';
+import { withRedis } from './with-redis.ts';
 
 withRedis('the log in Redis', () => {
   let server: RedisServer;

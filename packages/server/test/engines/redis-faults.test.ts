@@ -4,7 +4,8 @@ import { openRedisLog, type RedisLog, type RedisLogOptions } from '../../src/eng
 import type { LogReport } from '../../src/log/report.ts';
 import { message, offsetOf, readAllOf, until } from '../log/messages.ts';
 import { FaultyProxy } from './faulty-proxy.ts';
-import { RedisServer, withRedis } from './redis-server.ts';
+import { RedisServer } from './redis-server.ts';
+import { withRedis } from './with-redis.ts';
 
 const cleanup: (() => Promise<unknown>)[] = [];
 

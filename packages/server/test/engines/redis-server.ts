@@ -1,15 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { Redis } from 'ioredis';
-import { describe } from 'vitest';
 import { freePort } from '../cli/served.ts';
-import { temporaryDirectory } from '../log/temporary-directory.ts';
 import { redisProgram } from './redis-program.ts';
 
-/** Suites that need Redis; `npm test` tells of those that did not run. */
-export function withRedis(name: string, suite: () => void): void {
-  describe.skipIf(redisProgram === undefined)(name, suite);
-}
+const directories: string[] = [];
+process.on('exit', () => {
+  for (const directory of directories) rmSync(directory, { recursive: true, force: true });
+});
 
 /** A real Redis server on a port and in a directory of its own. */
 export class RedisServer {
@@ -26,7 +27,9 @@ export class RedisServer {
 
   /** `more`: options of redis-server beyond those that keep every write. */
   static async start(...more: string[]): Promise<RedisServer> {
-    const server = new RedisServer(await freePort(), temporaryDirectory(), more);
+    const directory = mkdtempSync(join(tmpdir(), 'tailrace-redis-'));
+    directories.push(directory);
+    const server = new RedisServer(await freePort(), directory, more);
     await server.start();
     return server;
   }

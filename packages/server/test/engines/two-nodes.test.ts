@@ -4,7 +4,8 @@ import { Served } from '../cli/served.ts';
 import { SseClient } from '../gateway/sse-client.ts';
 import { until } from '../log/messages.ts';
 import { FaultyProxy } from './faulty-proxy.ts';
-import { RedisServer, withRedis } from './redis-server.ts';
+import { RedisServer } from './redis-server.ts';
+import { withRedis } from './with-redis.ts';
 
 const cleanup: (() => Promise<unknown>)[] = [];
 
