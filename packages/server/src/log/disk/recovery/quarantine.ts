@@ -1,4 +1,5 @@
 import * as path from 'node:path';
+import { deletionsName } from '../deletion/deletions-file.ts';
 import { type Disk, errorCode, ignoreMissing } from '../files/disk.ts';
 import { writeNewFile } from '../files/replace-file.ts';
 import { readAll } from '../segment/read-segment.ts';
@@ -32,6 +33,8 @@ export async function removeCopiesOf(disk: Disk, directory: string, topics: read
   const wanted = topics.map(topic => Buffer.from(topic));
   const removed: string[] = [];
   for (const name of names) {
+    // it holds no record, and is all that tells which deletions may be unfinished
+    if (name.startsWith(deletionsName)) continue;
     const file = path.join(quarantine, name);
     if (!(await mentions(disk, file, wanted))) continue;
     await disk.unlink(file);
