@@ -455,15 +455,15 @@ describe('the file of what is pending', () => {
     damaged[at + 2] = 'y'.charCodeAt(0);
     machine.replace(file, damaged);
     await expect(open()).rejects.toThrow(
-      /deletions is damaged: .* 1 of its 3 lines cannot be read.*tailrace log repair/,
+      /deletions, .*, is damaged: 1 of its 3 lines fail their checksum.*tailrace log repair/,
     );
     expect((await verify(directory, machine.boot())).damages).toMatchObject([{ segment: 'deletions' }]);
 
     const { after, steps } = await repair(directory, machine.boot());
     expect(after.damages).toEqual([]);
     const told = steps.join('\n');
-    expect(told).toContain('a copy is quarantine/deletions: goes on deleting "t/0", "t/2"');
-    expect(told).toMatch(/may be back: those named in 1 damaged lines of deletions\. Delete them again: .*t\/y/);
+    expect(told).toContain('is kept as quarantine/deletions: goes on deleting "t/0", "t/2"');
+    expect(told).toMatch(/may be back: delete those again that stood in its damaged lines: .*t\/y/);
     expect(machine.content(`${directory}/quarantine/deletions`).equals(damaged)).toBe(true);
     machine.fault = undefined;
     const again = await open();
@@ -481,11 +481,31 @@ describe('the file of what is pending', () => {
     await log.deleteTopic('t/0');
     machine.kill();
     machine.replace(file, Buffer.from('{"topics":[["t/0",1,1]]}\n00000000\n'));
-    await expect(open()).rejects.toThrow(/2 of its 2 lines cannot be read/);
+    await expect(open()).rejects.toThrow(/2 of its 2 lines fail/);
     const { after, steps } = await repair(directory, machine.boot());
     expect(after.damages).toEqual([]);
     expect(steps.join('\n')).toContain('no topic in it can be read');
     expect(machine.files()).not.toContain(file);
+    const again = await open();
+    expect(await topicsLeft(again)).toEqual(['t/0', 't/1']);
+    await again.close();
+  });
+
+  test('that the disk cannot read is told in the same way, and kept aside for who can', async () => {
+    const { machine, open, log } = await subject(2);
+    await log.deleteTopic('t/0');
+    machine.kill();
+    const content = machine.content(file);
+    machine.fault = (operation, name) => {
+      if (operation === 'read' && name === file) throw failure('EIO', name);
+    };
+    await expect(open()).rejects.toThrow(
+      /deletions, .*, is damaged: the disk cannot read it \(EIO\).*tailrace log repair/,
+    );
+    const { after, steps } = await repair(directory, machine.boot());
+    expect(after.damages).toEqual([]);
+    expect(steps.join('\n')).toContain('may be back: delete those again that stood in it');
+    expect(machine.content(`${directory}/quarantine/deletions`)).toBe(content);
     const again = await open();
     expect(await topicsLeft(again)).toEqual(['t/0', 't/1']);
     await again.close();

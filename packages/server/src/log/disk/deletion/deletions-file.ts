@@ -1,6 +1,6 @@
 import * as path from 'node:path';
 import { crc32 } from 'node:zlib';
-import { type Disk, ignoreMissing } from '../files/disk.ts';
+import { type Disk, errorCode, ignoreMissing } from '../files/disk.ts';
 import { replaceFile } from '../files/replace-file.ts';
 import { readAll } from '../segment/read-segment.ts';
 
@@ -14,15 +14,15 @@ export interface PendingDeletion {
   readonly epoch: number;
 }
 
-/** Some lines of the file are not what was written, so nobody knows all that is to be deleted. */
+/** The file is not what was written, or cannot be read, so nobody knows all that is to be deleted. */
 export class DeletionsDamaged extends Error {
   readonly readable: readonly PendingDeletion[];
   /** What stands in the place of the others, as far as it is text. */
   readonly bad: readonly string[];
 
-  constructor(file: string, readable: readonly PendingDeletion[], bad: readonly string[]) {
+  constructor(file: string, what: string, readable: readonly PendingDeletion[], bad: readonly string[]) {
     super(
-      `${file} is damaged: it names the topics that are being deleted for good, and ${bad.length} of its ${bad.length + readable.length} lines cannot be read. Put it back from a copy, or run \`tailrace log repair\` on the directory, which keeps it aside and goes on with the rest; topics that only the damaged lines name come back, and have to be deleted again`,
+      `${file}, which names the topics that are being deleted for good, is damaged: ${what}. Put it back from a copy, or run \`tailrace log repair\` on the directory, which keeps it aside and goes on with the rest; topics that cannot be read there come back, and have to be deleted again`,
     );
     this.name = 'DeletionsDamaged';
     this.readable = readable;
@@ -40,7 +40,11 @@ export class DeletionsDamaged extends Error {
 export async function readDeletions(disk: Disk, directory: string): Promise<readonly PendingDeletion[]> {
   if (!(await disk.list(directory)).includes(deletionsName)) return [];
   const file = path.join(directory, deletionsName);
-  const lines = (await readAll(disk, file)).toString('utf8').split('\n');
+  const content = await readAll(disk, file).catch((error: unknown) => {
+    if (errorCode(error) !== 'EIO') throw error;
+    throw new DeletionsDamaged(file, 'the disk cannot read it (EIO)', [], []);
+  });
+  const lines = content.toString('utf8').split('\n');
   const unfinished = lines.pop()!;
   // what was not written yet of a file that has grown reads as zeros
   if (unfinished === '' && lines.at(-1)?.includes('\0')) lines.pop();
@@ -55,7 +59,10 @@ export async function readDeletions(disk: Disk, directory: string): Promise<read
     const [topic, upTo, epoch] = JSON.parse(json) as [string, number, number];
     found.set(topic, { topic, upTo, epoch });
   }
-  if (bad.length > 0) throw new DeletionsDamaged(file, [...found.values()], bad);
+  if (bad.length > 0) {
+    const what = `${bad.length} of its ${lines.length} lines fail their checksum`;
+    throw new DeletionsDamaged(file, what, [...found.values()], bad);
+  }
   return [...found.values()];
 }
 

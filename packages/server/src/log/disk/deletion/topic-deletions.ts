@@ -108,6 +108,9 @@ export class TopicDeletions {
     const [upTo] = await log.newest(filterSet([topic]), 1, offset);
     if (upTo === undefined) {
       const before = this.#pending.get(topic);
+      // what is answered may not be taken back by a power cut
+      if (before !== undefined && !this.#journal.begun)
+        await this.#writeDown(() => this.#journal.replace(this.#allToWrite()));
       return { upTo: before && (await log.positionOf(before.upTo)), pending: before !== undefined };
     }
     const position = await log.positionOf(upTo);
@@ -116,7 +119,7 @@ export class TopicDeletions {
     await this.#writeDown(() =>
       this.#journal.hasRoom(this.#pending.size)
         ? this.#journal.add(asked)
-        : this.#journal.replace([...this.#pending.values()].map(before => this.#toWrite(before)).concat(asked)),
+        : this.#journal.replace([...this.#allToWrite(), asked]),
     );
     this.#take(deletion);
     this.#work();
@@ -127,6 +130,10 @@ export class TopicDeletions {
     this.#pending.set(deletion.topic, deletion);
     this.#parts.forget(deletion);
     this.#parts.log.deletions.add(deletion);
+  }
+
+  #allToWrite(): PendingDeletion[] {
+    return Array.from(this.#pending.values(), deletion => this.#toWrite(deletion));
   }
 
   #toWrite({ topic, upTo }: Deletion): PendingDeletion {

@@ -1,14 +1,14 @@
 import * as path from 'node:path';
 import type { LogReport } from '../../report.ts';
 import { DeletionsDamaged, deletionsName, readDeletions, writeDeletions } from '../deletion/deletions-file.ts';
-import type { Disk } from '../files/disk.ts';
+import { type Disk, errorCode } from '../files/disk.ts';
 import { readEpochs, writeEpochs } from '../files/epochs-file.ts';
 import { readIdentity, writeIdentity } from '../files/identity.ts';
 import { nodeDisk } from '../files/node-disk.ts';
 import { refuseUnfinished } from '../files/unfinished.ts';
 import { openDiskLog } from '../open-disk-log.ts';
 import { epochsFromHeaders } from '../recovery/epochs-from-headers.ts';
-import { copyAside } from '../recovery/quarantine.ts';
+import { copyAside, linkAside } from '../recovery/quarantine.ts';
 import { describeDamage } from '../segment/damage.ts';
 import { readAll, readHeader } from '../segment/read-segment.ts';
 import { indexName, parseSegmentName } from '../segment/segment-name.ts';
@@ -87,12 +87,16 @@ async function restoreDeletions(disk: Disk, directory: string, steps: string[]):
   });
   if (!(damaged instanceof DeletionsDamaged)) return;
   const { readable, bad } = damaged;
-  const copy = await copyOf(disk, directory, deletionsName);
+  const kept = await copyOf(disk, directory, deletionsName).catch((error: unknown) => {
+    if (errorCode(error) !== 'EIO') throw error;
+    return linkAside(disk, directory, deletionsName);
+  });
   await writeDeletions(disk, directory, readable);
   const topics = readable.map(({ topic }) => JSON.stringify(topic)).join(', ');
+  const lines = bad.map(line => JSON.stringify(line.slice(0, shownOfLine))).join(', ');
   steps.push(
-    `${deletionsName} was damaged, a copy is ${copy}: ${readable.length === 0 ? 'no topic in it can be read' : `goes on deleting ${topics}`}`,
-    `records of topics that were being deleted for good may be back: those named in ${bad.length} damaged lines of ${deletionsName}. Delete them again: ${bad.map(line => JSON.stringify(line.slice(0, shownOfLine))).join(', ')}`,
+    `${deletionsName} was damaged, and is kept as ${kept}: ${readable.length === 0 ? 'no topic in it can be read' : `goes on deleting ${topics}`}`,
+    `records of topics that were being deleted for good may be back: delete those again that stood in ${bad.length === 0 ? 'it' : `its damaged lines: ${lines}`}`,
   );
 }
 
