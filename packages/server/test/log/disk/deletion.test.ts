@@ -430,6 +430,24 @@ describe('the file of what is pending', () => {
     expect(taken).toBeLessThan(cuts);
   });
 
+  test('is synced before what a killed process left in it is answered', async () => {
+    for (let seed = 1; seed < 30; seed++) {
+      const { machine, open, log } = await subject(2, seed);
+      await log.deleteTopic('t/0');
+      machine.stall = (operation, name) => operation === 'sync' && /\/deletions/.test(name);
+      void log.deleteTopic('t/1');
+      await until('its line is written', () => machine.stalled > 0);
+      machine.kill();
+      machine.stall = undefined;
+      const again = await open();
+      await again.deleteTopic('t/1');
+      machine.cut();
+      const third = await open();
+      expect(await topicsLeft(third)).toEqual([]);
+      await third.close();
+    }
+  });
+
   test('holds nothing of a deletion for which there was no room', async () => {
     const { machine, open, log } = await subject(3);
     await log.deleteTopic('t/0');

@@ -66,6 +66,22 @@ export async function readDeletions(disk: Disk, directory: string): Promise<read
   return [...found.values()];
 }
 
+/**
+ * The same for a start, which acts on what it finds. A process that was killed may not have got to sync its last line: a power
+ * cut would take back what is half done by then.
+ */
+export async function takeDeletions(disk: Disk, directory: string): Promise<readonly PendingDeletion[]> {
+  const found = await readDeletions(disk, directory);
+  if (found.length === 0) return found;
+  const file = await disk.open(path.join(directory, deletionsName), 'write');
+  try {
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+  return found;
+}
+
 /** Replaces the file, or removes it when nothing is left to do. */
 export async function writeDeletions(disk: Disk, directory: string, pending: Iterable<PendingDeletion>): Promise<void> {
   const bytes = encodeDeletions(pending);

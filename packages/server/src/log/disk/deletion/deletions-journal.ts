@@ -23,11 +23,6 @@ export class DeletionsJournal {
     this.#directory = directory;
   }
 
-  /** False as long as what an earlier start left may not be synced. */
-  get begun(): boolean {
-    return this.#file !== undefined;
-  }
-
   /** Whether a line can be added where so many are pending; else the file has to be replaced. */
   hasRoom(pending: number): boolean {
     return this.#file !== undefined && this.#lines <= 2 * pending + spareLines;

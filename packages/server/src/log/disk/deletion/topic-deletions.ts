@@ -108,9 +108,6 @@ export class TopicDeletions {
     const [upTo] = await log.newest(filterSet([topic]), 1, offset);
     if (upTo === undefined) {
       const before = this.#pending.get(topic);
-      // what is answered may not be taken back by a power cut
-      if (before !== undefined && !this.#journal.begun)
-        await this.#writeDown(() => this.#journal.replace(this.#allToWrite()));
       return { upTo: before && (await log.positionOf(before.upTo)), pending: before !== undefined };
     }
     const position = await log.positionOf(upTo);
