@@ -40,7 +40,7 @@ export class Deletions {
   }
 
   add(deletion: Deletion): void {
-    this.#byTopic = new Map([...this.#byTopic, [deletion.topic, deletion]]);
+    this.#byTopic = new Map(this.#byTopic).set(deletion.topic, deletion);
     this.newest = Math.max(this.newest, deletion.upTo);
     this.version++;
   }

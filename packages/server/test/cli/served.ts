@@ -26,12 +26,16 @@ export class Served implements AsyncDisposable {
     return `http://127.0.0.1:${this.port}`;
   }
 
+  get data(): string {
+    return join(this.directory, 'data');
+  }
+
   get env(): Record<string, string> {
     return { TAILRACE_URL: this.url };
   }
 
   async startAgain(more: readonly string[] = []): Promise<void> {
-    const flags = ['--port', String(this.port), '--data', join(this.directory, 'data'), ...this.#flags, ...more];
+    const flags = ['--port', String(this.port), '--data', this.data, ...this.#flags, ...more];
     this.process = new CliProcess(['serve', ...flags]);
     const { process } = this;
     await process.until(() => process.stdout.includes(`:${this.port}/`));

@@ -1,7 +1,7 @@
 import { systemClock } from '../clock.ts';
 import { EpochList, nextEpoch } from '../epoch-list.ts';
 import { systemRandom } from '../random.ts';
-import { readDeletions } from './deletion/deletions-file.ts';
+import { takeDeletions } from './deletion/deletions-file.ts';
 import { DiskLog } from './disk-log.ts';
 import type { DiskLogOptions } from './disk-log-options.ts';
 import type { Disk } from './files/disk.ts';
@@ -84,7 +84,7 @@ export async function openDiskLog(options: DiskLogOptions): Promise<DiskLog> {
       segments,
       reader,
       reading,
-      deletions: await readDeletions(disk, directory),
+      deletions: await takeDeletions(disk, directory),
       // a disk of its own, such as a simulated one, is not in another thread
       housework: machine.open === nodeDisk.open ? new HouseworkThread(clock) : new HouseworkHere(disk, clock),
       // a reader from below a place where files do not follow each other may have missed what belongs there

@@ -458,6 +458,11 @@ describe('refused', () => {
     await restore(ofCopy, further, { verify: true });
     await expect(take(further, ofCopy)).rejects.toThrow(new RegExp(`which was restored from ${ofCopy}: `));
     expect((await restored(ofCopy)).records.at(-1)).toMatchObject({ offset: 31, id: `${copy}0` });
+    // a backup of a backup stands for what that one is a backup of
+    const second = path.join(root, 'second');
+    await take(ofCopy, second);
+    expect(await take(copy, second)).toMatchObject({ head: 31 });
+    await expect(take(directory, second)).rejects.toThrow(/holds a backup of the copy \w{8}, which/);
     expect((await restored(to)).records).toHaveLength(30);
   });
 

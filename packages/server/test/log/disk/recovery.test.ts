@@ -253,6 +253,8 @@ describe('damage', () => {
     expect(message).toContain('--accept-loss');
     const [damage] = (await verify(directory, machine.boot())).damages;
     expect(describeDamage(damage!)).toContain(`frame 5, position ${bad.position}, offset 16`);
+    // the other two records of the frame are whole, and a repair keeps them
+    expect(damage!.lost).toEqual({ from: 16, to: 16 });
     expect(Buffer.compare(machine.content(file), image.get(file)!)).toBe(0);
     expect(machine.files().some(name => name.includes('quarantine'))).toBe(true);
   });

@@ -11,7 +11,8 @@ import type { Sealer } from '../index/sealer.ts';
 import { removeCopiesOf } from '../recovery/quarantine.ts';
 import type { SegmentList } from '../segment/segment-list.ts';
 import { Turns } from '../upkeep/turns.ts';
-import { type PendingDeletion, writeDeletions } from './deletions-file.ts';
+import type { PendingDeletion } from './deletions-file.ts';
+import { DeletionsJournal } from './deletions-journal.ts';
 import { topicsIn } from './doomed-topics.ts';
 
 export interface TopicDeletionsParts {
@@ -46,6 +47,7 @@ const retryMs = 5000;
  */
 export class TopicDeletions {
   readonly #parts: TopicDeletionsParts;
+  readonly #journal: DeletionsJournal;
   readonly #turns = new Turns();
   readonly #pending = new Map<string, Deletion>();
   #working: Promise<void> | undefined;
@@ -55,6 +57,7 @@ export class TopicDeletions {
 
   constructor(parts: TopicDeletionsParts) {
     this.#parts = parts;
+    this.#journal = new DeletionsJournal(parts.disk, parts.directory);
   }
 
   /** Topics of which files may still hold records. */
@@ -93,6 +96,7 @@ export class TopicDeletions {
     this.#wake();
     await this.#turns.settled();
     await this.#working;
+    await this.#journal.close();
   }
 
   async #delete(topic: string): Promise<Deleted> {
@@ -108,7 +112,12 @@ export class TopicDeletions {
     }
     const position = await log.positionOf(upTo);
     const deletion = { topic, upTo, table: log.tables.has(topic) };
-    await this.#write([...this.#pending.values(), deletion]);
+    const asked = this.#toWrite(deletion);
+    await this.#writeDown(() =>
+      this.#journal.hasRoom(this.#pending.size)
+        ? this.#journal.add(asked)
+        : this.#journal.replace([...this.#allToWrite(), asked]),
+    );
     this.#take(deletion);
     this.#work();
     return { upTo: position, pending: true };
@@ -120,11 +129,18 @@ export class TopicDeletions {
     this.#parts.log.deletions.add(deletion);
   }
 
-  async #write(pending: readonly Deletion[]): Promise<void> {
-    const { log, disk, directory, ownership } = this.#parts;
-    const byTopic = new Map(pending.map(({ topic, upTo }) => [topic, { topic, upTo, epoch: log.epochOf(upTo) }]));
+  #allToWrite(): PendingDeletion[] {
+    return Array.from(this.#pending.values(), deletion => this.#toWrite(deletion));
+  }
+
+  #toWrite({ topic, upTo }: Deletion): PendingDeletion {
+    return { topic, upTo, epoch: this.#parts.log.epochOf(upTo) };
+  }
+
+  async #writeDown(write: () => Promise<void>): Promise<void> {
+    const { ownership } = this.#parts;
     try {
-      await writeDeletions(disk, directory, byTopic.values());
+      await write();
     } catch (cause) {
       if (cause instanceof OwnershipLost) throw cause;
       if (isNoSpace(cause)) throw new TailraceError('log_full', 'nothing was deleted: the disk is full', { cause });
@@ -201,9 +217,9 @@ export class TopicDeletions {
   }
 
   async #done(asked: readonly Deletion[]): Promise<void> {
-    const done = asked.filter(deletion => this.#pending.get(deletion.topic) === deletion);
-    const left = [...this.#pending.values()].filter(deletion => !done.includes(deletion));
-    await this.#write(left);
+    const done = new Set(asked.filter(deletion => this.#pending.get(deletion.topic) === deletion));
+    const left = [...this.#pending.values()].filter(deletion => !done.has(deletion));
+    await this.#writeDown(() => this.#journal.replace(left.map(deletion => this.#toWrite(deletion))));
     for (const { topic, upTo } of done) {
       this.#pending.delete(topic);
       this.#parts.report({

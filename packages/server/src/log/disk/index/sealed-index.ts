@@ -45,7 +45,8 @@ export async function openSealed(segment: Segment, reading: IndexReading): Promi
     index = await SealedIndex.open(segment, reading);
   } catch (error) {
     await segment.files.forget(segment.indexPath);
-    if (error instanceof IndexDamaged || errorCode(error) === 'ENOENT') return undefined;
+    const code = errorCode(error);
+    if (error instanceof IndexDamaged || code === 'ENOENT' || code === 'EIO') return undefined;
     throw error;
   }
   const { footer } = index;
@@ -296,6 +297,12 @@ async function readBytes(segment: Segment, reading: IndexReading, at: number, le
 
 async function readFully(segment: Segment, { gate }: IndexReading, at: number, buffer: Buffer): Promise<void> {
   const { files, indexPath } = segment;
-  const got = await gate.run(() => files.use(indexPath, file => file.read(buffer, 0, buffer.length, at)));
+  const got = await gate
+    .run(() => files.use(indexPath, file => file.read(buffer, 0, buffer.length, at)))
+    .catch((error: unknown) => {
+      // the segment tells the same, and the index is written to other sectors
+      if (errorCode(error) === 'EIO') throw new IndexDamaged(segment, 'the disk cannot read it (EIO)');
+      throw error;
+    });
   if (got < buffer.length) throw new IndexDamaged(segment, 'the file ends early');
 }

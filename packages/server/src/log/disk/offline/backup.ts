@@ -87,7 +87,8 @@ class Backup {
     const identity = await readIdentity(disk, this.#directory);
     if (identity === undefined) throw new BackupRefused(`there is no log.json in ${this.#directory}`);
     await disk.makeDirectory(this.#to);
-    const branch = await readBranch(disk, this.#directory);
+    // a backup is of the same directory as what it is a backup of
+    const branch = (await readBranch(disk, this.#directory)) ?? (await readBackupList(disk, this.#directory))?.branch;
     const before = await this.#before(identity);
     if (before !== undefined) this.#checkBranch(before, branch);
     if (before === undefined) await markUnfinished(disk, this.#to, 'backup');

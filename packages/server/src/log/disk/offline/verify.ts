@@ -1,4 +1,5 @@
 import * as path from 'node:path';
+import type { OffsetRange } from '../../report.ts';
 import { marksOf } from '../compaction/marks.ts';
 import { checkCheckpoint } from '../dedupe/checkpoint-format.ts';
 import { deletionsName, readDeletions } from '../deletion/deletions-file.ts';
@@ -14,6 +15,7 @@ import { indexSegment } from '../index/index-segment.ts';
 import { IndexDamaged, SealedIndex } from '../index/sealed-index.ts';
 import { Gate } from '../read/gate.ts';
 import { runsBehind } from '../recovery/runs.ts';
+import { type Saved, salvage } from '../recovery/salvage.ts';
 import { type Damage, LogDamaged, notFollowing } from '../segment/damage.ts';
 import { readAll, readHeader } from '../segment/read-segment.ts';
 import { endOfScan, type ScannedFrame, type SegmentScan, scanSegment } from '../segment/scan.ts';
@@ -216,7 +218,8 @@ class Verification {
     let bad = endOfScan(scan);
     let last = scan.last;
     for (const run of runsBehind(buffer, segment.header, scan)) {
-      this.#damage(name, bad, last, run.frames[0]!.first - 1);
+      const next = run.frames[0]!;
+      this.#damage(segment, buffer, bad, { from: last + 1, to: next.first - 1 }, next.position);
       for (const frame of run.frames) this.#records += frame.count;
       last = Math.max(last, run.frames[run.frames.length - 1]!.last);
       if (run.bad === undefined) {
@@ -227,15 +230,31 @@ class Verification {
         bad = { frame: run.frames.length, position: scan.dataEnd, what: 'frames are missing' };
       } else bad = run.bad;
     }
-    this.#damage(name, bad, last, needed);
+    this.#damage(segment, buffer, bad, { from: last + 1, to: needed }, scan.dataEnd);
     this.#last = Math.max(this.#last, needed, last);
     return false;
   }
 
-  #damage(segment: string, bad: { frame: number; position: number; what: string }, last: number, to: number): void {
-    const lost = to > last ? { lost: { from: last + 1, to } } : {};
+  /** `end`: where frames are whole again. Records inside that are whole are kept by a repair, and not counted as lost. */
+  #damage(
+    segment: Segment,
+    buffer: Buffer,
+    bad: { frame: number; position: number; what: string },
+    missing: OffsetRange,
+    end: number,
+  ): void {
     this.#before = undefined;
-    this.#damages.push({ segment, ...bad, offset: last + 1, ...lost });
+    const { name: at, header } = segment;
+    const place = { segment: at, ...bad, offset: missing.from };
+    if (missing.to < missing.from) {
+      this.#damages.push(place);
+      return;
+    }
+    const part = { from: bad.position, to: end, first: missing.from, last: missing.to };
+    const saved = salvage(buffer, header, part);
+    for (const { count } of saved) this.#records += count;
+    const lost = lostBetween(saved, missing);
+    this.#damages.push({ ...place, ...(lost === undefined ? {} : { lost }) });
   }
 
   #hole(to: number, segment: string): void {
@@ -315,4 +334,13 @@ class Verification {
       this.#damages.push({ segment: name, what: error.message });
     }
   }
+}
+
+/** From the first to the last offset that is not among `saved`; records between the two may be saved. */
+function lostBetween(saved: readonly Saved[], { from, to }: OffsetRange): OffsetRange | undefined {
+  let first = from;
+  for (const part of saved) if (part.first === first) first = part.last + 1;
+  let last = to;
+  for (const part of saved.toReversed()) if (part.last === last) last = part.first - 1;
+  return first > last ? undefined : { from: first, to: last };
 }

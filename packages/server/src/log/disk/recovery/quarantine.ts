@@ -1,4 +1,5 @@
 import * as path from 'node:path';
+import { deletionsName } from '../deletion/deletions-file.ts';
 import { type Disk, errorCode, ignoreMissing } from '../files/disk.ts';
 import { writeNewFile } from '../files/replace-file.ts';
 import { readAll } from '../segment/read-segment.ts';
@@ -6,18 +7,37 @@ import { readAll } from '../segment/read-segment.ts';
 const folder = 'quarantine';
 
 /** Keeps bytes that are about to be cut or left behind, or nothing of them; returns where, relative to the data directory. */
-export async function copyAside(disk: Disk, directory: string, name: string, bytes: Buffer): Promise<string> {
+export function copyAside(disk: Disk, directory: string, name: string, bytes: Buffer): Promise<string> {
+  return underFreeName(disk, directory, name, async file => {
+    try {
+      await writeNewFile(disk, file, handle => handle.write(bytes, 0, bytes.length, 0));
+    } catch (error) {
+      // refused starts come again and again: the same bytes are kept once
+      if (errorCode(error) !== 'EEXIST' || !(await readAll(disk, file)).equals(bytes)) throw error;
+    }
+  });
+}
+
+/** Keeps a file that cannot be read, whose name is about to be taken from it: perhaps others can read some of it. */
+export function linkAside(disk: Disk, directory: string, name: string): Promise<string> {
+  return underFreeName(disk, directory, name, file => disk.link(path.join(directory, name), file));
+}
+
+/** `keep` rejects with EEXIST when something else is there under that name. */
+async function underFreeName(
+  disk: Disk,
+  directory: string,
+  name: string,
+  keep: (file: string) => Promise<void>,
+): Promise<string> {
   const quarantine = path.join(directory, folder);
   await disk.makeDirectory(quarantine);
   for (let n = 0; ; n++) {
     const kept = n === 0 ? name : `${name}.${n}`;
-    const file = path.join(quarantine, kept);
     try {
-      await writeNewFile(disk, file, handle => handle.write(bytes, 0, bytes.length, 0));
+      await keep(path.join(quarantine, kept));
     } catch (error) {
       if (errorCode(error) !== 'EEXIST') throw error;
-      // refused starts come again and again: the same bytes are kept once
-      if ((await readAll(disk, file)).equals(bytes)) return path.join(folder, kept);
       continue;
     }
     await disk.syncDirectory(quarantine);
@@ -32,6 +52,8 @@ export async function removeCopiesOf(disk: Disk, directory: string, topics: read
   const wanted = topics.map(topic => Buffer.from(topic));
   const removed: string[] = [];
   for (const name of names) {
+    // it holds no record, and is all that tells which deletions may be unfinished
+    if (name.startsWith(deletionsName)) continue;
     const file = path.join(quarantine, name);
     if (!(await mentions(disk, file, wanted))) continue;
     await disk.unlink(file);
