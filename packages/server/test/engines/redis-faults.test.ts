@@ -187,6 +187,30 @@ withRedis('faults of Redis', () => {
     ]);
   });
 
+  test('Sentinels lead to the primary, also after it is another', async () => {
+    const primary = await startServer();
+    const replica = await startServer('--replicaof', '127.0.0.1', String(primary.port));
+    const admin = primary.client();
+    cleanup.push(async () => admin.disconnect());
+    await until('the replica is there', async () => (await admin.info('replication')).includes('state=online'));
+    const sentinel = await RedisServer.sentinel(primary.port);
+    cleanup.push(() => sentinel.stop('SIGKILL'));
+    const url = `redis+sentinel://127.0.0.1:${sentinel.port}/main`;
+    const log = await open(url);
+    await log.append(numbered(10), 'fsync');
+    await until('the replica has them', async () => {
+      const info = await admin.info('replication');
+      return /lag=[01]\b/.test(info) && /master_repl_offset:(\d+)/.exec(info)![1] === /offset=(\d+)/.exec(info)![1];
+    });
+    await primary.stop('SIGKILL');
+    expect((await log.append([message('a', 'after')], 'fsync')).map(offsetOf)).toEqual([11]);
+    expect(log.rewinds).toBe(0);
+    expect(await dataOf(log)).toEqual([...numbered(10).map((_, i) => `m${i}`), 'after']);
+    const late = await open(url);
+    expect(late.head).toEqual(log.head);
+    expect(replica.port).not.toBe(primary.port);
+  }, 60_000);
+
   test('with redis.replicas an append that no replica has is not acked', async () => {
     const primary = await startServer();
     const replica = await startServer('--replicaof', '127.0.0.1', String(primary.port));

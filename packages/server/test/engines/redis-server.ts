@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
@@ -34,27 +34,48 @@ export class RedisServer {
     return server;
   }
 
+  /** A Sentinel that watches the primary on `port`, which it calls `main`, and promotes a replica within a second or two. */
+  static async sentinel(port: number): Promise<RedisServer> {
+    const directory = mkdtempSync(join(tmpdir(), 'tailrace-redis-'));
+    directories.push(directory);
+    const file = join(directory, 'sentinel.conf');
+    writeFileSync(
+      file,
+      [
+        `sentinel monitor main 127.0.0.1 ${port} 1`,
+        'sentinel down-after-milliseconds main 500',
+        'sentinel failover-timeout main 3000',
+      ].join('\n'),
+    );
+    const server = new RedisServer(await freePort(), directory, []);
+    await server.#spawn([file, '--sentinel', '--port', String(server.port), '--bind', '127.0.0.1'], '+monitor');
+    return server;
+  }
+
   get url(): string {
     return `redis://127.0.0.1:${this.port}`;
   }
 
   /** Starts it (again); resolves when it answers. */
-  async start(): Promise<void> {
-    const child = spawn(
-      redisProgram!,
+  start(): Promise<void> {
+    return this.#spawn(
       [
         ...['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.directory, '--save', ''],
         ...['--appendonly', 'yes', '--appendfsync', 'always', '--daemonize', 'no'],
         ...['--repl-diskless-sync-delay', '0'],
         ...this.#more,
       ],
-      { stdio: ['ignore', 'pipe', 'inherit'], argv0: 'redis-server' },
+      'Ready to accept connections',
     );
+  }
+
+  async #spawn(args: readonly string[], isThere: string): Promise<void> {
+    const child = spawn(redisProgram!, args, { stdio: ['ignore', 'pipe', 'inherit'], argv0: 'redis-server' });
     this.#process = child;
     let said = '';
     for await (const chunk of child.stdout) {
       said += String(chunk);
-      if (said.includes('Ready to accept connections')) {
+      if (said.includes(isThere)) {
         child.stdout.on('error', () => {});
         child.stdout.resume();
         return;

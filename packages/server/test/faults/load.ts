@@ -8,7 +8,7 @@ const pause = 20;
 /** Publishes numbered messages one after another, each with its id until it is acked, as a backend does. */
 export class FaultPublisher {
   readonly acked: Map<string, number> = new Map();
-  /** When the newest answer came that was no ack, and the newest ack, ms. */
+  /** When the first answer came that was no ack, since it was last set to 0, and the newest ack, ms. */
   refusedAt = 0;
   ackedAt = 0;
   /** Codes of the answers that were no acks. */
@@ -36,7 +36,7 @@ export class FaultPublisher {
         const code = await this.#publish(this.#urls[at % this.#urls.length]!, name, id);
         if (code === undefined) break;
         this.refusals.set(code, (this.refusals.get(code) ?? 0) + 1);
-        this.refusedAt = performance.now();
+        if (this.refusedAt === 0) this.refusedAt = performance.now();
         at++;
         await new Promise(resolve => setTimeout(resolve, pause));
       }

@@ -88,6 +88,7 @@ export async function runFault<Stage extends FaultStage>(fault: Fault<Stage>): P
   await sleep(warmUp);
 
   const struck = performance.now();
+  for (const publisher of publishers) publisher.refusedAt = 0;
   await fault.strike(stage, [a, b]);
   await sleep(fault.lasts);
   const refused = Math.min(...publishers.map(({ refusedAt }) => refusedAt).filter(at => at > struck));

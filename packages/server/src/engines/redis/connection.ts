@@ -1,5 +1,6 @@
 import { Redis } from 'ioredis';
 import type { LogReport } from '../../log/report.ts';
+import { readAddress } from './address.ts';
 
 /** How long a server may take to answer one command before its connection is given up, ms. */
 export const answerTimeout = 5000;
@@ -23,17 +24,19 @@ export class RedisConnection {
 
   constructor(url: string, role: string, report: (report: LogReport) => void) {
     this.#report = report;
-    this.redis = new Redis(url, {
-      protocol: 2,
+    const address = readAddress(url);
+    const options = {
+      protocol: 2 as const,
       connectionName: `tailrace ${role}`,
       connectTimeout,
       enableOfflineQueue: false,
       autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 0,
-      retryStrategy: times => Math.min(retryMost, retryFirst * 2 ** Math.min(times, 10)),
+      retryStrategy: (times: number) => Math.min(retryMost, retryFirst * 2 ** Math.min(times, 10)),
       // a primary that became a replica refuses writes and lets go whoever waits: the address may lead elsewhere by now
-      reconnectOnError: error => /^(READONLY|UNBLOCKED|MASTERDOWN)/.test(error.message),
-    });
+      reconnectOnError: (error: Error) => /^(READONLY|UNBLOCKED|MASTERDOWN)/.test(error.message),
+    };
+    this.redis = typeof address === 'string' ? new Redis(address, options) : new Redis({ ...options, ...address });
     this.redis.on('ready', () => this.#ready());
     this.redis.on('error', (error: Error) => {
       this.#lastError = error.message;
