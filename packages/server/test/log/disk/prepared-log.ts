@@ -17,13 +17,18 @@ export interface PreparedLog {
   readonly data: readonly string[];
 }
 
-/** A log of `batches` appends of three records each that was killed, or closed, behind the last ack. */
+/**
+ * A log of `batches` appends of three records each that was killed, or closed, behind the last ack. Its frames follow each
+ * other without padding, unless writes are `direct`.
+ */
 export async function prepareLog(
   batches: number,
   end: 'killed' | 'closed',
   options: Partial<DiskLogOptions> = {},
+  writes: 'buffered' | 'direct' = 'buffered',
 ): Promise<PreparedLog> {
   const machine = new SimulatedDisk(new SeededRandom(1));
+  machine.writesDirect = writes === 'direct';
   const log = await openDiskLog({
     directory,
     disk: machine.boot(),
@@ -34,7 +39,7 @@ export async function prepareLog(
   const data: string[] = [];
   for (let i = 0; i < batches; i++) {
     const messages = [0, 1, 2].map(n =>
-      message(`t/${n}`, `record ${i}.${n} ${'.'.repeat(40 * n)}`, { id: `${i}.${n}` }),
+      message(`t/${n}`, `record ${i}.${n} ${'.'.repeat((writes === 'direct' ? 1000 : 40) * n)}`, { id: `${i}.${n}` }),
     );
     await log.append(messages, 'fsync');
     data.push(...messages.map(({ data }) => Buffer.from(data).toString()));

@@ -1,5 +1,5 @@
 import * as path from 'node:path';
-import type { Disk, DiskFile, Ownership } from '../../../src/log/disk/files/disk.ts';
+import type { DirectWrites, Disk, DiskFile, Ownership } from '../../../src/log/disk/files/disk.ts';
 import type { SeededRandom } from '../seeded-random.ts';
 
 const sectorBytes = 512;
@@ -79,6 +79,10 @@ export class SimulatedDisk {
   onOperation: ((count: number) => void) | undefined;
   /** Whether it writes and syncs by one operation where a file is asked for that. */
   readonly writesSynced: boolean;
+  /** Whether it has writes past the page cache. */
+  writesDirect: boolean;
+  /** Commits written so. */
+  directCommits = 0;
   readonly #random: SeededRandom;
   #names = new Map<string, Inode>();
   #durableNames = new Map<string, Inode>();
@@ -89,6 +93,7 @@ export class SimulatedDisk {
   constructor(random: SeededRandom) {
     this.#random = random;
     this.writesSynced = random.chance(0.5);
+    this.writesDirect = random.chance(0.5);
   }
 
   boot(): Disk {
@@ -321,9 +326,11 @@ class SimulatedFile implements DiskFile {
   readonly #run: Run;
   /** Some systems have it. */
   readonly writeSynced: DiskFile['write'] | undefined;
+  readonly direct: DirectWrites | undefined;
 
   constructor(machine: SimulatedDisk, inode: Inode, name: string, run: Run) {
     this.writeSynced = machine.writesSynced ? this.#writeSynced : undefined;
+    this.direct = machine.writesDirect ? this.#direct : undefined;
     this.#machine = machine;
     this.#inode = inode;
     this.#name = name;
@@ -360,6 +367,27 @@ class SimulatedFile implements DiskFile {
     const [, , length, position] = of;
     await this.#sync(position, position + length);
   };
+
+  #direct: DirectWrites = {
+    write: (...of) => {
+      this.#checkDirect(...of);
+      return this.write(...of);
+    },
+    writeSynced: (...of) => {
+      this.#checkDirect(...of);
+      const [buffer, start, length] = of;
+      if (buffer.subarray(start, start + length).some(byte => byte !== 0)) this.#machine.directCommits++;
+      return this.#writeSynced(...of);
+    },
+  };
+
+  /** Refuses what real disks refuse, and what would endanger what is there. */
+  #checkDirect(...[buffer, start, length, position]: Parameters<DiskFile['write']>): void {
+    for (const place of [buffer.byteOffset + start, length, position])
+      if (place % sectorBytes !== 0) throw failure('EINVAL', this.#name);
+    if (this.#inode.current.subarray(position, position + length).some(byte => byte !== 0))
+      throw new Error(`${this.#name}: ${length} bytes at ${position} were written before`);
+  }
 
   /** Of the sectors from `start` to `end` alone. */
   #sync(start: number, end: number): Promise<void> {

@@ -9,6 +9,8 @@ import { SimulatedDisk } from './simulated-disk.ts';
 
 export interface SimulationReport {
   starts: number;
+  /** Commits written past the page cache. */
+  direct: number;
   appended: number;
   acked: number;
   tailsCut: number;
@@ -29,6 +31,7 @@ export interface SimulationReport {
 export function emptyReport(): SimulationReport {
   return {
     starts: 0,
+    direct: 0,
     appended: 0,
     acked: 0,
     tailsCut: 0,
@@ -121,6 +124,7 @@ class Simulation {
     const log = await this.#open();
     await this.#compare(log);
     await log.close();
+    this.#report.direct = this.#machine.directCommits;
     const { damages } = await verify(directory, this.#machine.boot());
     if (damages.length > 0) throw new Error(`verify finds ${JSON.stringify(damages)}`);
   }

@@ -1,4 +1,5 @@
 import { BatchTopicsBuilder, doubled } from '../../batch-topics.ts';
+import { alignedMemory } from '../files/aligned-memory.ts';
 
 /** Most bytes of one write, unless a single record is larger. */
 export const batchBytes: number = 1024 * 1024;
@@ -14,14 +15,17 @@ export class BatchSpace {
   /** The number in the segment of each record's topic. */
   numbers: Int32Array<ArrayBuffer> = new Int32Array(64);
 
-  constructor(bytes: number) {
-    this.buffer = Buffer.allocUnsafeSlow(bytes);
+  readonly #allocate: (bytes: number) => Buffer;
+
+  constructor(bytes: number, allocate: (bytes: number) => Buffer = Buffer.allocUnsafeSlow) {
+    this.#allocate = allocate;
+    this.buffer = allocate(bytes);
     this.view = viewOf(this.buffer);
   }
 
   /** Makes room for `needed` bytes behind the `used` ones. */
   enlarge(needed: number, used: number): void {
-    const larger = Buffer.allocUnsafeSlow(Math.max(needed, this.buffer.length * 2));
+    const larger = this.#allocate(Math.max(needed, this.buffer.length * 2));
     larger.set(this.buffer.subarray(0, used));
     this.buffer = larger;
     this.view = viewOf(larger);
@@ -43,7 +47,8 @@ export class BatchSpaces {
   readonly #free: BatchSpace[] = [];
 
   take(): BatchSpace {
-    return this.#free.pop() ?? new BatchSpace(64 * 1024);
+    // what is not used of it is no memory yet
+    return this.#free.pop() ?? new BatchSpace(batchBytes + 64 * 1024, alignedMemory);
   }
 
   give(space: BatchSpace): void {

@@ -3,7 +3,6 @@ import type { PendingAppend } from '../../pending-append.ts';
 import type { RecordSource } from '../../record.ts';
 import type { ActiveIndex } from '../index/active-index.ts';
 import { finishFrame, frameHeaderBytes, frameTargetBytes, writeFrame } from '../segment/frame.ts';
-import { align8 } from '../segment/integers.ts';
 import { encodeRecord, recordOffset, recordTime } from '../segment/record-codec.ts';
 import type { Segment } from '../segment/segment.ts';
 import type { BatchSpace } from './batch-space.ts';
@@ -47,6 +46,7 @@ export class Batch {
   readonly #frames: number[] = [];
   readonly #firstOf: number[] = [];
   #open = false;
+  #recordsEnd = 0;
 
   constructor(segment: Segment, position: number, space: BatchSpace, since: number) {
     this.segment = segment;
@@ -94,9 +94,9 @@ export class Batch {
     this.length = encodeRecord(buffer, view, this.length, record, ahead, time, this.#number, segment.seed);
   }
 
-  /** Nothing more will be added. */
-  close(): void {
-    if (this.#open) this.#closeFrame();
+  /** Nothing more will be added. It ends at a multiple of `border` in the file. */
+  close(border = 8): void {
+    if (this.#open) this.#closeFrame(border);
   }
 
   /** Completes the frame headers at the moment of writing; returns the crc of the last. Hot. */
@@ -132,8 +132,8 @@ export class Batch {
   /** For the hot tail, with memory of its own: the space is used again. Hot. */
   toRecords(): EncodedBatch {
     const { buffer, places, topics } = this.space;
-    const bytes = Buffer.allocUnsafe(this.length);
-    buffer.copy(bytes, 0, 0, this.length);
+    const bytes = Buffer.allocUnsafe(this.#recordsEnd);
+    buffer.copy(bytes, 0, 0, this.#recordsEnd);
     return new EncodedBatch(bytes, places.slice(0, this.count), topics.finish(), this.segment.firstOffset);
   }
 
@@ -152,10 +152,12 @@ export class Batch {
     return recordTime(this.buffer, this.space.places[index]!);
   }
 
-  #closeFrame(): void {
+  #closeFrame(border = 8): void {
     const at = this.#frames[this.#frames.length - 1]!;
     const first = this.#firstOf[this.#firstOf.length - 1]!;
-    const end = align8(this.length);
+    this.#recordsEnd = this.length;
+    const end = Math.ceil((this.position + this.length) / border) * border - this.position;
+    if (end > this.space.buffer.length) this.space.enlarge(end, this.length);
     // the buffer is used again and again: padding must be written
     this.buffer.fill(0, this.length, end);
     this.length = end;

@@ -1,6 +1,7 @@
 import type { Clock } from '../../clock.ts';
 import type { PendingAppend } from '../../pending-append.ts';
 import type { RecordSource } from '../../record.ts';
+import { alignToBlock, blockBytes } from '../files/aligned-memory.ts';
 import type { OpenFiles } from '../files/open-files.ts';
 import { frameHeaderBytes } from '../segment/frame.ts';
 import { Segment } from '../segment/segment.ts';
@@ -12,6 +13,8 @@ export interface CommitQueueParts {
   readonly clock: Clock;
   readonly directory: string;
   readonly segmentBytes: number;
+  /** Whether batches of whole blocks are written past the page cache. */
+  readonly direct: () => boolean;
 }
 
 /**
@@ -129,9 +132,16 @@ export class CommitQueue {
   }
 
   #enqueue(batch: Batch): void {
-    batch.close();
+    batch.close(this.#parts.direct() ? this.#borderOf(batch) : undefined);
     this.#at = batch.position + batch.length;
     this.#queue.push(batch);
     this.#collecting = undefined;
+  }
+
+  /** Whole blocks where they cost little of the file: few records go through the page cache, as close as they fit. */
+  #borderOf({ position, length }: Batch): number | undefined {
+    const padded = alignToBlock(position + length);
+    const fits = padded + frameHeaderBytes <= this.#parts.segmentBytes;
+    return fits && (padded - position - length) * 4 <= length ? blockBytes : undefined;
   }
 }

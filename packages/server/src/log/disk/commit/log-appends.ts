@@ -75,7 +75,10 @@ export class LogAppends {
       framesAt: segmentHeaderBytes,
     };
     const firstSegment = (): Segment => new Segment(files, directory, firstHeader);
-    this.#queue = new CommitQueue({ files, clock, directory, segmentBytes }, firstSegment());
+    this.#queue = new CommitQueue(
+      { files, clock, directory, segmentBytes, direct: () => this.#writer.direct },
+      firstSegment(),
+    );
     this.#writer = new LogWriter(
       {
         disk,

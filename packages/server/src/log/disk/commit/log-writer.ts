@@ -1,6 +1,7 @@
 import * as path from 'node:path';
 import type { Clock } from '../../clock.ts';
-import { type Disk, isNoSpace, type Ownership, OwnershipLost } from '../files/disk.ts';
+import { blockBytes } from '../files/aligned-memory.ts';
+import { type Disk, type DiskFile, isNoSpace, type Ownership, OwnershipLost } from '../files/disk.ts';
 import { finishFrame, frameHeaderBytes, writeFrame } from '../segment/frame.ts';
 import type { Segment } from '../segment/segment.ts';
 import { encodeSegmentHeader, segmentHeaderBytes } from '../segment/segment-header.ts';
@@ -61,6 +62,11 @@ export class LogWriter {
     return this.active.filling.filled >= this.active.segment.end + frameHeaderBytes;
   }
 
+  /** Whether batches of whole blocks are written past the page cache. */
+  get direct(): boolean {
+    return this.active?.filling.file.direct !== undefined;
+  }
+
   /** Writes the batch, and syncs when it must be. False when the disk has no room: then nothing of it was written. */
   async store(batch: Batch): Promise<boolean> {
     if (batch.length > 0) {
@@ -74,7 +80,7 @@ export class LogWriter {
       this.#marked = this.durable;
       const { file } = filling;
       // the sync is of what is written alone, so nothing before may wait for one
-      const together = batch.sync && !this.#dirty ? file.writeSynced : undefined;
+      const together = batch.sync && !this.#dirty ? synced(file, batch) : undefined;
       if (together === undefined) await file.write(batch.buffer, 0, batch.length, batch.position);
       else await together(batch.buffer, 0, batch.length, batch.position);
       this.#written = batch.lastOffset;
@@ -159,4 +165,10 @@ export class LogWriter {
   #checkOwnership(): void {
     if (this.#parts.ownership.lost()) throw new OwnershipLost();
   }
+}
+
+/** Past the page cache where it can be: a new page of it costs more time than writing it. */
+function synced(file: DiskFile, { position, length }: Batch): DiskFile['write'] | undefined {
+  const wholeBlocks = position % blockBytes === 0 && length % blockBytes === 0;
+  return (wholeBlocks ? file.direct?.writeSynced : undefined) ?? file.writeSynced;
 }

@@ -1,5 +1,6 @@
 import * as path from 'node:path';
 import type { Clock } from '../../clock.ts';
+import { alignedMemory, alignToBlock, blockBytes } from '../files/aligned-memory.ts';
 import { type Disk, type DiskFile, ignoreMissing, isNoSpace, OwnershipLost } from '../files/disk.ts';
 
 /** A file that is being filled with zeros. */
@@ -39,6 +40,7 @@ export class Preparer {
   readonly #waiting: { filling: Filling | undefined; bytes: number; done: (filled: boolean) => void }[] = [];
   #active: Filling | undefined;
   #activeUsed = 0;
+  readonly #largestChunk: number;
   #chunkBytes: number;
   #next: Prepared | undefined;
   #number = 0;
@@ -66,8 +68,8 @@ export class Preparer {
     this.#segmentBytes = segmentBytes;
     this.#onSpace = onSpace;
     this.#onError = onError;
-    this.#zeros = Buffer.alloc(Math.min(chunkBytes, segmentBytes));
-    this.#chunkBytes = this.#zeros.length;
+    this.#zeros = alignedMemory(chunkBytes);
+    this.#chunkBytes = this.#largestChunk = Math.min(chunkBytes, segmentBytes);
   }
 
   /** Begins work in the background. */
@@ -83,7 +85,7 @@ export class Preparer {
   /** The active segment is committed up to `end`, and the disk has nothing to do until the next commit. Hot. */
   used(end: number): void {
     const committed = end - this.#activeUsed;
-    this.#chunkBytes = Math.min(Math.max(committed * chunkToCommit, smallestChunk), this.#zeros.length);
+    this.#chunkBytes = Math.min(Math.max(alignToBlock(committed * chunkToCommit), smallestChunk), this.#largestChunk);
     this.#activeUsed = end;
     if (this.#working === undefined) this.#work();
   }
@@ -203,13 +205,27 @@ export class Preparer {
   async #fillChunk(filling: Filling, upTo: number): Promise<void> {
     const end = Math.min(filling.filled + this.#chunkBytes, Math.max(upTo, this.#segmentBytes));
     try {
-      await filling.file.write(this.#zeros, 0, end - filling.filled, filling.filled);
-      await filling.file.sync();
+      await this.#write(filling, end);
       filling.filled = end;
     } catch (error) {
       // what was written of the chunk is given back: others need the space, and reads go on
       if (isNoSpace(error)) await filling.file.truncate(filling.filled);
       throw error;
+    }
+  }
+
+  async #write(filling: Filling, end: number): Promise<void> {
+    const { file, filled } = filling;
+    const length = end - filled;
+    const direct = filled % blockBytes === 0 && length % blockBytes === 0 ? file.direct : undefined;
+    if (direct !== undefined && filling === this.#next) {
+      // opening it syncs it once: each sync of a file that grew holds commits up
+      await direct.write(this.#zeros, 0, length, filled);
+    } else if (direct !== undefined) {
+      await direct.writeSynced(this.#zeros, 0, length, filled);
+    } else {
+      await file.write(this.#zeros, 0, length, filled);
+      await file.sync();
     }
   }
 

@@ -32,9 +32,20 @@ export interface DiskFile {
   sync(): Promise<void>;
   /** The same as `write` and then a sync of what was written, in one call; undefined where the system has none. */
   readonly writeSynced?: DiskFile['write'] | undefined;
+  /** Undefined where the file system has no such writes. */
+  readonly direct?: DirectWrites | undefined;
   truncate(length: number): Promise<void>;
   size(): Promise<number>;
   close(): Promise<void>;
+}
+
+/**
+ * Writes past the page cache. What is written begins and ends at a border of a block, in the file and in memory, which is
+ * `alignedMemory`. What was written otherwise to the same pages must be synced before.
+ */
+export interface DirectWrites {
+  write: DiskFile['write'];
+  writeSynced: DiskFile['write'];
 }
 
 export interface OwnOptions {

@@ -1,5 +1,5 @@
 import * as fs from 'node:fs';
-import { type Disk, type DiskFile, errorCode } from './disk.ts';
+import { type DirectWrites, type Disk, type DiskFile, errorCode } from './disk.ts';
 import { own } from './ownership.ts';
 
 /** The real disk. A commit takes one of libuv's threads, log reads at most two, filling ahead one: a process that does
@@ -8,7 +8,10 @@ export const nodeDisk: Disk = {
   async open(path, mode) {
     const flags = mode === 'create' ? 'wx+' : mode === 'write' ? 'r+' : 'r';
     const fd = await call<number>(done => fs.open(path, flags, 0o600, done));
-    return new NodeFile(fd, mode === 'create' ? await openSynced(path) : undefined);
+    if (mode !== 'create') return new NodeFile(fd);
+    const { O_DSYNC, O_DIRECT } = fs.constants;
+    const synced = await openAgain(path, O_DSYNC);
+    return new NodeFile(fd, synced, await openAgain(path, O_DIRECT), await openAgain(path, O_DIRECT, O_DSYNC));
   },
   link: (from, to) => call(done => fs.link(from, to, done)),
   rename: (from, to) => call(done => fs.rename(from, to, done)),
@@ -37,14 +40,21 @@ export const nodeDisk: Disk = {
 
 class NodeFile implements DiskFile {
   readonly writeSynced: DiskFile['write'] | undefined;
+  direct: DirectWrites | undefined;
   readonly #fd: number;
-  readonly #syncedFd: number | undefined;
+  readonly #others: readonly (number | undefined)[];
 
-  /** `syncedFd`: of the same file, opened so that each write is synced. */
-  constructor(fd: number, syncedFd: number | undefined) {
+  /** The others are of the same file: each write to `synced` is synced, those to `direct` go past the page cache. */
+  constructor(fd: number, synced?: number, direct?: number, directSynced?: number) {
     this.#fd = fd;
-    this.#syncedFd = syncedFd;
-    if (syncedFd !== undefined) this.writeSynced = (...of) => writeAll(syncedFd, ...of);
+    this.#others = [synced, direct, directSynced];
+    if (synced === undefined) return;
+    this.writeSynced = (...of) => writeAll(synced, ...of);
+    if (direct === undefined || directSynced === undefined) return;
+    this.direct = {
+      write: (...of) => this.#writeDirect(direct, fd, of),
+      writeSynced: (...of) => this.#writeDirect(directSynced, synced, of),
+    };
   }
 
   async read(buffer: Uint8Array, start: number, length: number, position: number): Promise<number> {
@@ -74,16 +84,37 @@ class NodeFile implements DiskFile {
   }
 
   async close(): Promise<void> {
-    const syncedFd = this.#syncedFd;
-    if (syncedFd !== undefined) await call(done => fs.close(syncedFd, done));
-    await call(done => fs.close(this.#fd, done));
+    for (const fd of [...this.#others, this.#fd]) if (fd !== undefined) await call(done => fs.close(fd, done));
+  }
+
+  /** A device whose blocks are larger refuses, and so do file systems that compress: then as any other write. */
+  async #writeDirect(direct: number, buffered: number, of: Parameters<DiskFile['write']>): Promise<void> {
+    try {
+      await writeAll(direct, ...of);
+    } catch (error) {
+      if (errorCode(error) !== 'EINVAL') throw error;
+      this.direct = undefined;
+      await writeAll(buffered, ...of);
+    }
   }
 }
 
-/** A write and a sync by one turn of the thread pool: a seventh more commits of 64 records. Not on every system. */
-async function openSynced(path: string): Promise<number | undefined> {
-  const { O_DSYNC, O_RDWR } = fs.constants;
-  return O_DSYNC === undefined ? undefined : call<number>(done => fs.open(path, O_RDWR | O_DSYNC, done));
+/**
+ * A write and a sync by one turn of the thread pool (`O_DSYNC`): a seventh more commits of 64 records. Not every system
+ * knows it, and not every file system knows `O_DIRECT`.
+ */
+async function openAgain(path: string, ...flags: readonly (number | undefined)[]): Promise<number | undefined> {
+  let all = fs.constants.O_RDWR;
+  for (const flag of flags) {
+    if (flag === undefined) return undefined;
+    all |= flag;
+  }
+  try {
+    return await call<number>(done => fs.open(path, all, done));
+  } catch (error) {
+    if (errorCode(error) !== 'EINVAL') throw error;
+    return undefined;
+  }
 }
 
 async function writeAll(

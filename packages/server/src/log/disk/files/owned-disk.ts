@@ -46,6 +46,9 @@ function ownedFile(file: DiskFile, check: () => void): DiskFile {
     write: (...of) => file.write(...of),
     sync: () => file.sync(),
     writeSynced: file.writeSynced,
+    get direct() {
+      return file.direct;
+    },
     async truncate(length) {
       check();
       await file.truncate(length);

@@ -3,7 +3,8 @@ import { readU64, writeU64 } from './integers.ts';
 
 /**
  * A frame is what is checked as a whole: some records that were written together, at most about 64 KiB unless one
- * record is larger. Several frames may go in one write; all of them are multiples of 8 bytes long.
+ * record is larger. Several frames may go in one write; all of them are multiples of 8 bytes long. Behind the last record
+ * of a write that goes past the page cache are zeros up to the border of a block, as part of the body.
  *
  *    0        8      12     16     24    32       40    48        52       56     64
  *  ┌─────┬─────┬──────┬─────┬──────┬─────┬────────┬─────┬────────┬─────────┬─────┬─────────┬─────────┬───┬───┐

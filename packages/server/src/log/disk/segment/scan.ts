@@ -1,3 +1,4 @@
+import { blockBytes } from '../files/aligned-memory.ts';
 import { FrameHeader, findFrame, frameHeaderBytes } from './frame.ts';
 import { recordHeaderBytes, recordIsWhole, recordLength, recordOffset } from './record-codec.ts';
 import { type SegmentHeader, segmentSeed } from './segment-header.ts';
@@ -133,7 +134,9 @@ function checkRecords(
     record += recordLength(buffer, record);
   }
   if (last !== found.last) return `the frame ends at offset ${last} instead of ${found.last}`;
-  return end - record < 8 ? undefined : 'bytes behind the last record of the frame';
+  const rest = end - record;
+  const padding = rest < 8 || (rest < blockBytes && buffer.compare(zeros, 0, rest, record, end) === 0);
+  return padding ? undefined : 'bytes behind the last record of the frame';
 }
 
 const zeros = Buffer.alloc(64 * 1024);
