@@ -28,6 +28,18 @@ export class ActiveTopic implements IndexedTopic {
     return this.#index.lastTimeOf(this.number);
   }
 
+  get lastPosition(): number {
+    return this.#index.lastPositionOf(this.number);
+  }
+
+  get nameBytes(): number {
+    return this.#index.names.bytesOf(this.number);
+  }
+
+  copyName(to: Buffer, at: number): void {
+    this.#index.names.copy(this.number, to, at);
+  }
+
   /** Of its records, ascending. */
   get positions(): Uint32Array {
     return this.#index.positionsOf(this.number);
@@ -53,7 +65,7 @@ export class ActiveIndex implements SegmentIndex {
   /** Topics that a record here ended, with its offset. */
   readonly ended: (readonly [topic: string, offset: number])[] = [];
   readonly #framesAt: number;
-  readonly #names: TopicNames;
+  readonly names: TopicNames;
   readonly #matched = new Map<string, { set: TopicSet; upTo: number }>();
   readonly #kept = new Map<number, Uint32Array>();
   #topics = new TopicColumns(32);
@@ -65,22 +77,22 @@ export class ActiveIndex implements SegmentIndex {
 
   constructor(framesAt: number, hash: TopicHash = topicHash) {
     this.#framesAt = framesAt;
-    this.#names = new TopicNames(hash);
+    this.names = new TopicNames(hash);
   }
 
   /** What names are looked up by here. */
   get hash(): TopicHash {
-    return this.#names.hash;
+    return this.names.hash;
   }
 
   get topicCount(): number {
-    return this.#names.count;
+    return this.names.count;
   }
 
   /** The topics with records, by number. */
   *all(): Generator<ActiveTopic> {
-    for (let number = 0; number < this.#names.count; number++)
-      if (this.countOf(number) > 0) yield new ActiveTopic(this, this.#names.nameOf(number), number);
+    for (let number = 0; number < this.names.count; number++)
+      if (this.countOf(number) > 0) yield new ActiveTopic(this, this.names.nameOf(number), number);
   }
 
   /** A batch begins; returns what tells it from the others of this segment. */
@@ -90,15 +102,15 @@ export class ActiveIndex implements SegmentIndex {
 
   /** Number of the topic whose name is these bytes: a new one if it has none. Hot. */
   numberFor(bytes: DataView, start: number, end: number, hash: number): number {
-    const number = this.#names.find(bytes, start, end, hash);
+    const number = this.names.find(bytes, start, end, hash);
     if (number !== -1) return number;
-    this.#makeRoom(this.#names.count + 1);
-    return this.#names.add(bytes, start, end, hash);
+    this.#makeRoom(this.names.count + 1);
+    return this.names.add(bytes, start, end, hash);
   }
 
   /** Number of the topic, −1 when it has none. */
   numberOf(topic: string): number {
-    return this.#names.numberOf(topic);
+    return this.names.numberOf(topic);
   }
 
   /** The number that the topic has in a batch; `next` if it is not in it yet, which it is then. Hot. */
@@ -112,12 +124,12 @@ export class ActiveIndex implements SegmentIndex {
 
   /** Whether a record of a topic with this number was taken. */
   has(number: number): boolean {
-    return number < this.#names.count && this.countOf(number) > 0;
+    return number < this.names.count && this.countOf(number) > 0;
   }
 
   /** Takes a topic whose number the file says. Damaged numbers never come here: the frame was checked. */
   topicAs(bytes: DataView, start: number, end: number, number: number): void {
-    const names = this.#names;
+    const names = this.names;
     const hash = names.hash.ofBytes(bytes, start, end);
     if (names.find(bytes, start, end, hash) !== -1) return;
     // numbers between belong to topics whose first record was never committed
@@ -150,6 +162,10 @@ export class ActiveIndex implements SegmentIndex {
 
   lastOffsetOf(number: number): number {
     return this.#topics.lastOffsets[number]!;
+  }
+
+  lastPositionOf(number: number): number {
+    return this.#positions[this.#topics.newest[number]!]!;
   }
 
   lastTimeOf(number: number): number {
@@ -188,12 +204,12 @@ export class ActiveIndex implements SegmentIndex {
   matching(filters: FilterSet): Promise<TopicSet> {
     let matched = this.#matched.get(filters.key);
     if (matched === undefined) {
-      matched = { set: new TopicSet(this.#names.count), upTo: 0 };
+      matched = { set: new TopicSet(this.names.count), upTo: 0 };
     } else this.#matched.delete(filters.key);
     this.#matched.set(filters.key, matched);
     if (this.#matched.size > keptFilters) dropOldest(this.#matched);
-    for (; matched.upTo < this.#names.count; matched.upTo++)
-      if (filters.matches(this.#names.nameOf(matched.upTo))) matched.set.add(matched.upTo);
+    for (; matched.upTo < this.names.count; matched.upTo++)
+      if (filters.matches(this.names.nameOf(matched.upTo))) matched.set.add(matched.upTo);
     return Promise.resolve(matched.set);
   }
 
@@ -201,10 +217,10 @@ export class ActiveIndex implements SegmentIndex {
     const exact = limit === 1 && after < prefix ? this.numberOf(prefix) : -1;
     // first of all that begin so; to sort all for one would take a third of a second
     if (exact !== -1 && this.countOf(exact) > 0) return Promise.resolve([new ActiveTopic(this, prefix, exact)]);
-    if (this.#sorted.length !== this.#names.count) {
+    if (this.#sorted.length !== this.names.count) {
       this.#sorted = [];
-      for (let number = 0; number < this.#names.count; number++)
-        this.#sorted.push(new ActiveTopic(this, this.#names.nameOf(number), number));
+      for (let number = 0; number < this.names.count; number++)
+        this.#sorted.push(new ActiveTopic(this, this.names.nameOf(number), number));
       this.#sorted.sort((a, b) => (a.topic < b.topic ? -1 : 1));
     }
     const found: IndexedTopic[] = [];

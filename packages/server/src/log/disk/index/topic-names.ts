@@ -78,6 +78,17 @@ export class TopicNames {
     return chunk === undefined ? '' : chunk.toString('utf8', at, at + this.#lengths[number]!);
   }
 
+  /** Bytes of its name. */
+  bytesOf(number: number): number {
+    return this.#lengths[number]!;
+  }
+
+  copy(number: number, to: Buffer, at: number): void {
+    const place = this.#places[number]!;
+    const from = place & (chunkBytes - 1);
+    this.#chunks[place >>> chunkBits]!.copy(to, at, from, from + this.#lengths[number]!);
+  }
+
   /** Word by word: most of a topic is what others begin with, too. */
   #is(number: number, bytes: DataView, start: number, end: number): boolean {
     if (this.#lengths[number] !== end - start) return false;
