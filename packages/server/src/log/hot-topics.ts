@@ -119,7 +119,7 @@ export class HotTopics {
   /** Hot. */
   #add(serial: number, number: number, hash: number, topic: string): void {
     const { serials, numbers, hashes, superseded, next, before, jump, depths, slots, mask } = this.#columns;
-    const slot = hash & mask;
+    const slot = hash & (slots.length - 1);
     // what the topic's newest entry up to now hangs on
     let link = none;
     let older = slots[slot]!;
@@ -164,7 +164,7 @@ export class HotTopics {
 
   #find(hash: number, topic: string): number {
     const { slots, next, mask } = this.#columns;
-    let entry = slots[hash & mask]!;
+    let entry = slots[hash & (slots.length - 1)]!;
     while (entry >= this.#first && !this.#is(entry, hash, topic)) entry = next[entry & mask]!;
     return entry >= this.#first ? entry : none;
   }
@@ -200,7 +200,7 @@ export class HotTopics {
       to.before[entry] = Math.max(from.before[was]! - first, none);
       to.jump[entry] = Math.max(from.jump[was]! - first, none);
       if (to.superseded[entry] === 1) continue;
-      const slot = to.hashes[entry]! & to.mask;
+      const slot = to.hashes[entry]! & (to.slots.length - 1);
       to.next[entry] = to.slots[slot]!;
       to.slots[slot] = entry;
     }
@@ -227,7 +227,7 @@ class Columns {
   /** How many entries of the topic came before. */
   readonly depths: Int32Array;
   readonly next: Int32Array;
-  /** The newest entry by hash. */
+  /** The newest entry by hash; twice as many as entries, so that most new topics find a slot of their own. */
   readonly slots: Int32Array;
 
   /** `capacity`: a power of two. */
@@ -242,6 +242,6 @@ class Columns {
     this.jump = new Int32Array(capacity);
     this.depths = new Int32Array(capacity);
     this.next = new Int32Array(capacity);
-    this.slots = new Int32Array(capacity).fill(none);
+    this.slots = new Int32Array(capacity * 2).fill(none);
   }
 }

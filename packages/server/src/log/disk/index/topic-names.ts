@@ -1,4 +1,3 @@
-import { doubled } from '../../batch-topics.ts';
 import type { TopicHash } from '../../topic-hash.ts';
 
 /** Names lie in chunks of this many bytes, each in one: the memory of the others stays where it is when there is one more. */
@@ -10,10 +9,9 @@ const firstChunkBytes = 4096;
  * Topics with a number each, as bytes: strings and a Map of hundreds of thousands keep the garbage collector busy, which
  * has to move them.
  *
- *    slots by hash        number    0   1   2   3
- *    │ – │ 2 │ – │ 0 │    hash      …   …   …   …
- *          │              name      a   b   c   d  ──▶ chunks
- *          ▼ next         next      1   –   –   –     of the same slot
+ *    slots by hash          number    0   1   2   3
+ *    │ – │ 2 │ 0 │ – │      name      a   b   c   d  ──▶ chunks
+ *              ▲ its hash too: the first free slot behind says that a name is not there
  */
 export class TopicNames {
   /** Numbers are below this. */
@@ -24,13 +22,10 @@ export class TopicNames {
   readonly #views: DataView[] = [];
   /** Free in the newest chunk. */
   #left = 0;
-  #hashes = new Int32Array(32);
   #places = new Uint32Array(32);
   #lengths = new Uint16Array(32);
-  /** The number after this one in the same slot, + 1. */
-  #next = new Int32Array(32);
-  /** Number + 1; 0 while it is empty. */
-  #slots = new Int32Array(32);
+  /** Hash and number + 1 of each slot, 0 while it is free; at most half of them are taken. */
+  #slots = new Int32Array(128);
 
   constructor(hash: TopicHash) {
     this.hash = hash;
@@ -38,8 +33,10 @@ export class TopicNames {
 
   /** Number of the topic whose name is these bytes, or −1. Hot. */
   find(bytes: DataView, start: number, end: number, hash: number): number {
-    for (let entry = this.#slots[hash & (this.#slots.length - 1)]!; entry !== 0; entry = this.#next[entry - 1]!)
-      if (this.#hashes[entry - 1] === hash && this.#is(entry - 1, bytes, start, end)) return entry - 1;
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    for (let at = (hash << 1) & mask; slots[at + 1] !== 0; at = (at + 2) & mask)
+      if (slots[at] === hash && this.#is(slots[at + 1]! - 1, bytes, start, end)) return slots[at + 1]! - 1;
     return -1;
   }
 
@@ -58,16 +55,15 @@ export class TopicNames {
 
   /** The numbers below belong to topics that are not known. */
   skipTo(count: number): void {
-    while (this.#hashes.length < count) this.#enlarge();
+    while (this.#places.length < count) this.#enlarge();
     this.count = count;
   }
 
   /** Says which topic a number belongs to that was skipped. */
   set(number: number, bytes: DataView, start: number, end: number, hash: number): void {
-    this.#hashes[number] = hash;
     this.#places[number] = this.#keep(bytes, start, end);
     this.#lengths[number] = end - start;
-    this.#link(number);
+    this.#link(hash, number);
   }
 
   /** Its name; empty when it is not known. */
@@ -123,10 +119,13 @@ export class TopicNames {
     this.#views.push(new DataView(chunk.buffer, chunk.byteOffset, chunk.length));
   }
 
-  #link(number: number): void {
-    const slot = this.#hashes[number]! & (this.#slots.length - 1);
-    this.#next[number] = this.#slots[slot]!;
-    this.#slots[slot] = number + 1;
+  #link(hash: number, number: number): void {
+    const slots = this.#slots;
+    const mask = slots.length - 1;
+    let at = (hash << 1) & mask;
+    while (slots[at + 1] !== 0) at = (at + 2) & mask;
+    slots[at] = hash;
+    slots[at + 1] = number + 1;
   }
 
   #enlarge(): void {
@@ -136,9 +135,8 @@ export class TopicNames {
     const lengths = new Uint16Array(places.length);
     lengths.set(this.#lengths);
     this.#lengths = lengths;
-    this.#hashes = doubled(this.#hashes);
-    this.#next = new Int32Array(places.length);
-    this.#slots = new Int32Array(places.length);
-    for (let number = 0; number < this.count; number++) if (lengths[number] !== 0) this.#link(number);
+    const slots = this.#slots;
+    this.#slots = new Int32Array(slots.length * 2);
+    for (let at = 0; at < slots.length; at += 2) if (slots[at + 1] !== 0) this.#link(slots[at]!, slots[at + 1]! - 1);
   }
 }
