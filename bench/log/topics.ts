@@ -2,9 +2,11 @@
 const metrics = ['temperature', 'humidity', 'pressure', 'battery', 'rssi', 'uptime', 'errors', 'state'] as const;
 const devicesOfSite = 100;
 
+/** In one piece, as a decoder gives it: a template leaves a rope, and whoever reads it first pays for putting it together. */
 export function topicOf(number: number): string {
   const device = Math.floor(number / metrics.length);
-  return `${siteOf(Math.floor(device / devicesOfSite))}/${deviceName(device % devicesOfSite)}/${metrics[number % metrics.length]}`;
+  const topic = `${siteOf(Math.floor(device / devicesOfSite))}/${deviceName(device % devicesOfSite)}/${metrics[number % metrics.length]}`;
+  return Buffer.from(topic).toString();
 }
 
 function siteOf(number: number): string {

@@ -10,6 +10,7 @@ import {
 import type { RecordSource } from '../log/index.ts';
 import { encodedBound } from '../log/intake.ts';
 import type { LogRecord } from '../log/record.ts';
+import { topicHash } from '../log/topic-hash.ts';
 
 /**
  * A record as brokers hold it: the bytes of the disk log's record, checked by the same crc, without offset and time. These
@@ -73,12 +74,11 @@ function topicsOf(records: readonly PackedRecord[]): BatchTopics {
   const numbers = new Map<string, number>();
   for (const record of records) {
     const topic = packedTopic(record);
-    let number = numbers.get(topic);
-    if (number === undefined) {
-      number = numbers.size;
-      numbers.set(topic, number);
-    }
-    builder.add(number, topic);
+    const known = numbers.get(topic);
+    if (known === undefined) {
+      builder.add(numbers.size, topic, topicHash.of(topic));
+      numbers.set(topic, numbers.size);
+    } else builder.add(known, topic, 0);
   }
   return builder.finish();
 }

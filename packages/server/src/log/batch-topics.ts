@@ -8,7 +8,7 @@
 export class BatchTopics {
   readonly names: readonly string[];
   readonly #count: number;
-  /** `of` of each record, then `after` of each, then `firstOf` of each topic; empty while there is one topic. */
+  /** `of` of each record, then `after` of each, then `firstOf` of each topic; none of them for a single topic. Then hashes. */
   readonly #table: Int32Array;
 
   /** `BatchTopicsBuilder` makes them. */
@@ -23,6 +23,11 @@ export class BatchTopics {
     return this.names.length === 1 ? 0 : this.#table[this.#count * 2 + number]!;
   }
 
+  /** Hash of the topic's name. */
+  hashOf(number: number): number {
+    return this.names.length === 1 ? this.#table[0]! : this.#table[this.#count * 2 + this.names.length + number]!;
+  }
+
   /** Number of the topic of a record. */
   of(index: number): number {
     return this.names.length === 1 ? 0 : this.#table[index]!;
@@ -35,8 +40,6 @@ export class BatchTopics {
   }
 }
 
-const noTable = new Int32Array(0);
-
 /** Collects the topics of a batch; used again for the next, so that a batch leaves little to the garbage collector. */
 export class BatchTopicsBuilder {
   /** Distinct topics so far. */
@@ -48,14 +51,18 @@ export class BatchTopicsBuilder {
   #after = new Int32Array(64);
   #firsts = new Int32Array(16);
   #lasts = new Int32Array(16);
+  #hashes = new Int32Array(16);
 
   clear(): void {
     this.topicCount = 0;
     this.#count = 0;
   }
 
-  /** Takes the next record. `number` is that of its topic in this batch: `topicCount` says that it is new. Hot. */
-  add(number: number, topic: string): void {
+  /**
+   * Takes the next record. `number` is that of its topic in this batch: `topicCount` says that it is new, and only then
+   * the hash of its name is asked for. Hot.
+   */
+  add(number: number, topic: string, hash: number): void {
     const index = this.#count++;
     if (index === this.#topicOf.length) {
       this.#topicOf = doubled(this.#topicOf);
@@ -68,9 +75,11 @@ export class BatchTopicsBuilder {
       if (number === this.#firsts.length) {
         this.#firsts = doubled(this.#firsts);
         this.#lasts = doubled(this.#lasts);
+        this.#hashes = doubled(this.#hashes);
       }
       this.#names[number] = topic;
       this.#firsts[number] = index;
+      this.#hashes[number] = hash;
     } else this.#after[this.#lasts[number]!] = index;
     this.#lasts[number] = index;
   }
@@ -78,11 +87,12 @@ export class BatchTopicsBuilder {
   finish(): BatchTopics {
     const names = this.#names.slice(0, this.topicCount);
     const count = this.#count;
-    if (names.length === 1) return new BatchTopics(names, count, noTable);
-    const table = new Int32Array(count * 2 + names.length);
+    if (names.length === 1) return new BatchTopics(names, count, this.#hashes.slice(0, 1));
+    const table = new Int32Array(count * 2 + names.length * 2);
     copy(this.#topicOf, count, table, 0);
     copy(this.#after, count, table, count);
     copy(this.#firsts, names.length, table, count * 2);
+    copy(this.#hashes, names.length, table, count * 2 + names.length);
     return new BatchTopics(names, count, table);
   }
 }

@@ -1,7 +1,8 @@
 import type { FilterSet } from '@tailrace/protocol';
+import { HotTopics } from './hot-topics.ts';
 import type { LogRecord } from './record.ts';
 import { PickedBatch, type RecordBatch } from './record-batch.ts';
-import { firstEndingAtLeast, TopicTail } from './topic-tail.ts';
+import { type TopicHash, topicHash } from './topic-hash.ts';
 
 /**
  * The newest committed records in memory, in front of every engine. Everything newer than `base` is here, so a reader
@@ -10,7 +11,7 @@ import { firstEndingAtLeast, TopicTail } from './topic-tail.ts';
  *      base                                          head
  *       │  ┌───────┬──────────────┬───┬─────────────┐ │
  *       ▼  │batch  │ batch        │   │ batch       │ ▼      batches as they were committed, each with its
- *  ────────┴───────┴──────────────┴───┴─────────────┘        distinct topics; `byTopic` leads to the records of one
+ *  ────────┴───────┴──────────────┴───┴─────────────┘        distinct topics; `HotTopics` leads to the records of one
  */
 export class HotTail {
   readonly maxBytes: number;
@@ -21,24 +22,21 @@ export class HotTail {
   #batches: RecordBatch[] = [];
   // batches before #first are dropped; compacted when half the array is dead, so that eviction stays O(1)
   #first = 0;
-  readonly #byTopic = new Map<string, TopicTail>();
+  /** Serial number of the first in the array: they are counted from the first that there ever was. */
+  #firstSerial = 0;
+  readonly #topics: HotTopics;
 
-  constructor(maxBytes: number, base: number) {
+  /** `hash`: what the batches' topics are hashed by. */
+  constructor(maxBytes: number, base: number, hash: TopicHash = topicHash) {
     this.maxBytes = maxBytes;
     this.base = base;
+    this.#topics = new HotTopics(hash, serial => this.#batches[serial - this.#firstSerial]!);
   }
 
   /** Takes a committed batch; evicts the oldest batches beyond the budget. Hot. */
   push(batch: RecordBatch): void {
-    const { names } = batch.topics;
-    for (let t = 0; t < names.length; t++) {
-      const name = names[t]!;
-      const first = batch.topics.firstOf(t);
-      const tail = this.#byTopic.get(name);
-      if (tail === undefined) this.#byTopic.set(name, new TopicTail(batch, first));
-      else tail.push(batch, first);
-    }
     this.#batches.push(batch);
+    this.#topics.push(batch, this.#firstSerial + this.#batches.length - 1);
     this.bytes += batch.weight;
     // the newest batch always stays: what was just committed is about to be delivered
     while (this.bytes > this.maxBytes && this.#batches.length - this.#first > 1) this.#evict();
@@ -55,25 +53,18 @@ export class HotTail {
     this.bytes = 0;
     this.#batches = [];
     this.#first = 0;
-    this.#byTopic.clear();
+    this.#topics.drop(Number.POSITIVE_INFINITY);
   }
 
   /** Takes out the records of a topic with offset ≤ `upTo`. */
   remove(topic: string, upTo: number): void {
-    const tail = this.#byTopic.get(topic);
-    if (tail === undefined) return;
     const replaced = new Map<RecordBatch, RecordBatch | undefined>();
-    const touched = new Set<string>();
-    for (let b = tail.start; b < tail.end && tail.batch(b).first <= upTo; b++) {
-      const batch = tail.batch(b);
-      replaced.set(batch, withoutTopic(batch, topic, upTo));
-      for (const name of batch.topics.names) touched.add(name);
+    for (let entry = this.#topics.newest(topic); entry !== -1; entry = this.#topics.before(entry)) {
+      const batch = this.#topics.batch(entry);
+      if (batch.first <= upTo) replaced.set(batch, withoutTopic(batch, topic, upTo));
     }
-    for (const name of touched) {
-      const left = this.#byTopic.get(name)!.replace(name, replaced);
-      if (left === undefined) this.#byTopic.delete(name);
-      else this.#byTopic.set(name, left);
-    }
+    if (replaced.size === 0) return;
+    this.#topics.replace(replaced);
     const batches: RecordBatch[] = [];
     for (let b = this.#first; b < this.#batches.length; b++) {
       const batch = this.#batches[b]!;
@@ -82,12 +73,13 @@ export class HotTail {
       else batches.push(left);
     }
     this.#batches = batches;
+    this.#firstSerial += this.#first;
     this.#first = 0;
   }
 
   /** Topics with records in memory. */
   get topicCount(): number {
-    return this.#byTopic.size;
+    return this.#topics.size;
   }
 
   get batchCount(): number {
@@ -102,13 +94,12 @@ export class HotTail {
 
   /** Offsets of the newest `count` records of a topic with offset ≤ `to`, ascending, as far as they are held. */
   newest(topic: string, count: number, to: number): number[] {
-    const tail = this.#byTopic.get(topic);
+    const topics = this.#topics;
     const found: number[] = [];
-    if (tail === undefined) return found;
-    for (let b = tail.end - 1; b >= tail.start && found.length < count; b--) {
-      const batch = tail.batch(b);
+    for (let entry = topics.newest(topic); entry !== -1 && found.length < count; entry = topics.before(entry)) {
+      const batch = topics.batch(entry);
       const offsets: number[] = [];
-      for (let i = tail.first(b); i !== -1 && batch.offsetAt(i) <= to; i = batch.topics.after(i))
+      for (let i = topics.recordOf(entry); i !== -1 && batch.offsetAt(i) <= to; i = batch.topics.after(i))
         offsets.push(batch.offsetAt(i));
       found.unshift(...offsets.slice(found.length - count));
     }
@@ -125,7 +116,7 @@ export class HotTail {
   }
 
   topics(): IterableIterator<string> {
-    return this.#byTopic.keys();
+    return this.#topics.names();
   }
 
   /** Time of the newest record at or below `offset`, or undefined when that lies below `base`. */
@@ -200,19 +191,22 @@ export class HotTail {
   }
 
   #readTopic(topic: string, after: number, to: number, maxBytes: number, into: LogRecord[]): number {
-    const tail = this.#byTopic.get(topic);
-    if (tail === undefined) return to;
+    const topics = this.#topics;
+    const newest = topics.newest(topic);
+    if (newest === -1) return to;
     let bytes = 0;
-    for (let b = tail.batchAfter(after); b < tail.end; b++) {
-      const batch = tail.batch(b);
+    for (let at = after; topics.batch(newest).last > at; ) {
+      const entry = topics.firstAbove(newest, at);
+      const batch = topics.batch(entry);
       if (batch.first > to) break;
-      for (let i = tail.indexAfter(b, after); i !== -1; i = batch.topics.after(i)) {
+      for (let i = indexAbove(batch, topics.recordOf(entry), after); i !== -1; i = batch.topics.after(i)) {
         if (batch.offsetAt(i) > to) return to;
         const record = batch.record(i);
         into.push(record);
         bytes += record.weight;
         if (bytes >= maxBytes) return record.offset;
       }
+      at = batch.last;
     }
     return to;
   }
@@ -222,7 +216,14 @@ export class HotTail {
     const newest = this.#batches[this.#batches.length - 1];
     // readers are nearly always at the newest batch
     if (newest !== undefined && newest.first <= offset && newest.last >= offset) return this.#batches.length - 1;
-    return firstEndingAtLeast(this.#batches, this.#first, offset);
+    let low = this.#first;
+    let high = this.#batches.length;
+    while (low < high) {
+      const mid = (low + high) >>> 1;
+      if (this.#batches[mid]!.last < offset) low = mid + 1;
+      else high = mid;
+    }
+    return low;
   }
 
   #evict(): void {
@@ -231,16 +232,24 @@ export class HotTail {
     this.#first++;
     this.bytes -= batch.weight;
     this.base = batch.last;
-    for (const topic of batch.topics.names) {
-      const tail = this.#byTopic.get(topic)!;
-      tail.dropFirst();
-      if (tail.start === tail.end) this.#byTopic.delete(topic);
-    }
+    this.#topics.drop(this.#firstSerial + this.#first - 1);
     if (this.#first > 1024 && this.#first * 2 > this.#batches.length) {
       this.#batches = this.#batches.slice(this.#first);
+      this.#firstSerial += this.#first;
       this.#first = 0;
     }
   }
+}
+
+/** Index of a topic's first record above `offset`, or −1; `first` is that of its first in the batch. */
+function indexAbove(batch: RecordBatch, first: number, offset: number): number {
+  if (batch.topics.names.length === 1) {
+    const index = batch.indexAfter(offset);
+    return index < batch.count ? index : -1;
+  }
+  let index = first;
+  while (index !== -1 && batch.offsetAt(index) <= offset) index = batch.topics.after(index);
+  return index;
 }
 
 /** Undefined when nothing is left. */

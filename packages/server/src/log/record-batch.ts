@@ -1,5 +1,6 @@
 import { type BatchTopics, BatchTopicsBuilder } from './batch-topics.ts';
 import type { LogRecord } from './record.ts';
+import { type TopicHash, topicHash } from './topic-hash.ts';
 
 /**
  * Committed records in order of offset, as the hot tail keeps them. Records are made when somebody asks: held for long as
@@ -59,8 +60,15 @@ export class PlainBatch extends RecordBatch {
   readonly #records: readonly LogRecord[];
 
   /** `records` must hold one. */
-  constructor(records: readonly LogRecord[]) {
-    super(topicsOf(records.map(({ topic }) => topic)), records[0]!.offset, records[records.length - 1]!.offset);
+  constructor(records: readonly LogRecord[], hash: TopicHash = topicHash) {
+    super(
+      topicsOf(
+        records.map(({ topic }) => topic),
+        topic => hash.of(topic),
+      ),
+      records[0]!.offset,
+      records[records.length - 1]!.offset,
+    );
     this.#records = records;
   }
 
@@ -96,7 +104,10 @@ export class PickedBatch extends RecordBatch {
   /** `picked` ascends and must not be empty. */
   constructor(source: RecordBatch, picked: readonly number[]) {
     super(
-      topicsOf(picked.map(index => source.topics.names[source.topics.of(index)]!)),
+      topicsOf(
+        picked.map(index => source.topics.names[source.topics.of(index)]!),
+        (_, i) => source.topics.hashOf(source.topics.of(picked[i]!)),
+      ),
       source.offsetAt(picked[0]!),
       source.offsetAt(picked[picked.length - 1]!),
     );
@@ -128,13 +139,16 @@ export class PickedBatch extends RecordBatch {
 }
 
 /** `names`: the topic of each record. */
-function topicsOf(names: readonly string[]): BatchTopics {
+function topicsOf(names: readonly string[], hashOf: (topic: string, index: number) => number): BatchTopics {
   const topics = new BatchTopicsBuilder();
   const numbers = new Map<string, number>();
-  for (const topic of names) {
-    const number = numbers.get(topic) ?? numbers.size;
-    if (number === numbers.size) numbers.set(topic, number);
-    topics.add(number, topic);
+  for (let i = 0; i < names.length; i++) {
+    const topic = names[i]!;
+    const known = numbers.get(topic);
+    if (known === undefined) {
+      topics.add(numbers.size, topic, hashOf(topic, i));
+      numbers.set(topic, numbers.size);
+    } else topics.add(known, topic, 0);
   }
   return topics.finish();
 }

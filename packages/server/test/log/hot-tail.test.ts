@@ -4,13 +4,17 @@ import { describe, expect, test } from 'vitest';
 import { Batch } from '../../src/log/disk/commit/batch.ts';
 import { BatchSpace } from '../../src/log/disk/commit/batch-space.ts';
 import { OpenFiles } from '../../src/log/disk/files/open-files.ts';
+import { ActiveIndex } from '../../src/log/disk/index/active-index.ts';
 import { Segment } from '../../src/log/disk/segment/segment.ts';
 import { HotTail, LogRecord, PlainBatch, type RecordBatch } from '../../src/log/index.ts';
 import { PickedBatch } from '../../src/log/record-batch.ts';
+import { type TopicHash, topicHash } from '../../src/log/topic-hash.ts';
+import { CollidingHash } from './colliding-hash.ts';
 import { message, plain } from './messages.ts';
+import { firstSeed, SeededRandom } from './seeded-random.ts';
 
 /** A batch that went through the encoding of the disk log. */
-function encoded(records: readonly LogRecord[]): RecordBatch {
+function encoded(records: readonly LogRecord[], hash: TopicHash = topicHash): RecordBatch {
   const segment = new Segment(new OpenFiles(undefined as never), '', {
     generation: 0,
     number: 1,
@@ -22,6 +26,7 @@ function encoded(records: readonly LogRecord[]): RecordBatch {
     secret: new Uint8Array(16),
     framesAt: 64,
   });
+  segment.index = new ActiveIndex(64, hash);
   const batch = new Batch(segment, 64, new BatchSpace(64), 0);
   for (const record of records) batch.add(record, record.offset, record.time);
   batch.close();
@@ -46,10 +51,16 @@ const filters = fc.uniqueArray(fc.constantFrom('t/0', 't/1', 't/2', 't/3', 't/4'
   maxLength: 3,
 });
 
+function plainBatch(records: readonly LogRecord[], hash: TopicHash): RecordBatch {
+  return new PlainBatch(records, hash);
+}
+
 describe.each([
-  ['plain', (records: readonly LogRecord[]): RecordBatch => new PlainBatch(records)],
-  ['encoded', encoded],
-])('a hot tail of %s batches', (_, toBatch) => {
+  ['plain batches', plainBatch, topicHash],
+  ['encoded batches', encoded, topicHash],
+  ['plain batches whose topics collide', plainBatch, new CollidingHash(1)],
+  ['encoded batches whose topics collide', encoded, new CollidingHash(3)],
+])('a hot tail of %s', (_, toBatch, hash) => {
   test('answers as a plain list of its records would', () => {
     fc.assert(
       fc.property(
@@ -60,7 +71,7 @@ describe.each([
         fc.nat(150),
         fc.integer({ min: 1, max: 2000 }),
         (batches, chosen, maxBytes, a, b, budget) => {
-          const hot = new HotTail(maxBytes, 0);
+          const hot = new HotTail(maxBytes, 0, hash);
           const all: LogRecord[] = [];
           let offset = 0;
           let time = 1000;
@@ -71,7 +82,7 @@ describe.each([
               return new LogRecord(offset, time, message(`t/${topic}`, `${offset}`, { key: `k${topic}` }));
             });
             all.push(...records);
-            hot.push(toBatch(records));
+            hot.push(toBatch(records, hash));
           }
           const held = all.filter(record => record.offset > hot.base);
           expect(held.length).toBeGreaterThan(0);
@@ -118,6 +129,58 @@ describe.each([
       ),
       { numRuns: 300 },
     );
+  });
+
+  test('leads to the records of each topic whatever is evicted, trimmed and deleted, in few and in thousands of batches', () => {
+    for (let run = 0, seed = firstSeed(); run < 12; run++, seed++) {
+      const random = new SeededRandom(seed);
+      const hot = new HotTail(random.pick([5_000, 50_000, 500_000]), 0, hash);
+      const topics = random.pick([1, 3, 40, 2000]);
+      const pushes = random.pick([20, 200, 2000]);
+      let held: LogRecord[] = [];
+      let offset = 0;
+      for (let push = 0; push < pushes; push++) {
+        const records = Array.from({ length: 1 + random.below(random.pick([1, 3, 20])) }, () => {
+          // one topic in many batches, others in one or two
+          const topic = random.chance(0.3) ? 't/0' : `t/${random.below(topics)}`;
+          return new LogRecord(++offset, 1000 + push, message(topic, `${offset}`));
+        });
+        held.push(...records);
+        hot.push(toBatch(records, hash));
+        if (random.chance(0.01)) hot.trim(hot.base + random.below(offset - hot.base));
+        if (random.chance(0.003)) {
+          hot.reset(offset);
+          held = [];
+          continue;
+        }
+        if (random.chance(0.02)) {
+          const topic = random.pick(held).topic;
+          const upTo = hot.base + random.below(offset - hot.base + 1);
+          hot.remove(topic, upTo);
+          held = held.filter(record => record.topic !== topic || record.offset > upTo);
+        }
+        if (push % 10 !== 0 && push !== pushes - 1) continue;
+        held = held.filter(record => record.offset > hot.base);
+        const what = `seed ${seed}, push ${push}`;
+        const offsetsOf = new Map<string, number[]>();
+        for (const record of held) offsetsOf.set(record.topic, [...(offsetsOf.get(record.topic) ?? []), record.offset]);
+        expect([...hot.topics()].sort(), what).toEqual([...offsetsOf.keys()].sort());
+        expect(hot.topicCount, what).toBe(offsetsOf.size);
+        for (const topic of ['t/0', `t/${random.below(topics)}`, `t/${random.below(topics)}`, 'none']) {
+          const offsets = offsetsOf.get(topic) ?? [];
+          const after = hot.base + random.below(offset - hot.base + 1);
+          const to = after + random.below(offset - after + 1);
+          expect(hot.newest(topic, 5, to), what).toEqual(offsets.filter(at => at <= to).slice(-5));
+          const read: LogRecord[] = [];
+          expect(hot.read(after, to, filterSet([topic]), Number.POSITIVE_INFINITY, read), what).toBe(to);
+          expect(
+            read.map(record => record.offset),
+            what,
+          ).toEqual(offsets.filter(at => at > after && at <= to));
+          for (const record of read) expect(record.topic).toBe(topic);
+        }
+      }
+    }
   });
 });
 

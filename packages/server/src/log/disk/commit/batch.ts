@@ -3,7 +3,7 @@ import type { PendingAppend } from '../../pending-append.ts';
 import type { RecordSource } from '../../record.ts';
 import type { ActiveIndex } from '../index/active-index.ts';
 import { finishFrame, frameHeaderBytes, frameTargetBytes, writeFrame } from '../segment/frame.ts';
-import { encodeRecord, recordOffset, recordTime } from '../segment/record-codec.ts';
+import { encodeRecord, recordHeaderBytes, recordOffset, recordTime, writeTopic } from '../segment/record-codec.ts';
 import type { Segment } from '../segment/segment.ts';
 import type { BatchSpace } from './batch-space.ts';
 import { EncodedBatch } from './encoded-batch.ts';
@@ -34,8 +34,9 @@ export class Batch {
   readonly #index: ActiveIndex;
   /** What tells it from the other batches of its segment. */
   readonly #serial: number;
-  // the topic of the newest record, and its numbers in the segment and in the batch
+  // the topic of the newest record, its hash, and its numbers in the segment and in the batch
   #newest: string | undefined;
+  #hash = 0;
   #number = 0;
   #numberInBatch = 0;
   // records that de-duplication cares about, those with an id among them, and ends of topics
@@ -83,15 +84,16 @@ export class Batch {
       this.length += frameHeaderBytes;
       this.#open = true;
     }
-    if (record.topic !== this.#newest) this.#turnTo(record.topic);
-    space.topics.add(this.#numberInBatch, record.topic);
+    const topicEnd = writeTopic(space.buffer, this.length, record.topic);
+    if (record.topic !== this.#newest) this.#turnTo(record.topic, topicEnd);
+    space.topics.add(this.#numberInBatch, record.topic, this.#hash);
     space.place(this.count++, this.length, this.#number);
     if (record.id !== undefined || record.producer !== undefined) this.#remembered++;
     if (record.id !== undefined) this.#ids++;
     if (record.end) (this.#ended ??= []).push([record.topic, offset]);
     const ahead = offset - segment.firstOffset;
     const { buffer, view } = space;
-    this.length = encodeRecord(buffer, view, this.length, record, ahead, time, this.#number, segment.seed);
+    this.length = encodeRecord(buffer, view, this.length, record, ahead, time, this.#number, segment.seed, topicEnd);
   }
 
   /** Nothing more will be added. It ends at a multiple of `border` in the file. */
@@ -137,11 +139,14 @@ export class Batch {
     return new EncodedBatch(bytes, places.slice(0, this.count), topics.finish(), this.segment.firstOffset);
   }
 
-  /** Hot. */
-  #turnTo(topic: string): void {
+  /** To the topic of the record that is being added, which ends at `end`. Hot. */
+  #turnTo(topic: string, end: number): void {
+    const { view, topics } = this.space;
+    const start = this.length + recordHeaderBytes;
     this.#newest = topic;
-    this.#number = this.#index.numberOf(topic);
-    this.#numberInBatch = this.#index.numberInBatch(this.#number, this.#serial, this.space.topics.topicCount);
+    this.#hash = this.#index.hash.ofBytes(view, start, end);
+    this.#number = this.#index.numberFor(view, start, end, this.#hash);
+    this.#numberInBatch = this.#index.numberInBatch(this.#number, this.#serial, topics.topicCount);
   }
 
   #offsetAt(index: number): number {

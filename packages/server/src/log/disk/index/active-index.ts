@@ -1,6 +1,8 @@
 import type { FilterSet } from '@tailrace/protocol';
 import { doubled } from '../../batch-topics.ts';
+import { type TopicHash, topicHash } from '../../topic-hash.ts';
 import { type IndexedTopic, type PostingList, type SegmentIndex, SparseIndex, TopicSet } from './segment-index.ts';
+import { TopicNames } from './topic-names.ts';
 
 /** A topic of the active segment, as it is when it is looked at. */
 export class ActiveTopic implements IndexedTopic {
@@ -24,6 +26,18 @@ export class ActiveTopic implements IndexedTopic {
 
   get lastTime(): number {
     return this.#index.lastTimeOf(this.number);
+  }
+
+  get lastPosition(): number {
+    return this.#index.lastPositionOf(this.number);
+  }
+
+  get nameBytes(): number {
+    return this.#index.names.bytesOf(this.number);
+  }
+
+  copyName(to: Buffer, at: number): void {
+    this.#index.names.copy(this.number, to, at);
   }
 
   /** Of its records, ascending. */
@@ -51,8 +65,7 @@ export class ActiveIndex implements SegmentIndex {
   /** Topics that a record here ended, with its offset. */
   readonly ended: (readonly [topic: string, offset: number])[] = [];
   readonly #framesAt: number;
-  readonly #numbers = new Map<string, number>();
-  readonly #names: string[] = [];
+  readonly names: TopicNames;
   readonly #matched = new Map<string, { set: TopicSet; upTo: number }>();
   readonly #kept = new Map<number, Uint32Array>();
   #topics = new TopicColumns(32);
@@ -62,18 +75,24 @@ export class ActiveIndex implements SegmentIndex {
   #batches = 0;
   #sorted: ActiveTopic[] = [];
 
-  constructor(framesAt: number) {
+  constructor(framesAt: number, hash: TopicHash = topicHash) {
     this.#framesAt = framesAt;
+    this.names = new TopicNames(hash);
+  }
+
+  /** What names are looked up by here. */
+  get hash(): TopicHash {
+    return this.names.hash;
   }
 
   get topicCount(): number {
-    return this.#names.length;
+    return this.names.count;
   }
 
   /** The topics with records, by number. */
   *all(): Generator<ActiveTopic> {
-    for (let number = 0; number < this.#names.length; number++)
-      if (this.countOf(number) > 0) yield new ActiveTopic(this, this.#names[number]!, number);
+    for (let number = 0; number < this.names.count; number++)
+      if (this.countOf(number) > 0) yield new ActiveTopic(this, this.names.nameOf(number), number);
   }
 
   /** A batch begins; returns what tells it from the others of this segment. */
@@ -81,12 +100,17 @@ export class ActiveIndex implements SegmentIndex {
     return ++this.#batches;
   }
 
-  /** Number of the topic, which is new when it is `topicCount`. Hot. */
-  numberOf(name: string): number {
-    const number = this.#numbers.get(name);
-    if (number !== undefined) return number;
-    this.#add(name);
-    return this.#names.length - 1;
+  /** Number of the topic whose name is these bytes: a new one if it has none. Hot. */
+  numberFor(bytes: DataView, start: number, end: number, hash: number): number {
+    const number = this.names.find(bytes, start, end, hash);
+    if (number !== -1) return number;
+    this.#makeRoom(this.names.count + 1);
+    return this.names.add(bytes, start, end, hash);
+  }
+
+  /** Number of the topic, −1 when it has none. */
+  numberOf(topic: string): number {
+    return this.names.numberOf(topic);
   }
 
   /** The number that the topic has in a batch; `next` if it is not in it yet, which it is then. Hot. */
@@ -100,19 +124,20 @@ export class ActiveIndex implements SegmentIndex {
 
   /** Whether a record of a topic with this number was taken. */
   has(number: number): boolean {
-    return number < this.#names.length && this.countOf(number) > 0;
+    return number < this.names.count && this.countOf(number) > 0;
   }
 
   /** Takes a topic whose number the file says. Damaged numbers never come here: the frame was checked. */
-  topicAs(name: string, number: number): void {
-    if (this.#numbers.has(name)) return;
+  topicAs(bytes: DataView, start: number, end: number, number: number): void {
+    const names = this.names;
+    const hash = names.hash.ofBytes(bytes, start, end);
+    if (names.find(bytes, start, end, hash) !== -1) return;
     // numbers between belong to topics whose first record was never committed
-    while (this.#names.length < number) this.#addName('');
-    if (number === this.#names.length) this.#add(name);
-    else {
-      this.#names[number] = name;
-      this.#numbers.set(name, number);
+    if (number >= names.count) {
+      this.#makeRoom(number + 1);
+      names.skipTo(number + 1);
     }
+    names.set(number, bytes, start, end, hash);
   }
 
   /** Takes a committed record. Hot. */
@@ -139,6 +164,10 @@ export class ActiveIndex implements SegmentIndex {
     return this.#topics.lastOffsets[number]!;
   }
 
+  lastPositionOf(number: number): number {
+    return this.#positions[this.#topics.newest[number]!]!;
+  }
+
   lastTimeOf(number: number): number {
     return this.#topics.lastTimes[number]!;
   }
@@ -157,13 +186,13 @@ export class ActiveIndex implements SegmentIndex {
   }
 
   mayHold(topic: string): boolean {
-    const number = this.#numbers.get(topic);
-    return number !== undefined && this.countOf(number) > 0;
+    const number = this.numberOf(topic);
+    return number !== -1 && this.countOf(number) > 0;
   }
 
   postings(topic: string): Promise<PostingList | undefined> {
-    const number = this.#numbers.get(topic);
-    if (number === undefined || this.countOf(number) === 0) return Promise.resolve(undefined);
+    const number = this.numberOf(topic);
+    if (number === -1 || this.countOf(number) === 0) return Promise.resolve(undefined);
     let positions = this.#kept.get(number);
     this.#kept.delete(number);
     if (positions?.length !== this.countOf(number)) positions = this.positionsOf(number, positions);
@@ -175,18 +204,23 @@ export class ActiveIndex implements SegmentIndex {
   matching(filters: FilterSet): Promise<TopicSet> {
     let matched = this.#matched.get(filters.key);
     if (matched === undefined) {
-      matched = { set: new TopicSet(this.#names.length), upTo: 0 };
+      matched = { set: new TopicSet(this.names.count), upTo: 0 };
     } else this.#matched.delete(filters.key);
     this.#matched.set(filters.key, matched);
     if (this.#matched.size > keptFilters) dropOldest(this.#matched);
-    for (; matched.upTo < this.#names.length; matched.upTo++)
-      if (filters.matches(this.#names[matched.upTo]!)) matched.set.add(matched.upTo);
+    for (; matched.upTo < this.names.count; matched.upTo++)
+      if (filters.matches(this.names.nameOf(matched.upTo))) matched.set.add(matched.upTo);
     return Promise.resolve(matched.set);
   }
 
   topics(prefix: string, after: string, limit: number): Promise<readonly IndexedTopic[]> {
-    if (this.#sorted.length !== this.#names.length) {
-      this.#sorted = this.#names.map((name, number) => new ActiveTopic(this, name, number));
+    const exact = limit === 1 && after < prefix ? this.numberOf(prefix) : -1;
+    // first of all that begin so; to sort all for one would take a third of a second
+    if (exact !== -1 && this.countOf(exact) > 0) return Promise.resolve([new ActiveTopic(this, prefix, exact)]);
+    if (this.#sorted.length !== this.names.count) {
+      this.#sorted = [];
+      for (let number = 0; number < this.names.count; number++)
+        this.#sorted.push(new ActiveTopic(this, this.names.nameOf(number), number));
       this.#sorted.sort((a, b) => (a.topic < b.topic ? -1 : 1));
     }
     const found: IndexedTopic[] = [];
@@ -206,14 +240,8 @@ export class ActiveIndex implements SegmentIndex {
     return Promise.resolve(this.sparse.frameSince(time, this.#framesAt));
   }
 
-  #add(name: string): void {
-    this.#numbers.set(name, this.#names.length);
-    this.#addName(name);
-  }
-
-  #addName(name: string): void {
-    if (this.#names.length === this.#topics.capacity) this.#topics = this.#topics.enlarged();
-    this.#names.push(name);
+  #makeRoom(topics: number): void {
+    while (this.#topics.capacity < topics) this.#topics = this.#topics.enlarged();
   }
 }
 

@@ -5,11 +5,13 @@ import { chunkBytes, FrameReader } from '../segment/frame-reader.ts';
 import {
   recordEndsTopic,
   recordHasId,
+  recordHeaderBytes,
   recordIsRemembered,
   recordLength,
   recordOffset,
   recordTime,
   recordTopic,
+  recordTopicBytes,
   recordTopicNumber,
 } from '../segment/record-codec.ts';
 import type { ScannedFrame } from '../segment/scan.ts';
@@ -57,10 +59,14 @@ function indexFrame(
   position: number,
 ): void {
   const ahead = position - at;
+  const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.length);
   let record = at + frameHeaderBytes;
   for (let i = 0; i < frame.count; i++) {
     const number = recordTopicNumber(buffer, record);
-    if (!index.has(number)) index.topicAs(recordTopic(buffer, record), number);
+    if (!index.has(number)) {
+      const topicAt = record + recordHeaderBytes;
+      index.topicAs(view, topicAt, topicAt + recordTopicBytes(buffer, record), number);
+    }
     const time = recordTime(buffer, record);
     const offset = recordOffset(buffer, record, segment.firstOffset);
     index.add(number, record + ahead, offset, time);

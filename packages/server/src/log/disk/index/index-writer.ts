@@ -145,35 +145,34 @@ class IndexWriter {
 /** A directory block in the making. */
 class Block {
   bytes = blockHeaderBytes;
-  readonly #entries: Buffer[] = [];
+  count = 0;
   #first = '';
-
-  get count(): number {
-    return this.#entries.length;
-  }
+  #buffer = Buffer.allocUnsafe(directoryBlockBytes + 1024);
 
   add(topic: ActiveTopic, posting: number, firstOffset: number): void {
-    const { positions } = topic;
-    const name = Buffer.from(topic.topic);
-    const entry = Buffer.allocUnsafe(entryHeaderBytes + name.length);
-    entry.writeUInt32LE(topic.number, 0);
-    entry.writeUInt32LE(positions.length, 4);
-    entry.writeUInt32LE(positions.length === 1 ? positions[0]! : posting, 8);
-    entry.writeUInt32LE(positions.length === 1 ? 0 : crc32(bytesOf(positions)), 12);
-    entry.writeUInt32LE(topic.lastOffset - firstOffset, 16);
-    entry.writeDoubleLE(topic.lastTime, 20);
-    entry.writeUInt16LE(name.length, 28);
-    entry.set(name, entryHeaderBytes);
+    const at = this.bytes;
+    const nameAt = at + entryHeaderBytes;
+    const end = nameAt + topic.nameBytes;
+    if (end > this.#buffer.length) this.#buffer = Buffer.concat([this.#buffer], end);
+    const buffer = this.#buffer;
+    const { count } = topic;
+    buffer.writeUInt32LE(topic.number, at);
+    buffer.writeUInt32LE(count, at + 4);
+    buffer.writeUInt32LE(count === 1 ? topic.lastPosition : posting, at + 8);
+    buffer.writeUInt32LE(count === 1 ? 0 : crc32(bytesOf(topic.positions)), at + 12);
+    buffer.writeUInt32LE(topic.lastOffset - firstOffset, at + 16);
+    buffer.writeDoubleLE(topic.lastTime, at + 20);
+    buffer.writeUInt16LE(end - nameAt, at + 28);
+    topic.copyName(buffer, nameAt);
     if (this.count === 0) this.#first = topic.topic;
-    this.#entries.push(entry);
-    this.bytes += entry.length;
+    this.count++;
+    this.bytes = end;
   }
 
   encode(): Buffer {
-    const header = Buffer.alloc(blockHeaderBytes);
-    header.writeUInt32LE(this.bytes, 4);
-    header.writeUInt32LE(this.count, 8);
-    const block = Buffer.concat([header, ...this.#entries]);
+    const block = this.#buffer.subarray(0, this.bytes);
+    block.writeUInt32LE(this.bytes, 4);
+    block.writeUInt32LE(this.count, 8);
     block.writeUInt32LE(crc32(block.subarray(4)), 0);
     return block;
   }

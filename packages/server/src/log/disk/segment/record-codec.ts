@@ -1,6 +1,7 @@
 import { crc32 } from 'node:zlib';
 import type { MessageHeaders } from '@tailrace/protocol';
 import { LogRecord, type RecordSource } from '../../record.ts';
+import { writeText } from '../../write-text.ts';
 import { crcOf } from './crc.ts';
 
 /**
@@ -46,8 +47,7 @@ export const recordFlags: Readonly<Record<RecordFlag, number>> = {
 
 /**
  * Writes a record and returns where it ends; the buffer must have room for `encodedBound`, and `view` be one of all
- * of it. `ahead` is its offset less
- * the segment's first. Hot.
+ * of it. `ahead` is its offset less the segment's first. Who has written the topic already says where it ends. Hot.
  */
 export function encodeRecord(
   buffer: Buffer,
@@ -58,10 +58,11 @@ export function encodeRecord(
   time: number,
   topicNumber: number,
   seed: number,
+  topicEnd: number = writeTopic(buffer, at, record.topic),
 ): number {
   const { data } = record;
   let flags = 0;
-  let end = writeText(buffer, record.topic, at + recordHeaderBytes);
+  let end = topicEnd;
   view.setUint16(at + 24, end - at - recordHeaderBytes, true);
   if (record.end) flags |= recordFlags.end;
   if (record.event !== undefined) {
@@ -108,6 +109,11 @@ export function encodeRecord(
   view.setUint32(at + 28, data.length, true);
   view.setUint32(at, crcOf(buffer, view, at + 4, end, seed), true);
   return end;
+}
+
+/** Writes the topic of a record to its place in it; returns where it ends. Hot. */
+export function writeTopic(buffer: Buffer, at: number, topic: string): number {
+  return writeText(buffer, topic, at + recordHeaderBytes);
 }
 
 /** Whether a whole record that passes its crc is at `at`. */
@@ -261,16 +267,4 @@ function writeHeaders(buffer: Buffer, headers: MessageHeaders, at: number): numb
   }
   buffer.writeUInt32LE(count, at);
   return end;
-}
-
-/** Most names are short ASCII, for which a loop is faster than a call into native code. Hot. */
-function writeText(buffer: Buffer, text: string, at: number): number {
-  const { length } = text;
-  if (length > 64) return at + buffer.write(text, at, 'utf8');
-  for (let i = 0; i < length; i++) {
-    const code = text.charCodeAt(i);
-    if (code > 0x7f) return at + buffer.write(text, at, 'utf8');
-    buffer[at + i] = code;
-  }
-  return at + length;
 }
