@@ -1,4 +1,5 @@
 import * as fs from 'node:fs';
+import { type AlignedRead, readBlocks } from './direct-reads.ts';
 import { type Disk, type DiskFile, errorCode } from './disk.ts';
 import { own } from './ownership.ts';
 
@@ -39,6 +40,8 @@ class NodeFile implements DiskFile {
   readonly writeSynced: DiskFile['write'] | undefined;
   readonly #fd: number;
   readonly #syncedFd: number | undefined;
+  /** Of the same file, opened past the page cache when first needed; undefined where that is refused. */
+  #directFd: Promise<number | undefined> | undefined;
 
   /** `syncedFd`: of the same file, opened so that each write is synced. */
   constructor(fd: number, syncedFd: number | undefined) {
@@ -55,6 +58,17 @@ class NodeFile implements DiskFile {
       done += got;
     }
     return done;
+  }
+
+  async readOnce(buffer: Uint8Array, start: number, length: number, position: number): Promise<number> {
+    this.#directFd ??= openDirect(this.#fd);
+    const fd = await this.#directFd;
+    if (fd !== undefined) {
+      const read: AlignedRead = (memory, bytes, from) => call<number>(cb => fs.read(fd, memory, 0, bytes, from, cb));
+      const got = await readBlocks(read, buffer, start, length, position);
+      if (got !== undefined) return got;
+    }
+    return this.read(buffer, start, length, position);
   }
 
   write(buffer: Uint8Array, start: number, length: number, position: number): Promise<void> {
@@ -74,8 +88,8 @@ class NodeFile implements DiskFile {
   }
 
   async close(): Promise<void> {
-    const syncedFd = this.#syncedFd;
-    if (syncedFd !== undefined) await call(done => fs.close(syncedFd, done));
+    for (const fd of [this.#syncedFd, await this.#directFd])
+      if (fd !== undefined) await call(done => fs.close(fd, done));
     await call(done => fs.close(this.#fd, done));
   }
 }
@@ -84,6 +98,13 @@ class NodeFile implements DiskFile {
 async function openSynced(path: string): Promise<number | undefined> {
   const { O_DSYNC, O_RDWR } = fs.constants;
   return O_DSYNC === undefined ? undefined : call<number>(done => fs.open(path, O_RDWR | O_DSYNC, done));
+}
+
+/** Past the page cache; undefined where there is no such way. Not by its name, which may be another file's by now. */
+async function openDirect(fd: number): Promise<number | undefined> {
+  const { O_DIRECT, O_RDONLY } = fs.constants;
+  if (O_DIRECT === undefined) return undefined;
+  return call<number>(done => fs.open(`/proc/self/fd/${fd}`, O_RDONLY | O_DIRECT, done)).catch(() => undefined);
 }
 
 async function writeAll(
