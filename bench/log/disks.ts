@@ -15,14 +15,21 @@ export class ReadCounts {
 
 /** Counts the bytes that are read. */
 export function countingDisk(counts: ReadCounts): Disk {
-  return diskWith((path, file) => ({
-    read: async (buffer, start, length, position) => {
-      const got = await file.read(buffer, start, length, position);
-      if (path.endsWith('.idx')) counts.index += got;
-      else counts.log += got;
-      return got;
-    },
-  }));
+  return diskWith((path, file) => {
+    const counted =
+      (read: DiskFile['read']): DiskFile['read'] =>
+      async (...of) => {
+        const got = await read(...of);
+        if (path.endsWith('.idx')) counts.index += got;
+        else counts.log += got;
+        return got;
+      };
+    const { readOnce } = file;
+    return {
+      read: counted((...of) => file.read(...of)),
+      readOnce: readOnce === undefined ? undefined : counted((...of) => readOnce.call(file, ...of)),
+    };
+  });
 }
 
 /** Syncs nothing: for what is synced as a whole once it is there. */

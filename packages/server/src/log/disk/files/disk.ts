@@ -26,6 +26,11 @@ export type DraftDisk = Pick<Disk, 'open' | 'unlink'>;
 export interface DiskFile {
   /** Reads until `length` bytes or the end of the file; returns how many. */
   read(buffer: Uint8Array, start: number, length: number, position: number): Promise<number>;
+  /**
+   * The same for what is read once: the system reads nothing ahead and keeps nothing, so that others wait less for the disk.
+   * Undefined where it has no such reads.
+   */
+  readonly readOnce?: DiskFile['read'] | undefined;
   /** Writes all of it or fails. */
   write(buffer: Uint8Array, start: number, length: number, position: number): Promise<void>;
   /** fdatasync. */
@@ -37,6 +42,12 @@ export interface DiskFile {
   truncate(length: number): Promise<void>;
   size(): Promise<number>;
   close(): Promise<void>;
+}
+
+/** Fills the buffer as far as the file goes with what will not soon be read again, such as a part of a scan. */
+export function readOnce(file: DiskFile, buffer: Uint8Array, position: number): Promise<number> {
+  const { length } = buffer;
+  return file.readOnce?.(buffer, 0, length, position) ?? file.read(buffer, 0, length, position);
 }
 
 /**

@@ -1,4 +1,5 @@
 import * as fs from 'node:fs';
+import { type AlignedRead, readBlocks } from './direct-reads.ts';
 import { type DirectWrites, type Disk, type DiskFile, errorCode } from './disk.ts';
 import { own } from './ownership.ts';
 
@@ -43,6 +44,8 @@ class NodeFile implements DiskFile {
   direct: DirectWrites | undefined;
   readonly #fd: number;
   readonly #others: readonly (number | undefined)[];
+  /** Of the same file, opened past the page cache when first needed; undefined where that is refused. */
+  #directFd: Promise<number | undefined> | undefined;
 
   /** The others are of the same file: each write to `synced` is synced, those to `direct` go past the page cache. */
   constructor(fd: number, synced?: number, direct?: number, directSynced?: number) {
@@ -67,6 +70,17 @@ class NodeFile implements DiskFile {
     return done;
   }
 
+  async readOnce(buffer: Uint8Array, start: number, length: number, position: number): Promise<number> {
+    this.#directFd ??= openDirect(this.#fd);
+    const fd = await this.#directFd;
+    if (fd !== undefined) {
+      const read: AlignedRead = (memory, bytes, from) => call<number>(cb => fs.read(fd, memory, 0, bytes, from, cb));
+      const got = await readBlocks(read, buffer, start, length, position);
+      if (got !== undefined) return got;
+    }
+    return this.read(buffer, start, length, position);
+  }
+
   write(buffer: Uint8Array, start: number, length: number, position: number): Promise<void> {
     return writeAll(this.#fd, buffer, start, length, position);
   }
@@ -84,7 +98,8 @@ class NodeFile implements DiskFile {
   }
 
   async close(): Promise<void> {
-    for (const fd of [...this.#others, this.#fd]) if (fd !== undefined) await call(done => fs.close(fd, done));
+    for (const fd of [...this.#others, await this.#directFd, this.#fd])
+      if (fd !== undefined) await call(done => fs.close(fd, done));
   }
 
   /** A device whose blocks are larger refuses, and so do file systems that compress: then as any other write. */
@@ -115,6 +130,13 @@ async function openAgain(path: string, ...flags: readonly (number | undefined)[]
     if (errorCode(error) !== 'EINVAL') throw error;
     return undefined;
   }
+}
+
+/** Past the page cache; undefined where there is no such way. Not by its name, which may be another file's by now. */
+async function openDirect(fd: number): Promise<number | undefined> {
+  const { O_DIRECT, O_RDONLY } = fs.constants;
+  if (O_DIRECT === undefined) return undefined;
+  return call<number>(done => fs.open(`/proc/self/fd/${fd}`, O_RDONLY | O_DIRECT, done)).catch(() => undefined);
 }
 
 async function writeAll(

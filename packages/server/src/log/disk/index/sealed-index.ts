@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib';
 import type { FilterSet } from '@tailrace/protocol';
-import { errorCode } from '../files/disk.ts';
+import { type DiskFile, errorCode, readOnce } from '../files/disk.ts';
 import type { Gate } from '../read/gate.ts';
 import { FrameHeader, frameHeaderBytes } from '../segment/frame.ts';
 import type { Segment } from '../segment/segment.ts';
@@ -227,7 +227,7 @@ export class SealedIndex implements SegmentIndex {
     const end = run[run.length - 1]!.at + run[run.length - 1]!.bytes;
     const { memory } = this.#reading.cache;
     const bytes = memory.take(end - start);
-    await readFully(this.#segment, this.#reading, start, bytes);
+    await readFully(this.#segment, this.#reading, start, bytes, readOnce);
     for (const { at, bytes: length } of run)
       if (!visitBlock(bytes.subarray(at - start, at - start + length), visit)) throw blockDamaged(this.#segment, at);
     memory.give(bytes);
@@ -295,10 +295,20 @@ async function readBytes(segment: Segment, reading: IndexReading, at: number, le
   return buffer;
 }
 
-async function readFully(segment: Segment, { gate }: IndexReading, at: number, buffer: Buffer): Promise<void> {
+function readAgain(file: DiskFile, buffer: Buffer, at: number): Promise<number> {
+  return file.read(buffer, 0, buffer.length, at);
+}
+
+async function readFully(
+  segment: Segment,
+  { gate }: IndexReading,
+  at: number,
+  buffer: Buffer,
+  read: typeof readAgain = readAgain,
+): Promise<void> {
   const { files, indexPath } = segment;
   const got = await gate
-    .run(() => files.use(indexPath, file => file.read(buffer, 0, buffer.length, at)))
+    .run(() => files.use(indexPath, file => read(file, buffer, at)))
     .catch((error: unknown) => {
       // the segment tells the same, and the index is written to other sectors
       if (errorCode(error) === 'EIO') throw new IndexDamaged(segment, 'the disk cannot read it (EIO)');

@@ -1,4 +1,4 @@
-import type { Disk } from '../files/disk.ts';
+import { type Disk, readOnce } from '../files/disk.ts';
 import { replaceFile } from '../files/replace-file.ts';
 
 const chunkBytes = 1024 * 1024;
@@ -11,7 +11,7 @@ export async function copyFile(disk: Disk, from: string, to: string, bytes: numb
       const buffer = Buffer.allocUnsafeSlow(Math.min(chunkBytes, bytes));
       for (let at = 0; at < bytes; at += buffer.length) {
         const length = Math.min(buffer.length, bytes - at);
-        if ((await source.read(buffer, 0, length, at)) < length)
+        if ((await readOnce(source, buffer.subarray(0, length), at)) < length)
           throw new Error(`${from} ends before its ${bytes} bytes: it is not the file that it should be`);
         await target.write(buffer, 0, length, at);
       }

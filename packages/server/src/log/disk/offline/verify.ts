@@ -22,6 +22,7 @@ import { endOfScan, type ScannedFrame, type SegmentScan, scanSegment } from '../
 import { Segment } from '../segment/segment.ts';
 import type { SegmentHeader } from '../segment/segment-header.ts';
 import { indexName, newestSegments, parseCheckpointName, type SegmentName } from '../segment/segment-name.ts';
+import { readWhole, wholeIndexes } from './whole-files.ts';
 
 export interface VerifyReport {
   readonly id: string | undefined;
@@ -62,6 +63,7 @@ class Verification {
   #before:
     | { readonly name: string; readonly header: SegmentHeader; readonly frames: readonly ScannedFrame[] }
     | undefined;
+  #memory: Buffer = Buffer.alloc(0);
   #records = 0;
   #bytes = 0;
   #first = 0;
@@ -71,7 +73,7 @@ class Verification {
     this.#directory = directory;
     this.#disk = disk;
     this.#belongs = belongs;
-    this.#files = new OpenFiles(disk);
+    this.#files = new OpenFiles(wholeIndexes(disk));
   }
 
   async run(): Promise<VerifyReport> {
@@ -169,7 +171,7 @@ class Verification {
     else if (header.firstOffset > this.#last + 1) this.#hole(header.firstOffset - 1, name.name);
     this.#order(header, name.name);
     const segment = new Segment(this.#files, this.#directory, header);
-    const buffer = await readAll(this.#disk, file);
+    const buffer = await this.#contentOf(file);
     const scan = scanSegment(buffer, header);
     this.#before = { name: name.name, header, frames: scan.frames };
     const index = indexed ? await this.#footer(segment, scan, buffer) : undefined;
@@ -180,6 +182,14 @@ class Verification {
     if (header.rewritten !== undefined) await this.#marks(segment);
     this.#last = Math.max(this.#last, scan.last);
     if (whole && index !== undefined) await this.#compare(segment, index);
+    await this.#files.forget(segment.indexPath);
+  }
+
+  /** Until the next segment is read: new memory for each costs more than reading it. */
+  async #contentOf(file: string): Promise<Buffer> {
+    const content = await readWhole(this.#disk, file, this.#memory);
+    this.#memory = Buffer.from(content.buffer);
+    return content;
   }
 
   #order(header: SegmentHeader, name: string): void {

@@ -6,7 +6,7 @@ import type { Damage, LogDamaged } from './damage.ts';
 import { FrameHeader, frameHeaderBytes } from './frame.ts';
 import { decodeRecord, recordHeaderBytes, recordIsWhole, recordLength } from './record-codec.ts';
 import type { Segment } from './segment.ts';
-import { readDamage, readInto } from './segment-bytes.ts';
+import { readDamage, readInto, readOnceInto } from './segment-bytes.ts';
 
 /** Bytes read at once on a scan. */
 export const chunkBytes: number = 128 * 1024;
@@ -23,6 +23,7 @@ export class FrameReader {
   readonly #gate: Gate;
   readonly #end: number;
   readonly #chunkBytes: number;
+  readonly #read: typeof readInto;
   /** Position in the file of the first byte of `buffer`. */
   #base: number;
   readonly #memory: ChunkMemory | undefined;
@@ -34,6 +35,7 @@ export class FrameReader {
   constructor(segment: Segment, gate: Gate, position: number, bytes: number = chunkBytes, memory?: ChunkMemory) {
     this.#memory = memory;
     this.#chunkBytes = bytes;
+    this.#read = bytes < chunkBytes ? readInto : readOnceInto;
     this.#segment = segment;
     this.#gate = gate;
     // what is committed later is not asked for: the caller's `to` lies below it
@@ -101,7 +103,7 @@ export class FrameReader {
     // not the buffer there is: records given out may be views into it
     const buffer = this.#memory?.take(size) ?? Buffer.allocUnsafeSlow(size);
     if (held > 0) this.buffer.copy(buffer, 0, this.at);
-    const got = held + (await readInto(buffer.subarray(held), this.#segment, this.#gate, position + held));
+    const got = held + (await this.#read(buffer.subarray(held), this.#segment, this.#gate, position + held));
     this.buffer = got < size ? buffer.subarray(0, got) : buffer;
     this.#base = position;
     this.at = 0;

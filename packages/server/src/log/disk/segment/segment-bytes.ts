@@ -1,13 +1,27 @@
 import * as path from 'node:path';
-import { errorCode } from '../files/disk.ts';
+import { type DiskFile, errorCode, readOnce } from '../files/disk.ts';
 import type { Gate } from '../read/gate.ts';
 import { type Damage, LogDamaged } from './damage.ts';
 import type { Segment } from './segment.ts';
 
 /** Fills the buffer as far as the file goes. A sector that cannot be read is damage, and so is a file that is gone. */
-export async function readInto(buffer: Buffer, segment: Segment, gate: Gate, position: number): Promise<number> {
+export function readInto(buffer: Buffer, segment: Segment, gate: Gate, position: number): Promise<number> {
+  return readWith(file => file.read(buffer, 0, buffer.length, position), segment, gate, position);
+}
+
+/** The same for a part of a scan. */
+export function readOnceInto(buffer: Buffer, segment: Segment, gate: Gate, position: number): Promise<number> {
+  return readWith(file => readOnce(file, buffer, position), segment, gate, position);
+}
+
+async function readWith(
+  read: (file: DiskFile) => Promise<number>,
+  segment: Segment,
+  gate: Gate,
+  position: number,
+): Promise<number> {
   try {
-    return await gate.run(() => segment.use(file => file.read(buffer, 0, buffer.length, position)));
+    return await gate.run(() => segment.use(read));
   } catch (cause) {
     const code = errorCode(cause);
     if (code !== 'EIO' && code !== 'ENOENT') throw cause;
