@@ -28,6 +28,10 @@ export function countingDisk(counts: ReadCounts): Disk {
     return {
       read: counted((...of) => file.read(...of)),
       readOnce: readOnce === undefined ? undefined : counted((...of) => readOnce.call(file, ...of)),
+      writeSynced: file.writeSynced,
+      get direct() {
+        return file.direct;
+      },
     };
   });
 }
@@ -43,15 +47,16 @@ function diskWith(change: (path: string, file: DiskFile) => Partial<DiskFile>): 
     ...nodeDisk,
     async open(path, mode) {
       const file = await nodeDisk.open(path, mode);
-      return {
+      const plain: DiskFile = {
         read: (buffer, start, length, position) => file.read(buffer, start, length, position),
         write: (buffer, start, length, position) => file.write(buffer, start, length, position),
         sync: () => file.sync(),
         truncate: length => file.truncate(length),
         size: () => file.size(),
         close: () => file.close(),
-        ...change(path, file),
       };
+      // getters stay getters
+      return Object.defineProperties(plain, Object.getOwnPropertyDescriptors(change(path, file)));
     },
   };
 }
