@@ -12,6 +12,7 @@ import { Hub } from './hub/index.ts';
 import { keepOptions } from './keep-options.ts';
 import {
   type Disk,
+  engineOf,
   type Log,
   type LogReport,
   openDiskLog,
@@ -242,7 +243,7 @@ function openLog(
     },
     onCommitStats: metrics.onCommit,
   };
-  if (config.engine.startsWith('redis'))
+  if (engineOf(config.engine) === 'redis')
     return openShared(config, async () => {
       const { openRedisLog } = await import('./engines/redis/redis-log.ts');
       return openRedisLog({ ...common, ...config.redis, url: config.engine });

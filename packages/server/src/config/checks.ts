@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { capabilitiesOf, engineOf } from '../log/capabilities.ts';
 import type { Config } from './config.ts';
 import type { ConfigProblem } from './problem.ts';
 import { formatDuration, formatSize } from './units.ts';
@@ -66,23 +67,21 @@ export function checkTogether(config: Config, sourceOf: (path: string) => string
   config.rules.forEach((rule, index) => {
     if (rule.durability === undefined && rule.lag === undefined && rule.keep === undefined)
       warn(`rules[${index}]`, `rules[${index}] for "${rule.filter}" sets nothing: give it durability, lag or keep`);
-    if (config.engine === 'memory' && (rule.durability === 'fsync' || rule.durability === 'written'))
+    const engine = engineOf(config.engine);
+    const { durabilities, keeps } = capabilitiesOf[engine];
+    const { durability } = rule;
+    if (durability !== undefined && durability !== 'none' && !durabilities.includes(durability))
       warn(
         `rules[${index}]`,
-        `rules[${index}] for "${rule.filter}" has durability ${rule.durability}, which engine memory cannot keep: its records are lost with the process`,
+        `rules[${index}] for "${rule.filter}" has durability ${durability}, which engine ${engine} cannot keep: its records are lost with the process`,
       );
-    if (config.engine.startsWith('redis') && rule.keep !== undefined)
+    if (rule.keep !== undefined && !keeps)
       warn(
         `rules[${index}]`,
-        `rules[${index}] for "${rule.filter}" has keep, by which Redis removes nothing: only retention.age and retention.bytes do` +
-          (rule.keep.lastPerKey === true
-            ? '; its topics are tables all the same, so that from=last begins with the newest record of each key'
-            : ''),
-      );
-    if (config.engine === 'memory' && rule.keep !== undefined)
-      warn(
-        `rules[${index}]`,
-        `rules[${index}] for "${rule.filter}" has keep, by which engine memory removes nothing: it keeps the newest records of all topics, as many as hot.bytes holds` +
+        `rules[${index}] for "${rule.filter}" has keep, by which engine ${engine} removes nothing: ` +
+          (config.engine === 'memory'
+            ? 'it keeps the newest records of all topics, as many as hot.bytes holds'
+            : 'only retention.age and retention.bytes do') +
           (rule.keep.lastPerKey === true
             ? '; its topics are tables all the same, so that from=last begins with the newest record of each key'
             : ''),

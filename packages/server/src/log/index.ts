@@ -1,3 +1,4 @@
+export * from './capabilities.ts';
 export * from './clock.ts';
 export type { DiskLog } from './disk/disk-log.ts';
 export type { DiskLogOptions } from './disk/disk-log-options.ts';

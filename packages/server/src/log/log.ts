@@ -1,4 +1,5 @@
 import type { FilterSet, Message } from '@tailrace/protocol';
+import type { LogCapabilities } from './capabilities.ts';
 import type { Deletions } from './deletions.ts';
 import type { HotTail } from './hot-tail.ts';
 import type { LogRecord, RecordSource, StoredDurability } from './record.ts';
@@ -122,15 +123,6 @@ export interface Log {
 
   /** Syncs, seals what the next start needs, and releases everything. Appends already made are settled first. */
   close(): Promise<void>;
-}
-
-/** What an implementation can promise. What is missing is refused by name where it is asked for, never acked. */
-export interface LogCapabilities {
-  /**
-   * Classes whose promise the ack of an append keeps. An append that names another is kept as well as the log can: only
-   * who promised that class to somebody has to look here first.
-   */
-  readonly durabilities: readonly StoredDurability[];
 }
 
 /** Messages of class `none` between nodes: at most once, and what was lost on the way is counted. */

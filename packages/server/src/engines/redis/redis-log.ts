@@ -1,4 +1,5 @@
 import { type FilterSet, type Message, TailraceError } from '@tailrace/protocol';
+import { capabilitiesOf, type LogCapabilities } from '../../log/capabilities.ts';
 import { type Clock, systemClock } from '../../log/clock.ts';
 import { currentOf } from '../../log/current.ts';
 import { Deletions } from '../../log/deletions.ts';
@@ -13,7 +14,6 @@ import type {
   Dropped,
   EngineProbe,
   Log,
-  LogCapabilities,
   LogMemory,
   LogStatus,
   Position,
@@ -90,7 +90,7 @@ export class RedisLog implements Log {
   readonly tables: Tables;
   readonly deletions: Deletions = new Deletions();
   readonly live: RedisLive;
-  capabilities: LogCapabilities = { durabilities: [] };
+  capabilities: LogCapabilities = capabilitiesOf.redis;
   lost: OffsetRange[] = [];
   rewinds = 0;
   readonly #options: RedisLogOptions;
@@ -206,7 +206,8 @@ export class RedisLog implements Log {
     });
     try {
       await Promise.all(connections.map(connection => connection.ready()));
-      this.capabilities = { durabilities: await judgeServer(this.#reader.redis, this.#options.replicas ?? 0) };
+      const durabilities = await judgeServer(this.#reader.redis, this.#options.replicas ?? 0);
+      this.capabilities = { ...capabilitiesOf.redis, durabilities };
       const told = await this.#askStatus(this.#reader);
       this.#begin(told);
       const { ended, deleted } = await this.#marks();

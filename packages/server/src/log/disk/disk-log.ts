@@ -1,5 +1,6 @@
 import type { FilterSet, Message } from '@tailrace/protocol';
 import { Admission } from '../admission.ts';
+import { capabilitiesOf, type LogCapabilities } from '../capabilities.ts';
 import { Deletions } from '../deletions.ts';
 import { HotTail } from '../hot-tail.ts';
 import type {
@@ -10,7 +11,6 @@ import type {
   Dropped,
   EngineProbe,
   Log,
-  LogCapabilities,
   LogMemory,
   LogStatus,
   Position,
@@ -35,7 +35,7 @@ import { Upkeep } from './upkeep/upkeep.ts';
 /** A log in a directory of its own. `openDiskLog` makes one. */
 export class DiskLog implements Log {
   readonly id: string;
-  readonly capabilities: LogCapabilities = { durabilities: ['fsync', 'written'] };
+  readonly capabilities: LogCapabilities = capabilitiesOf.disk;
   readonly hot: HotTail;
   readonly lost: readonly OffsetRange[];
   readonly tables: Tables;

@@ -1,5 +1,6 @@
 import { type FilterSet, type Message, TailraceError } from '@tailrace/protocol';
 import { Admission } from '../admission.ts';
+import { capabilitiesOf, type LogCapabilities } from '../capabilities.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { Deletions } from '../deletions.ts';
 import { EpochList, nextEpoch } from '../epoch-list.ts';
@@ -13,7 +14,6 @@ import type {
   Dropped,
   EngineProbe,
   Log,
-  LogCapabilities,
   LogMemory,
   LogStatus,
   Position,
@@ -41,7 +41,7 @@ export function openMemoryLog(options: MemoryLogOptions = {}): MemoryLog {
 
 export class MemoryLog implements Log {
   readonly id: string;
-  readonly capabilities: LogCapabilities = { durabilities: [] };
+  readonly capabilities: LogCapabilities = capabilitiesOf.memory;
   readonly hot: HotTail;
   readonly lost: readonly OffsetRange[] = [];
   readonly tables: Tables;

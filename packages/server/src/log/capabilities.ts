@@ -1,0 +1,35 @@
+import type { StoredDurability } from './record.ts';
+
+/**
+ * What an engine can do. One table of it, `capabilitiesOf`, is read by `tailrace check`, by the server when it opens a log,
+ * by the contract suite and by the test that keeps docs/clusters.md true. What is missing is refused or warned of by name
+ * where it is asked for.
+ */
+export interface LogCapabilities {
+  /**
+   * Classes whose promise the ack of an append can keep. An append that names another is kept as well as the log can: only
+   * who promised that class to somebody has to look here first.
+   */
+  readonly durabilities: readonly StoredDurability[];
+  /** Several servers have one log. */
+  readonly shared: boolean;
+  /** Rules with `keep` remove records. Tables are tables without it, too. */
+  readonly keeps: boolean;
+  /** What goes at once when something is trimmed. */
+  readonly trims: 'segments' | 'records';
+}
+
+export type EngineName = 'disk' | 'memory' | 'redis';
+
+/** What each can do at best: a server behind a shared log may be set to keep less. */
+export const capabilitiesOf: Readonly<Record<EngineName, LogCapabilities>> = {
+  disk: { durabilities: ['fsync', 'written'], shared: false, keeps: true, trims: 'segments' },
+  memory: { durabilities: [], shared: false, keeps: false, trims: 'records' },
+  redis: { durabilities: ['fsync', 'written'], shared: true, keeps: false, trims: 'records' },
+};
+
+/** The engine that the setting `engine` names. */
+export function engineOf(setting: string): EngineName {
+  if (setting === 'disk' || setting === 'memory') return setting;
+  return 'redis';
+}
