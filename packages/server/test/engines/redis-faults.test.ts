@@ -145,6 +145,18 @@ withRedis('faults of Redis', () => {
     expect(await dataOf(log)).toEqual(['before', ...Array.from({ length: 20 }, (_, i) => `m${i}`)]);
   });
 
+  test('a server that hangs does not keep a node from closing; what becomes of its last batch nobody knows', async () => {
+    const server = await startServer();
+    const log = await openRedisLog({ url: server.url });
+    await log.append([message('a', 'before')], 'fsync');
+    server.signal('SIGSTOP');
+    const appended = log.append([message('a', 'last')], 'fsync').catch((error: unknown) => error);
+    const before = performance.now();
+    await log.close();
+    expect(await appended).toMatchObject({ code: 'outcome_unknown', retryAfter: 1000 });
+    expect(performance.now() - before).toBeLessThan(10_000);
+  });
+
   test('after a failover that loses records the log goes back, says so, and goes on in a new epoch', async () => {
     const primary = await startServer();
     const link = await startProxy(primary);

@@ -29,6 +29,8 @@ export class RedisConnection {
       protocol: 2 as const,
       connectionName: `tailrace ${role}`,
       connectTimeout,
+      // one that is given up is not waited for
+      disconnectTimeout: 100,
       enableOfflineQueue: false,
       autoResendUnfulfilledCommands: false,
       maxRetriesPerRequest: 0,

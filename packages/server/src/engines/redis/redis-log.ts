@@ -60,6 +60,8 @@ export interface RedisLogOptions extends CommonLogOptions {
 
 const clockSkewDefault = 2000;
 const startTimeoutDefault = 10_000;
+/** How long a close waits for what is being appended, ms. */
+const closeTimeout = 3000;
 /** Of the newest records a start reads so many bytes: reconnecting clients find there what they missed. */
 const preloadBytes = 8 * 1024 * 1024;
 
@@ -373,8 +375,9 @@ export class RedisLog implements Log {
     this.#retention.close();
     this.#erasure.close();
     // what the server does not take any more is not waited for
-    if (!this.#writer.isReady) this.#appends.abandon();
+    const stopWatch = systemClock.after(this.#writer.isReady ? closeTimeout : 0, () => this.#appends.abandon());
     await this.#appends.close();
+    stopWatch();
     this.#tail.close();
     for (const connection of [this.#writer, this.#follower, this.#reader, this.#listener]) connection.close();
     await this.#following;
