@@ -53,8 +53,8 @@ export function imageOf(machine: SimulatedDisk): Image {
   return new Map(machine.files().map(file => [file, Buffer.from(machine.content(file))]));
 }
 
-export async function diskWith(image: Image): Promise<SimulatedDisk> {
-  const machine = new SimulatedDisk(new SeededRandom(1));
+export async function diskWith(image: Image, seed = 1): Promise<SimulatedDisk> {
+  const machine = new SimulatedDisk(new SeededRandom(seed));
   const disk = machine.boot();
   for (const [file, content] of image) {
     await disk.open(file, 'create');

@@ -6,7 +6,7 @@ import { type ScannedFrame, scanSegment } from '../../../src/log/disk/segment/sc
 import { decodeSegmentHeader, type SegmentHeader } from '../../../src/log/disk/segment/segment-header.ts';
 import { describeDamage, LogDamaged, openDiskLog, repair, verify } from '../../../src/log/index.ts';
 import { ManualClock } from '../manual-clock.ts';
-import { message } from '../messages.ts';
+import { message, until } from '../messages.ts';
 import { SeededRandom } from '../seeded-random.ts';
 import {
   baseName,
@@ -20,6 +20,7 @@ import {
   reopen,
   textOf,
 } from './prepared-log.ts';
+import type { SimulatedDisk } from './simulated-disk.ts';
 
 let killed: PreparedLog;
 let closed: PreparedLog;
@@ -136,6 +137,52 @@ describe('a tail that a crash left', () => {
     }
     expect(total).toBeGreaterThan(20);
     expect(machine.operations).toBeGreaterThan(0);
+  });
+
+  test('stays where it is as long as a power cut may take the name of its copy', async () => {
+    for (let seed = 1; seed < 30; seed++) {
+      const machine = await diskWith(killed.image, seed);
+      const open = () =>
+        openDiskLog({ directory, disk: machine.boot(), clock: new ManualClock(), segmentBytes: 16384 });
+      machine.stall = operation => operation === 'syncDirectory';
+      void open();
+      await until('the copy has its name', () => machine.stalled > 0);
+      machine.kill();
+      machine.stall = undefined;
+      // what a start writes down of itself syncs the names too: this one has no room for it
+      machine.capacity = 0;
+      expect((await open()).head.offset).toBe(36);
+      machine.cut();
+      machine.capacity = Number.POSITIVE_INFINITY;
+      expect(await outcome(imageOf(machine), killed.data)).toBe(36);
+    }
+  });
+
+  test('is kept by a start that loses power anywhere, behind one that was killed anywhere', async () => {
+    /** Resolves at the end of a start, or of the process at one of its operations: then it says true. */
+    const start = (machine: SimulatedDisk, at: number, end: 'kill' | 'cut'): Promise<boolean> => {
+      const died = new Promise<boolean>(resolve => {
+        machine.onOperation = count => {
+          if (count < at) return;
+          machine.onOperation = undefined;
+          machine[end]();
+          resolve(true);
+        };
+      });
+      const opened = openDiskLog({ directory, disk: machine.boot(), clock: new ManualClock(), segmentBytes: 16384 });
+      return Promise.race([opened.then(() => false), died]);
+    };
+    let histories = 0;
+    for (let first = 1, dies = true; dies; first++) {
+      for (let second = 1, diesToo = true; diesToo; second++) {
+        const machine = await diskWith(killed.image, histories++);
+        dies = await start(machine, first, 'kill');
+        diesToo = await start(machine, second, 'cut');
+        if (!diesToo) machine.cut();
+        expect(await outcome(imageOf(machine), killed.data), `killed at ${first}, cut at ${second}`).toBe(36);
+      }
+    }
+    expect(histories).toBeGreaterThan(400);
   });
 });
 

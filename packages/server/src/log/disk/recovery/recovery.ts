@@ -52,6 +52,9 @@ export interface Recovered {
  *
  * A segment that another one follows must be complete, since the next is only created when it has been synced; and the
  * next names its last frame, so that a file which was put in the place of another is found.
+ *
+ * Names that an earlier process gave may only be in memory as well: they are synced before any file is cut or removed for
+ * the sake of another.
  */
 export async function recover(parts: RecoveryParts): Promise<Recovered> {
   return new Recovery(parts).run();
@@ -87,6 +90,7 @@ class Recovery {
   /** Removes what unfinished work left behind; returns the segments in order, of each the newest generation. */
   async #cleanUp(): Promise<SegmentName[]> {
     const { disk, directory } = this.#parts;
+    await disk.syncDirectory(directory);
     const files = await disk.list(directory);
     const kept = newestSegments(files);
     const indexes = new Set(kept.map(name => indexName(name.name)));
