@@ -158,6 +158,28 @@ describe('a tail that a crash left', () => {
     }
   });
 
+  test('is kept aside for good although a start that did so before was killed in the middle', async () => {
+    const last = frames[frames.length - 1]!;
+    const torn = changed(killed.image, file, content => content.fill(0, last.position + 70));
+    for (let seed = 1; seed < 30; seed++) {
+      const machine = await diskWith(torn, seed);
+      const open = () =>
+        openDiskLog({ directory, disk: machine.boot(), clock: new ManualClock(), segmentBytes: 16384 });
+      machine.stall = operation => operation === 'sync';
+      void open();
+      await until('the tail is written to its copy', () => machine.stalled > 0);
+      machine.kill();
+      machine.stall = undefined;
+      await open();
+      machine.cut();
+      const [kept, ...others] = machine.files().filter(name => name.endsWith('.cut'));
+      expect(others).toEqual([]);
+      const written = torn.get(file)!.subarray(last.position, last.position + 70);
+      expect(machine.content(kept!)).toEqual(written.subarray(0, machine.content(kept!).length));
+      expect(machine.content(kept!).length).toBeGreaterThan(60);
+    }
+  });
+
   test('is kept by a start that loses power anywhere, behind one that was killed anywhere', async () => {
     /** Resolves at the end of a start, or of the process at one of its operations: then it says true. */
     const start = (machine: SimulatedDisk, at: number, end: 'kill' | 'cut'): Promise<boolean> => {

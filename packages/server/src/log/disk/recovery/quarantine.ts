@@ -14,8 +14,20 @@ export function copyAside(disk: Disk, directory: string, name: string, bytes: Bu
     } catch (error) {
       // refused starts come again and again: the same bytes are kept once
       if (errorCode(error) !== 'EEXIST' || !(await readAll(disk, file)).equals(bytes)) throw error;
+      await writeAgain(disk, file, bytes);
     }
   });
+}
+
+/** A start that was killed may not have got to sync them. */
+async function writeAgain(disk: Disk, file: string, bytes: Buffer): Promise<void> {
+  const handle = await disk.open(file, 'write');
+  try {
+    await handle.write(bytes, 0, bytes.length, 0);
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
 }
 
 /** Keeps a file that cannot be read, whose name is about to be taken from it: perhaps others can read some of it. */
