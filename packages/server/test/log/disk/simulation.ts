@@ -112,8 +112,8 @@ class Simulation {
   async run(): Promise<void> {
     const starts = 3 + this.#random.below(6);
     for (let i = 0; i < starts; i++) {
-      // a start may die half-way as well
-      if (this.#random.chance(0.3)) await this.#brokenStart();
+      // a start may die half-way as well, and so may the one that finishes what it began
+      while (this.#random.chance(0.4)) await this.#brokenStart();
       if (this.#random.chance(0.2)) await this.#fullStart();
       if (this.#random.chance(0.2)) await this.#loseCheckpoints();
       const log = await this.#open();
