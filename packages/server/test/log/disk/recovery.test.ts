@@ -180,7 +180,9 @@ describe('a tail that a crash left', () => {
     }
   });
 
-  test('is kept by a start that loses power anywhere, behind one that was killed anywhere', async () => {
+  test('is kept by a start that loses power anywhere, behind one that was killed anywhere', {
+    timeout: 120_000,
+  }, async () => {
     /** Resolves at the end of a start, or of the process at one of its operations: then it says true. */
     const start = (machine: SimulatedDisk, at: number, end: 'kill' | 'cut'): Promise<boolean> => {
       const died = new Promise<boolean>(resolve => {
