@@ -11,6 +11,7 @@ export interface Disk {
   unlink(path: string): Promise<void>;
   /** Names in the directory, in no order. */
   list(directory: string): Promise<string[]>;
+  /** Makes it, and those above it that are missing; their names are durable then. */
   makeDirectory(path: string): Promise<void>;
   /** Makes creations, renames and removals in it durable. */
   syncDirectory(path: string): Promise<void>;

@@ -1,4 +1,5 @@
 import * as fs from 'node:fs';
+import { dirname, resolve } from 'node:path';
 import { type AlignedRead, readBlocks } from './direct-reads.ts';
 import { type DirectWrites, type Disk, type DiskFile, errorCode } from './disk.ts';
 import { own } from './ownership.ts';
@@ -19,7 +20,14 @@ export const nodeDisk: Disk = {
   unlink: path => call(done => fs.unlink(path, done)),
   list: directory => call<string[]>(done => fs.readdir(directory, (error, names) => done(error, names))),
   async makeDirectory(path) {
-    await call(done => fs.mkdir(path, { recursive: true, mode: 0o700 }, error => done(error)));
+    const first = await call<string | undefined>(done => fs.mkdir(path, { recursive: true, mode: 0o700 }, done));
+    if (first === undefined) return;
+    // a name is there for good once the directory that it stands in is synced
+    for (let made = resolve(path); made.length >= resolve(first).length; made = dirname(made))
+      await nodeDisk.syncDirectory(dirname(made)).catch((error: unknown) => {
+        // one may write names into a directory that one may not read
+        if (errorCode(error) !== 'EACCES') throw error;
+      });
   },
   async syncDirectory(path) {
     const fd = await call<number>(done => fs.open(path, 'r', done));
