@@ -223,7 +223,8 @@ export class Blocks {
     const { filters, offset, scanned } = reader;
     const from =
       list === undefined ? scanned : `${offset} newest ${list.snapshot.count} ${list.snapshot.since} ${list.to.offset}`;
-    return `${encoding.name} ${this.#log.deletions.version} ${from} ${filters.key}`;
+    const { deletions, removals } = this.#log;
+    return `${encoding.name} ${deletions.version} ${removals} ${from} ${filters.key}`;
   }
 
   #get(cache: BlockCache, key: string): Block | undefined {

@@ -42,6 +42,8 @@ export interface Log {
    * not be in it any more, and offsets beyond the head come again. `TailListener.onRewind` tells.
    */
   readonly rewinds: number;
+  /** Counts what retention and rules have removed: what was kept of an earlier read may hold what is gone since. */
+  readonly removals: number;
   /** Questions by which an outage of the server behind the log is noticed; none for a log of this machine. */
   readonly probes: readonly EngineProbe[];
   /** Carries what is in no log to the other nodes of a shared one; undefined for a log of one node. */

@@ -160,6 +160,12 @@ test('a destination inside a data directory or a backup is refused', { timeout: 
   await runCli(['pub', 't', '"x"'], { env: served.env });
   const backup = join(root, 'outside');
   expect((await log('backup', data, backup)).code).toBe(0);
+  expect(await runCli(['serve', '--port', '0', '--data', backup])).toMatchObject({
+    code: 1,
+    stderr: expect.stringMatching(
+      /outside is a backup: make a log of it with `tailrace log restore .*outside <directory>`/,
+    ),
+  });
   const link = join(root, 'link');
   symlinkSync(data, link);
   const inside = (directory: string, what: string): object => ({

@@ -59,6 +59,21 @@ function chainHolds(guest: Guest): void {
 }
 
 describe('who resumes across what a rule has dropped', () => {
+  it.each([chainedEncoding, plainEncoding])('gets nothing of it from a block that was kept ($name)', async encoding => {
+    const { room, log } = await open();
+    for (let i = 0; i < 10; i++) await room.publish('n');
+    await flood(room);
+    const before = await room.join(['n'], { encoding, cursor: room.cursor(3) });
+    await arrives(room, before, 7);
+    await log.compact();
+    const after = await room.join(['n'], { encoding, cursor: room.cursor(3) });
+    await arrives(room, after, 2);
+    expect(after.offsets()).toEqual([9, 10]);
+    expect(after.frames('gap')).toHaveLength(1);
+    await room.close();
+    await log.close();
+  });
+
   it.each([chainedEncoding, plainEncoding])('is told a gap once, before what is left ($name)', async encoding => {
     const { room, log } = await open();
     for (let i = 0; i < 10; i++) await room.publish('n');

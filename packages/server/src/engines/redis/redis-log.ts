@@ -95,6 +95,7 @@ export class RedisLog implements Log {
   capabilities: LogCapabilities = capabilitiesOf.redis;
   lost: OffsetRange[] = [];
   rewinds = 0;
+  readonly removals = 0;
   readonly #options: RedisLogOptions;
   readonly #clock: Clock;
   readonly #keys: Keys;

@@ -90,6 +90,10 @@ export class DiskLog implements Log {
     this.#upkeep.start();
   }
 
+  get removals(): number {
+    return this.#opened.segments.version;
+  }
+
   get floor(): number {
     return this.#upkeep.retention.floor;
   }

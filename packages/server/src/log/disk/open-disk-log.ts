@@ -15,6 +15,7 @@ import { refuseUnfinished } from './files/unfinished.ts';
 import { HouseworkHere } from './housework/here.ts';
 import { HouseworkThread } from './housework/thread.ts';
 import { IndexCache } from './index/index-cache.ts';
+import { listName } from './offline/backup-list.ts';
 import { Reader } from './read/reader.ts';
 import { epochsFromHeaders } from './recovery/epochs-from-headers.ts';
 import { recover } from './recovery/recovery.ts';
@@ -33,6 +34,7 @@ export async function openDiskLog(options: DiskLogOptions): Promise<DiskLog> {
   const { directory } = options;
   await machine.makeDirectory(directory);
   await refuseUnfinished(directory, machine);
+  await refuseBackup(directory, machine);
   const ownership = await machine.own(directory, { takeOver: options.takeOver });
   const disk = ownedDisk(machine, ownership);
   try {
@@ -105,4 +107,12 @@ async function refuseOrphans(disk: Disk, directory: string): Promise<void> {
   const orphan = (await disk.list(directory)).find(name => parseSegmentName(name) !== undefined);
   if (orphan !== undefined)
     throw new Error(`${directory} has segments such as ${orphan} but no log.json: run \`tailrace log repair\` on it`);
+}
+
+/** A server would go on in it, and then it is no backup any more. */
+async function refuseBackup(directory: string, disk: Disk): Promise<void> {
+  if (!(await disk.list(directory)).includes(listName)) return;
+  throw new Error(
+    `${directory} is a backup: make a log of it with \`tailrace log restore ${directory} <directory>\` and start the server there`,
+  );
 }

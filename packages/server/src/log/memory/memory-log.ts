@@ -47,6 +47,7 @@ export class MemoryLog implements Log {
   readonly tables: Tables;
   readonly deletions: Deletions = new Deletions();
   readonly rewinds = 0;
+  readonly removals = 0;
   readonly live: undefined;
   readonly probes: readonly EngineProbe[] = [];
   head: Position;
