@@ -113,6 +113,30 @@ withRedis('faults of Redis', () => {
     expect(log.endOf(epoch === 0 ? log.epochOf(1) : epoch)).toBeGreaterThan(50);
   });
 
+  test('after a restart a repeated append is answered although nothing follows it, and so is a refused one', async () => {
+    const server = await startServer();
+    const log = await open(server.url);
+    const once = message('a', 'one', { id: 'once' });
+    await log.append([once, message('over', '', { end: true })], 'fsync');
+    await server.stop();
+    await server.start();
+    expect(await log.append([once], 'fsync')).toEqual([expect.objectContaining({ offset: 1, duplicate: true })]);
+    expect(await log.append([message('over')], 'fsync')).toMatchObject([{ error: { code: 'topic_ended' } }]);
+    expect((await log.append([message('a', 'two')], 'fsync')).map(offsetOf)).toEqual([3]);
+  });
+
+  test('a log is closed in time although the server hangs; what waits is told that nobody knows', async () => {
+    const server = await startServer();
+    const log = await openRedisLog({ url: server.url });
+    await log.append([message('a', 'one')], 'fsync');
+    server.signal('SIGSTOP');
+    const refused = expect(log.append([message('a', 'two')], 'fsync')).rejects.toMatchObject({
+      code: 'outcome_unknown',
+    });
+    await log.close();
+    await refused;
+  });
+
   test('an append whose answer is lost is appended once', async () => {
     const server = await startServer();
     const proxy = await startProxy(server);

@@ -28,7 +28,7 @@ import type { LogReport, OffsetRange } from '../../log/report.ts';
 import { type Tables, tablesOf } from '../../log/tables.ts';
 import { type PackedRecord, packedBatch } from '../packed-record.ts';
 import { Appends } from './appends.ts';
-import { RedisConnection } from './connection.ts';
+import { answerTimeout, RedisConnection } from './connection.ts';
 import type { DeletionNote } from './entry.ts';
 import { Erasure } from './erasure.ts';
 import { Keys } from './keys.ts';
@@ -113,6 +113,7 @@ export class RedisLog implements Log {
   #arrivals: { readonly epoch: number; readonly offset: number; readonly resolve: () => void }[] = [];
   #following: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
+  #abandoned = false;
   #damages = 0;
 
   constructor(options: RedisLogOptions) {
@@ -372,11 +373,19 @@ export class RedisLog implements Log {
     this.#retention.close();
     this.#erasure.close();
     // what the server does not take any more is not waited for
-    if (!this.#writer.isReady) this.#appends.abandon();
+    const stopWatch = systemClock.after(this.#writer.isReady ? answerTimeout : 0, () => this.#abandon());
+    this.#arrived();
     await this.#appends.close();
+    stopWatch();
     this.#tail.close();
     for (const connection of [this.#writer, this.#follower, this.#reader, this.#listener]) connection.close();
     await this.#following;
+  }
+
+  #abandon(): void {
+    this.#abandoned = true;
+    this.#appends.abandon();
+    this.#arrived();
   }
 
   #knownArguments(): (string | number)[] {
@@ -427,10 +436,13 @@ export class RedisLog implements Log {
       else this.#arrivals.push(arrival);
   }
 
-  /** Whether a record of this epoch came at or behind `offset`, or the log has gone on in another. */
+  /** Whether the tail has come to `offset` as it is in this epoch, or never will: the log has gone on without it. */
   #hasReached(epoch: number, offset: number): boolean {
-    const head = this.#known;
-    return head.epoch > epoch || (head.epoch === epoch && head.offset >= offset);
+    if (this.#abandoned) return true;
+    const { epochs, offset: head } = this.#known;
+    // an epoch in which nothing was appended has no record by which the tail could come to it
+    if ((epochs.current?.epoch ?? 0) < epoch) return false;
+    return head >= offset || (epochs.endOf(epoch, offset) ?? 0) < offset;
   }
 
   async #reached(epoch: number, offset: number): Promise<void> {
@@ -439,7 +451,9 @@ export class RedisLog implements Log {
     if ((this.#known.epochs.endOf(epoch, this.#known.offset) ?? 0) < offset)
       throw new TailraceError(
         'outcome_unknown',
-        'Redis lost its newest records right after it had taken this one; publish again with the same id',
+        this.#abandoned
+          ? 'the log was closed before this node had read back what Redis took; publish again with the same id'
+          : 'Redis lost its newest records right after it had taken this one; publish again with the same id',
         { retryAfter: 100 },
       );
   }
@@ -454,8 +468,14 @@ export class RedisLog implements Log {
   }
 
   async #noted(topic: string, upTo: number): Promise<void> {
-    while ((this.deletions.byTopic.get(topic)?.upTo ?? 0) < upTo && this.#closing === undefined)
+    const { rewinds } = this;
+    while ((this.deletions.byTopic.get(topic)?.upTo ?? 0) < upTo && this.floor < upTo && this.#closing === undefined) {
+      if (this.rewinds !== rewinds)
+        throw new TailraceError('outcome_unknown', 'Redis lost its newest records meanwhile; delete the topic again', {
+          retryAfter: 100,
+        });
       await new Promise<void>(resolve => this.#arrivals.push({ epoch: 0, offset: 0, resolve }));
+    }
   }
 
   async #compare(told: Status): Promise<void> {
