@@ -125,6 +125,21 @@ withRedis('faults of Redis', () => {
     expect((await log.append([message('a', 'two')], 'fsync')).map(offsetOf)).toEqual([3]);
   });
 
+  test('an append that comes late over a connection given up long ago is not appended again', async () => {
+    const server = await startServer();
+    const proxy = await startProxy(server);
+    const log = await open(proxy.url);
+    await log.append([message('a', 'one')], 'fsync');
+    proxy.hold();
+    const appended = log.append([message('a', 'two')], 'fsync');
+    expect((await appended).map(offsetOf)).toEqual([2]);
+    expect((await log.append([message('a', 'three')], 'fsync')).map(offsetOf)).toEqual([3]);
+    proxy.resume();
+    await until('what was held has passed', () => proxy.connections === 4);
+    expect((await log.append([message('a', 'four')], 'fsync')).map(offsetOf)).toEqual([4]);
+    expect(await dataOf(log)).toEqual(['one', 'two', 'three', 'four']);
+  });
+
   test('a log is closed in time although the server hangs; what waits is told that nobody knows', async () => {
     const server = await startServer();
     const log = await openRedisLog({ url: server.url });
