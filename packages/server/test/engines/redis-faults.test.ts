@@ -152,6 +152,18 @@ withRedis('faults of Redis', () => {
     await refused;
   });
 
+  test('a server that comes back with a full memory is read, and can be trimmed', async () => {
+    const server = await startServer('--maxmemory-policy', 'noeviction');
+    const log = await open(server.url);
+    for (let i = 0; i < 5; i++) await log.append([message('a', 'x'.repeat(1_000_000))], 'fsync');
+    await server.stop();
+    await server.start('--maxmemory', '4mb');
+    await log.trim(4);
+    expect(log.floor).toBe(4);
+    const late = await open(server.url);
+    expect(await dataOf(late)).toHaveLength(1);
+  });
+
   test('an append whose answer is lost is appended once', async () => {
     const server = await startServer();
     const proxy = await startProxy(server);
