@@ -124,7 +124,11 @@ export class Hub implements CohortHost {
       deadline: options.publishDeadline,
       passOn: message => this.#passOn(message),
     });
-    this.#untail = log.tail({ onCommit: batch => this.#dispatch(batch), onRewind: () => this.#rewind() });
+    this.#untail = log.tail({
+      onCommit: batch => this.#dispatch(batch),
+      onEpoch: () => this.tokens.forget(),
+      onRewind: () => this.#rewind(),
+    });
     this.#unlisten = log.live?.listen(message => this.#takeLive(message)) ?? (() => {});
     this.#unbeat = clock.every(beatMs, () => this.#beat());
   }

@@ -1,6 +1,7 @@
-import { filterSet, type Message } from '@tailrace/protocol';
+import { filterSet, type Message, parseCursor } from '@tailrace/protocol';
 import { afterEach, expect, test } from 'vitest';
 import { openRedisLog, type RedisLog, type RedisLogOptions } from '../../src/engines/redis/redis-log.ts';
+import { Tokens } from '../../src/hub/tokens.ts';
 import type { LogReport } from '../../src/log/report.ts';
 import { message, offsetOf, readAllOf, until } from '../log/messages.ts';
 import { FaultyProxy } from './faulty-proxy.ts';
@@ -162,6 +163,20 @@ withRedis('faults of Redis', () => {
     expect(log.floor).toBe(4);
     const late = await open(server.url);
     expect(await dataOf(late)).toHaveLength(1);
+  });
+
+  test('cursors of what follows a restart name its epoch', async () => {
+    const server = await startServer();
+    const log = await open(server.url);
+    const tokens = new Tokens(log);
+    log.tail({ onCommit: () => {}, onEpoch: () => tokens.forget() });
+    await log.append([message('a', 'one')], 'fsync');
+    tokens.of(1, 0);
+    await server.stop();
+    await server.start();
+    await log.append([message('a', 'two')], 'fsync');
+    expect(parseCursor(tokens.of(2, 0)).epoch).toBe(log.epochOf(2));
+    expect(log.epochOf(2)).toBeGreaterThan(log.epochOf(1));
   });
 
   test('an append whose answer is lost is appended once', async () => {

@@ -479,9 +479,12 @@ export class RedisLog implements Log {
   }
 
   async #compare(told: Status): Promise<void> {
+    const before = this.#known.epochs.current;
     const kept = this.#known.rewindBy(told);
     if (kept !== undefined) await this.#rewind(kept, told);
     this.#known.take(told);
+    if (before?.epoch !== this.#known.epochs.current?.epoch)
+      for (const listener of this.#listeners) listener.onEpoch?.();
     this.#raiseFloor(told.floor);
     this.#arrived();
   }
