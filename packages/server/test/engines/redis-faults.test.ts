@@ -179,6 +179,42 @@ withRedis('faults of Redis', () => {
     expect(log.epochOf(2)).toBeGreaterThan(log.epochOf(1));
   });
 
+  test('a start and reads of large records take few of them at a time', async () => {
+    const server = await startServer();
+    const log = await open(server.url);
+    for (let i = 0; i < 64; i++) await log.append([message('a', Buffer.alloc(1024 * 1024, i))], 'fsync');
+    const admin = server.client();
+    cleanup.push(async () => admin.disconnect());
+    const sent = async (): Promise<number> =>
+      Number(/total_net_output_bytes:(\d+)/.exec(await admin.info('stats'))![1]) / 1024 / 1024;
+    const before = await sent();
+    const late = await open(server.url, { hotBytes: 8 * 1024 * 1024 });
+    const started = await sent();
+    expect(started - before).toBeLessThan(12);
+    expect((await late.read(0, 64, filterSet(['#']), 1000)).records).toHaveLength(1);
+    expect(
+      (await late.recordsAt(Float64Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9, 10), 1000)).map(({ offset }) => offset),
+    ).toEqual([1]);
+    expect((await sent()) - started).toBeLessThan(12);
+    expect((await readAllOf(late, ['#'], 0, 64, 3e6)).map(({ data }) => data[0])).toEqual([...Array(64).keys()]);
+  });
+
+  test('a node that was behind by many large records comes to the head, and memory holds no more than it may', async () => {
+    const server = await startServer();
+    const proxy = await startProxy(server);
+    const late = await open(proxy.url, { hotBytes: 8 * 1024 * 1024 });
+    const log = await open(server.url);
+    proxy.stall();
+    for (let i = 0; i < 64; i++) await log.append([message('a', Buffer.alloc(1024 * 1024, i))], 'fsync');
+    let most = 0;
+    late.tail({ onCommit: batch => (most = Math.max(most, batch.count)) });
+    proxy.cut();
+    proxy.resume();
+    await until('it is at the head', () => late.head.offset === 64);
+    expect(most).toBe(1);
+    expect(late.hot.bytes).toBeLessThan(9 * 1024 * 1024);
+  });
+
   test('an append whose answer is lost is appended once', async () => {
     const server = await startServer();
     const proxy = await startProxy(server);

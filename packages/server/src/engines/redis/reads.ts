@@ -140,8 +140,9 @@ export class Reads {
   async #recordsBelow(offsets: Float64Array, maxBytes: number): Promise<readonly LogRecord[]> {
     const records: LogRecord[] = [];
     let bytes = 0;
-    for (let at = 0; at < offsets.length; ) {
-      const some = offsets.subarray(at, at + pageFirst);
+    // the first may be large, and enough
+    for (let at = 0, count = 4; at < offsets.length; count = Math.min(pageFirst, count * 2)) {
+      const some = offsets.subarray(at, at + count);
       at += some.length;
       const answer = await this.#ask(
         readAt,
@@ -238,13 +239,13 @@ export class Reads {
     const backward = script === readBackward;
     // a deletion stands behind the record of its offset
     const range = backward ? [`${from}-18446744073709551615`, `${to}-0`] : [`${from}-0`, `${to}-0`];
-    const [floor, entries] = (await this.#ask(script, [...range, count])) as [Buffer | null, unknown[]];
+    const [floor, entries, last] = (await this.#ask(script, [...range, count])) as [Buffer | null, unknown[], number];
     const packed: PackedRecord[] = [];
     for (const raw of entries) {
       const { record } = readEntry(raw);
       if (record !== undefined) packed.push(record);
     }
-    return { floor: Number(floor ?? 0), packed, isLast: entries.length < count };
+    return { floor: Number(floor ?? 0), packed, isLast: last === 1 };
   }
 
   #ask(script: Script, args: readonly Argument[]): Promise<unknown> {
