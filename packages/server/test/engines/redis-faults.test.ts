@@ -215,6 +215,22 @@ withRedis('faults of Redis', () => {
     expect(late.hot.bytes).toBeLessThan(9 * 1024 * 1024);
   });
 
+  test('a connection that is dead is noticed by probing it', async () => {
+    const server = await startServer();
+    const proxy = await startProxy(server);
+    const log = await open(proxy.url);
+    const [roundTrip] = log.probes;
+    await roundTrip!.run();
+    proxy.hold();
+    await expect(roundTrip!.run()).rejects.toThrow();
+    await until('it is there again', () =>
+      roundTrip!.run().then(
+        () => true,
+        () => false,
+      ),
+    );
+  });
+
   test('an append whose answer is lost is appended once', async () => {
     const server = await startServer();
     const proxy = await startProxy(server);

@@ -173,6 +173,7 @@ export class RedisLog implements Log {
     });
     this.#probes = new Probes({
       connection: this.#writer,
+      clock: systemClock,
       keys: this.#keys,
       known: () => this.#knownArguments(),
       tail: this.#tail,
