@@ -199,6 +199,22 @@ withRedis('faults of Redis', () => {
     expect((await readAllOf(late, ['#'], 0, 64, 3e6)).map(({ data }) => data[0])).toEqual([...Array(64).keys()]);
   });
 
+  test('a look at what could be trimmed takes few large records at a time', async () => {
+    const server = await startServer();
+    const log = await open(server.url);
+    for (let i = 0; i < 64; i++) await log.append([message('a', Buffer.alloc(1024 * 1024, i))], 'fsync');
+    const admin = server.client();
+    cleanup.push(async () => admin.disconnect());
+    // what scripts hold is let go of in steps
+    await admin.script('FLUSH');
+    await log.trim(1);
+    const held = Number(/used_memory_lua:(\d+)/.exec(await admin.info('memory'))![1]);
+    expect(held).toBeLessThan(16 * 1024 * 1024);
+    await log.deleteTopic('a');
+    await until('its records are gone', async () => (await admin.xlen('{tailrace}:log')) === 1);
+    expect(log.status.deletionsPending).toBe(0);
+  });
+
   test('a node that was behind by many large records comes to the head, and memory holds no more than it may', async () => {
     const server = await startServer();
     const proxy = await startProxy(server);

@@ -1,38 +1,17 @@
+import { page } from './page.ts';
 import { Script } from './script.ts';
 
-/** Bytes of one answer, about: records may be of many megabytes. */
-const pageBytes = 2 * 1024 * 1024;
-
-/** Few at first, then as many as the budget holds of that size. */
-const page = `
-local function page(command)
-  local from, to, count, step = ARGV[1], ARGV[2], tonumber(ARGV[3]), 4
-  local entries, bytes = {}, 0
-  while count > 0 and bytes < ${pageBytes} do
-    step = math.min(step, count)
-    local some = redis.call(command, KEYS[1], from, to, 'COUNT', step)
-    for _, entry in ipairs(some) do
-      entries[#entries + 1] = entry
-      bytes = bytes + #(entry[2][4] or '')
-    end
-    if #some < step then return { redis.call('HGET', KEYS[2], 'floor'), entries, 1 } end
-    count = count - step
-    from = '(' .. some[#some][1]
-    step = math.min(2 * step, math.ceil((${pageBytes} - bytes) * #entries / (bytes + 1)))
-  end
-  return { redis.call('HGET', KEYS[2], 'floor'), entries, 0 }
-end
-`;
+const read = (command: string): Script =>
+  new Script(`${page}
+local entries, isLast = page('${command}', ARGV[1], ARGV[2], tonumber(ARGV[3]))
+return { redis.call('HGET', KEYS[2], 'floor'), entries, isLast and 1 or 0 }
+`);
 
 /** Reads entries of [ARGV 1, ARGV 2], at most ARGV 3: the floor of that moment, the entries, and 1 when there are no more. */
-export const readForward: Script = new Script(`${page}
-return page('XRANGE')
-`);
+export const readForward: Script = read('XRANGE');
 
 /** The same from ARGV 1 down to ARGV 2. */
-export const readBackward: Script = new Script(`${page}
-return page('XREVRANGE')
-`);
+export const readBackward: Script = read('XREVRANGE');
 
 /** Entries by their offsets, which are the arguments; those that are there. */
 export const readAt: Script = new Script(`
