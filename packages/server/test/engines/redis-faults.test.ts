@@ -247,6 +247,20 @@ withRedis('faults of Redis', () => {
     );
   });
 
+  test('a connection on which messages of other nodes come is made again when it is dead', async () => {
+    const server = await startServer();
+    const proxy = await startProxy(server);
+    const [a, b] = [await open(server.url), await open(proxy.url)];
+    let heard = 0;
+    b.live.listen(() => heard++);
+    proxy.hold();
+    await until('it hears again', async () => {
+      a.live.send(message('a', 'live'));
+      await new Promise(resolve => setTimeout(resolve, 100));
+      return heard > 0;
+    });
+  });
+
   test('an append whose answer is lost is appended once', async () => {
     const server = await startServer();
     const proxy = await startProxy(server);

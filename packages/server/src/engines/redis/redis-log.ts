@@ -130,7 +130,7 @@ export class RedisLog implements Log {
     this.#writer = new RedisConnection(options.url, 'writer', () => {});
     this.#reader = new RedisConnection(options.url, 'reader', () => {});
     this.#listener = new RedisConnection(options.url, 'listener', () => {});
-    this.live = new RedisLive(this.#writer, this.#listener, this.#keys.live, node);
+    this.live = new RedisLive(this.#writer, this.#listener, systemClock, this.#keys.live, node);
     this.hot = new HotTail(options.hotBytes ?? logDefaults.hotBytes, 0);
     this.tables = tablesOf(options.keep?.rules ?? []);
     this.#ended = new EndedTopics(options.endedTopics ?? logDefaults.endedTopics);
@@ -371,6 +371,7 @@ export class RedisLog implements Log {
   }
 
   async #close(): Promise<void> {
+    this.live.close();
     this.#retention.close();
     this.#erasure.close();
     // what the server does not take any more is not waited for
