@@ -204,6 +204,7 @@ async function readOne(
 function tellCursors(gateway: Gateway, open: readonly PolledSubscription[], frames: Frames): void {
   const { tokens } = gateway.hub;
   for (const { sub, reader, told } of open) {
+    if (reader.isRewound) continue;
     const cursor = cursorOf(tokens, reader);
     if (cursor !== told) frames.add({ type: 'cursor', sub, after: told, cursor });
   }

@@ -3,6 +3,7 @@ import { type Dropped, type Log, type LogRecord, nothingDropped, type Position }
 import { BlockCache } from './block-cache.ts';
 import type { Encoding } from './encoding.ts';
 import { type NewestList, readNewest } from './newest.ts';
+import { logRewound } from './rewound.ts';
 import type { Tokens } from './tokens.ts';
 
 /** An encoded stretch of the log, ready to be written to any number of sockets. */
@@ -160,7 +161,9 @@ export class Blocks {
         reading = read.finally(() => this.#reading.delete(bodyKey));
         this.#reading.set(bodyKey, reading);
       }
+      const { rewinds } = this.#log;
       body = await reading;
+      if (rewinds !== this.#log.rewinds) throw logRewound();
       if (!(body instanceof Block)) return body;
       if (this.#cold.get(bodyKey) === undefined) this.#cold.keep(bodyKey, body);
     }

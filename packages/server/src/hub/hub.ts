@@ -124,7 +124,11 @@ export class Hub implements CohortHost {
       deadline: options.publishDeadline,
       passOn: message => this.#passOn(message),
     });
-    this.#untail = log.tail({ onCommit: batch => this.#dispatch(batch), onRewind: () => this.#rewind() });
+    this.#untail = log.tail({
+      onCommit: batch => this.#dispatch(batch),
+      onEpoch: () => this.tokens.forget(),
+      onRewind: () => this.#rewind(),
+    });
     this.#unlisten = log.live?.listen(message => this.#takeLive(message)) ?? (() => {});
     this.#unbeat = clock.every(beatMs, () => this.#beat());
   }
@@ -154,8 +158,18 @@ export class Hub implements CohortHost {
 
   /** Decides where a subscription begins; at once where it can. Throws or rejects with `cursor_invalid`. */
   resolveStart(filters: FilterSet, request: StartRequest): Start | Promise<Start> {
-    return resolveStart(this.log, this.clock, request, filters, (count, asOf) =>
+    const { rewinds } = this.log;
+    const start = resolveStart(this.log, this.clock, request, filters, (count, asOf) =>
       asOf === undefined ? this.newest.now(filters, count) : this.newest.of(filters, { count, to: asOf }),
+    );
+    if (!(start instanceof Promise)) return start;
+    // what was decided of a log that has gone back meanwhile is decided anew
+    return start.then(
+      found => (rewinds === this.log.rewinds ? found : this.resolveStart(filters, request)),
+      (error: unknown) => {
+        if (rewinds === this.log.rewinds) throw error;
+        return this.resolveStart(filters, request);
+      },
     );
   }
 

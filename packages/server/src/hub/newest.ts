@@ -1,5 +1,6 @@
 import type { FilterSet } from '@tailrace/protocol';
 import { Gate, type Log, type LogRecord, type Position } from '../log/index.ts';
+import { logRewound } from './rewound.ts';
 import type { Place } from './start.ts';
 
 /** Bytes of lists kept for those who walk over them. */
@@ -159,10 +160,12 @@ export class Newest {
   }
 
   async #collect(making: Making, key: string, filters: FilterSet, count: number, asked: Position): Promise<NewestList> {
+    const { rewinds } = this.#log;
     const to = count === 1 ? this.#log.head : asked;
     making.to = to.offset;
     try {
       const list = new NewestList({ count, to }, await this.#log.newest(filters, count, to.offset));
+      if (rewinds !== this.#log.rewinds) throw logRewound();
       this.#keep(key, list);
       return list;
     } finally {
@@ -177,6 +180,7 @@ export class Newest {
     asOf: Position | undefined,
     since: number | undefined,
   ): Promise<NewestList> {
+    const { rewinds } = this.#log;
     making.to = asOf?.offset ?? this.#log.head.offset;
     try {
       const { to, offsets } = await this.#log.current(filters, asOf);
@@ -186,6 +190,7 @@ export class Newest {
         all,
         filters.key,
       );
+      if (rewinds !== this.#log.rewinds) throw logRewound();
       this.#keep(keyOf(filters, undefined, to, since), list);
       if (asOf === undefined && since === undefined) this.#current.set(filters.key, list);
       return list;

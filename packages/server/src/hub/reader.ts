@@ -1,17 +1,10 @@
-import { type FilterSet, TailraceError } from '@tailrace/protocol';
+import type { FilterSet } from '@tailrace/protocol';
 import { type Dropped, type Log, type LogRecord, laterDropped, nothingDropped } from '../log/index.ts';
 import { beginAnew } from './anew.ts';
 import { type Newest, type NewestList, readNewest } from './newest.ts';
+import { logRewound } from './rewound.ts';
 import type { Place } from './start.ts';
 import type { IndexTarget, TopicIndex } from './topic-index.ts';
-
-function logRewound(): TailraceError {
-  return new TailraceError(
-    'log_rewound',
-    'the log lost its newest records meanwhile; read on from the last cursor, which is told what became of it',
-    { retryAfter: 100 },
-  );
-}
 
 /** What one read of a Reader gave. */
 export interface Read {
@@ -70,6 +63,11 @@ export class Reader implements IndexTarget {
     return this.#snapshot === undefined && this.#readsMemory;
   }
 
+  /** The log has gone back since it began: its cursor means nothing any more. */
+  get isRewound(): boolean {
+    return this.#log.rewinds !== this.#rewinds;
+  }
+
   /** What was deleted from memory is told by who reads the log. */
   get #readsMemory(): boolean {
     const { hot, deletions } = this.#log;
@@ -78,8 +76,15 @@ export class Reader implements IndexTarget {
 
   /** Reads on to at most `to`, about `maxBytes`; moves the cursor. Rejects with `log_rewound`: begin anew by the last cursor. */
   async read(maxBytes: number, to: number = this.#log.head.offset): Promise<Read> {
-    const { hot, rewinds } = this.#log;
-    if (rewinds !== this.#rewinds) throw logRewound();
+    if (this.isRewound) throw logRewound();
+    const read = await this.#readOn(maxBytes, to);
+    // the log may have gone back while it was read
+    if (this.isRewound) throw logRewound();
+    return read;
+  }
+
+  async #readOn(maxBytes: number, to: number): Promise<Read> {
+    const { hot } = this.#log;
     if (this.#snapshot !== undefined) return this.#readSnapshot(this.#snapshot, maxBytes, to);
     if (this.offset >= to) return { records: [], gap: undefined, reset: undefined, atHead: true };
     if (this.#readsMemory) {

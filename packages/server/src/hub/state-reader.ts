@@ -1,6 +1,7 @@
 import type { FilterSet } from '@tailrace/protocol';
 import type { Log, LogRecord, Position } from '../log/index.ts';
 import { type Newest, readNewest, type Snapshot } from './newest.ts';
+import { logRewound } from './rewound.ts';
 
 /** Reads what is current, in order of offset. Holds a cursor, and the list only for a step. */
 export class StateReader {
@@ -8,10 +9,12 @@ export class StateReader {
   readonly #log: Log;
   readonly #newest: Newest;
   readonly #filters: FilterSet;
+  readonly #rewinds: number;
   #snapshot: Snapshot;
 
   private constructor(log: Log, newest: Newest, filters: FilterSet, snapshot: Snapshot, after: number) {
     this.#log = log;
+    this.#rewinds = log.rewinds;
     this.#newest = newest;
     this.#filters = filters;
     this.#snapshot = snapshot;
@@ -45,6 +48,7 @@ export class StateReader {
     const list = await this.#newest.of(this.#filters, this.#snapshot);
     this.#snapshot = list.snapshot;
     const { records, next } = await readNewest(this.#log, list, this.offset, list.to.offset, maxBytes);
+    if (this.#log.rewinds !== this.#rewinds) throw logRewound();
     this.offset = next.offset;
     return records;
   }

@@ -29,7 +29,7 @@ export class Tokens {
     return `${this.of(offset, time)}.t${told}`;
   }
 
-  /** The log has gone back: offsets may be of other epochs than they were. */
+  /** The log has gone back, or on in another epoch: offsets may be of other epochs than it said. */
   forget(): void {
     this.#from = 1;
     this.#to = 0;

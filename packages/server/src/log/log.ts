@@ -212,6 +212,8 @@ export function laterDropped(one: Dropped, other: Dropped): Dropped {
 export interface TailListener {
   /** `records` are consecutive and committed; the log's head is the last of them. Must not throw. */
   onCommit(batch: RecordBatch): void;
+  /** What is appended from now is of another epoch, although nothing is lost. Must not throw. */
+  onEpoch?(): void;
   /** The newest records are lost; the head has gone back. Must not throw. */
   onRewind?(): void;
 }

@@ -41,6 +41,12 @@ export class FaultyProxy {
     for (const pair of this.#pairs) for (const socket of pair) socket.pause();
   }
 
+  /** The connections there are stall; new ones work. */
+  hold(): void {
+    this.stall();
+    this.#stalled = false;
+  }
+
   resume(): void {
     this.#stalled = false;
     for (const pair of this.#pairs) for (const socket of pair) socket.resume();

@@ -56,14 +56,15 @@ export class RedisServer {
     return `redis://127.0.0.1:${this.port}`;
   }
 
-  /** Starts it (again); resolves when it answers. */
-  start(): Promise<void> {
+  /** Starts it (again), `more`: with other options than before; resolves when it answers. */
+  start(...more: readonly string[]): Promise<void> {
     return this.#spawn(
       [
         ...['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.directory, '--save', ''],
         ...['--appendonly', 'yes', '--appendfsync', 'always', '--daemonize', 'no'],
         ...['--repl-diskless-sync-delay', '0'],
         ...this.#more,
+        ...more,
       ],
       'Ready to accept connections',
     );

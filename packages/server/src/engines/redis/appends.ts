@@ -36,6 +36,8 @@ export interface AppendsParts {
 const batchRecords = 512;
 const batchBytes = 1024 * 1024;
 const pauseAfterError = 100;
+/** How long a batch is sent again, ms: well below the hour for which the server remembers it. */
+const giveUpAfter = 10 * 60 * 1000;
 
 /** A call of `append`, of which the first message that fails is the last. */
 interface Call {
@@ -205,7 +207,9 @@ export class Appends {
 
   async #untilAnswered(args: () => readonly Argument[], keys: readonly string[]): Promise<unknown> {
     const { connection, clock, replicas } = this.#parts;
+    const since = clock.monotonic();
     for (;;) {
+      if (clock.monotonic() - since > giveUpAfter) throw unknown('Redis has not answered for ten minutes');
       await connection.ready().catch(() => {
         throw unknown('the connection to Redis was closed meanwhile');
       });

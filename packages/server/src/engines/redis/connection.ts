@@ -1,4 +1,5 @@
 import { Redis } from 'ioredis';
+import { systemClock } from '../../log/clock.ts';
 import type { LogReport } from '../../log/report.ts';
 import { readAddress } from './address.ts';
 
@@ -59,6 +60,17 @@ export class RedisConnection {
     if (this.#closed) return Promise.reject(new Error('the connection is closed'));
     if (this.isReady) return Promise.resolve();
     return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  /** Runs a command as soon as it can be sent. A server that is silent for longer than it may be costs the connection. */
+  async ask<T>(command: (redis: Redis) => Promise<T>): Promise<T> {
+    await this.ready();
+    const stopWatch = systemClock.after(answerTimeout, () => this.renew());
+    try {
+      return await command(this.redis);
+    } finally {
+      stopWatch();
+    }
   }
 
   /** Gives up the connection as it is and makes another: what is under way on it rejects. */

@@ -53,8 +53,8 @@ export class Erasure {
     const { connection, clock, keys, onError } = this.#parts;
     for (let from: string | null = '-'; from !== null && !this.#closed; ) {
       try {
-        await connection.ready();
-        const next = (await eraseDeleted.run(connection.redis, keys.all, [topic, upTo, from])) as Buffer | null;
+        const args = [topic, upTo, from];
+        const next = (await connection.ask(redis => eraseDeleted.run(redis, keys.all, args))) as Buffer | null;
         from = next === null ? null : next.toString();
       } catch (error) {
         if (this.#closed) return false;

@@ -1,14 +1,17 @@
 import type { Message } from '@tailrace/protocol';
+import type { Clock } from '../../log/clock.ts';
 import type { LiveChannel } from '../../log/log.ts';
 import type { RecordSource } from '../../log/record.ts';
 import { isPacked, packRecord, unpackRecord } from '../packed-record.ts';
-import type { RedisConnection } from './connection.ts';
+import { answerTimeout, type RedisConnection } from './connection.ts';
 
 /** Id of a node: so many characters in front of its messages, then their number. */
 export const nodeBytes = 16;
 const headBytes = nodeBytes + 8;
 /** Nodes that are remembered, those heard of last; every start of a server is one. */
 const nodesMost = 1000;
+/** A connection on which nothing comes may be dead: nobody writes to it, so that TCP would not notice. */
+const pingEvery = 5000;
 
 /**
  * Messages of class `none` over Redis Pub/Sub, which keeps nothing and promises nothing. Each node numbers what it sends, so
@@ -20,19 +23,23 @@ export class RedisLive implements LiveChannel {
   readonly #receiver: RedisConnection;
   readonly #channel: string;
   readonly #node: string;
+  readonly #clock: Clock;
+  readonly #stopPings: () => void;
   readonly #listeners = new Set<(message: RecordSource) => void>();
   /** Number of the newest message of each other node. */
   readonly #seen = new Map<string, number>();
   #number = 0;
 
-  constructor(sender: RedisConnection, receiver: RedisConnection, channel: string, node: string) {
+  constructor(sender: RedisConnection, receiver: RedisConnection, clock: Clock, channel: string, node: string) {
     this.#sender = sender;
     this.#receiver = receiver;
+    this.#clock = clock;
     this.#channel = channel;
     this.#node = node;
     receiver.redis.on('messageBuffer', (_: Buffer, bytes: Buffer) => this.#take(bytes));
     // nobody else tells of it, and the subscription comes back with the connection
     receiver.redis.on('ready', () => void receiver.redis.subscribe(channel).catch(() => {}));
+    this.#stopPings = clock.every(pingEvery, () => this.#ping());
   }
 
   /** Resolves when what other nodes send arrives. */
@@ -55,6 +62,17 @@ export class RedisLive implements LiveChannel {
     return () => {
       this.#listeners.delete(listener);
     };
+  }
+
+  close(): void {
+    this.#stopPings();
+  }
+
+  #ping(): void {
+    const { redis, isReady } = this.#receiver;
+    if (!isReady) return;
+    const stopWatch = this.#clock.after(answerTimeout, () => this.#receiver.renew());
+    redis.ping().then(stopWatch, stopWatch);
   }
 
   #take(bytes: Buffer): void {

@@ -1,4 +1,4 @@
-import { type FilterSet, matchFilter } from '@tailrace/protocol';
+import { type FilterSet, matchFilter, TailraceError } from '@tailrace/protocol';
 import type { Clock } from '../../log/clock.ts';
 import type { Deletions } from '../../log/deletions.ts';
 import { Gate } from '../../log/disk/read/gate.ts';
@@ -6,7 +6,7 @@ import { type HotTail, recordsHeld } from '../../log/hot-tail.ts';
 import type { Slice, TopicInfo } from '../../log/log.ts';
 import type { LogRecord } from '../../log/record.ts';
 import { type PackedRecord, packedTopic, unpackRecord } from '../packed-record.ts';
-import { answerTimeout, isPassing, type RedisConnection } from './connection.ts';
+import { isPassing, type RedisConnection } from './connection.ts';
 import { readEntry } from './entry.ts';
 import type { Keys } from './keys.ts';
 import { firstSince, readAt, readBackward, readForward } from './scripts/read.ts';
@@ -32,6 +32,7 @@ const pageMost = 2048;
 /** Names of topics asked for at once. */
 const scanCount = 1000;
 const attemptsMost = 3;
+const pauseAfterError = 200;
 
 /** Reads what is not in this node's memory: by range, filtered here. */
 export class Reads {
@@ -140,8 +141,9 @@ export class Reads {
   async #recordsBelow(offsets: Float64Array, maxBytes: number): Promise<readonly LogRecord[]> {
     const records: LogRecord[] = [];
     let bytes = 0;
-    for (let at = 0; at < offsets.length; ) {
-      const some = offsets.subarray(at, at + pageFirst);
+    // the first may be large, and enough
+    for (let at = 0, count = 4; at < offsets.length; count = Math.min(pageFirst, count * 2)) {
+      const some = offsets.subarray(at, at + count);
       at += some.length;
       const answer = await this.#ask(
         readAt,
@@ -238,13 +240,13 @@ export class Reads {
     const backward = script === readBackward;
     // a deletion stands behind the record of its offset
     const range = backward ? [`${from}-18446744073709551615`, `${to}-0`] : [`${from}-0`, `${to}-0`];
-    const [floor, entries] = (await this.#ask(script, [...range, count])) as [Buffer | null, unknown[]];
+    const [floor, entries, last] = (await this.#ask(script, [...range, count])) as [Buffer | null, unknown[], number];
     const packed: PackedRecord[] = [];
     for (const raw of entries) {
       const { record } = readEntry(raw);
       if (record !== undefined) packed.push(record);
     }
-    return { floor: Number(floor ?? 0), packed, isLast: entries.length < count };
+    return { floor: Number(floor ?? 0), packed, isLast: last === 1 };
   }
 
   #ask(script: Script, args: readonly Argument[]): Promise<unknown> {
@@ -256,15 +258,17 @@ export class Reads {
     const { connection, clock } = this.#parts;
     return this.#gate.run(async () => {
       for (let attempt = 1; ; attempt++) {
-        await connection.ready();
-        const stopWatch = clock.after(answerTimeout, () => connection.renew());
         try {
-          return await command();
+          return await connection.ask(command);
         } catch (error) {
-          if (attempt === attemptsMost || !isPassing(error)) throw error;
-        } finally {
-          stopWatch();
+          if (!isPassing(error)) throw error;
+          if (attempt === attemptsMost)
+            throw new TailraceError('engine_unavailable', `Redis does not answer reads: ${(error as Error).message}`, {
+              retryAfter: 5000,
+            });
         }
+        // a connection that was given up says for a moment that it stands
+        await new Promise<void>(resolve => clock.after(pauseAfterError, resolve));
       }
     });
   }

@@ -116,6 +116,7 @@ export class RedisLog implements Log {
   #arrivals: { readonly epoch: number; readonly offset: number; readonly resolve: () => void }[] = [];
   #following: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
+  #abandoned = false;
   #damages = 0;
 
   constructor(options: RedisLogOptions) {
@@ -132,7 +133,7 @@ export class RedisLog implements Log {
     this.#writer = new RedisConnection(options.url, 'writer', () => {});
     this.#reader = new RedisConnection(options.url, 'reader', () => {});
     this.#listener = new RedisConnection(options.url, 'listener', () => {});
-    this.live = new RedisLive(this.#writer, this.#listener, this.#keys.live, node);
+    this.live = new RedisLive(this.#writer, this.#listener, systemClock, this.#keys.live, node);
     this.hot = new HotTail(options.hotBytes ?? logDefaults.hotBytes, 0);
     this.tables = tablesOf(options.keep?.rules ?? []);
     this.#ended = new EndedTopics(options.endedTopics ?? logDefaults.endedTopics);
@@ -175,6 +176,7 @@ export class RedisLog implements Log {
     });
     this.#probes = new Probes({
       connection: this.#writer,
+      clock: systemClock,
       keys: this.#keys,
       known: () => this.#knownArguments(),
       tail: this.#tail,
@@ -359,7 +361,11 @@ export class RedisLog implements Log {
   async deleteTopic(topic: string): Promise<Deleted> {
     this.deletions.checkRoom();
     const args = [...this.#knownArguments(), topic, this.tables.has(topic) ? '1' : '0'];
-    const answer = (await markDeleted.run(this.#writer.redis, this.#keys.all, args)) as Buffer[];
+    if (!this.#writer.isReady)
+      throw new TailraceError('engine_unavailable', `Redis does not answer: ${this.#writer.lastError}`, {
+        retryAfter: 1000,
+      });
+    const answer = (await this.#writer.ask(redis => markDeleted.run(redis, this.#keys.all, args))) as Buffer[];
     if (answer.length === 0) return { upTo: undefined, pending: false };
     const upTo = Number(answer[1]);
     const position = { epoch: this.epochOf(upTo), offset: upTo, time: Number(answer[2]) };
@@ -373,15 +379,23 @@ export class RedisLog implements Log {
   }
 
   async #close(): Promise<void> {
+    this.live.close();
     this.#retention.close();
     this.#erasure.close();
     // what the server does not take any more is not waited for
-    const stopWatch = systemClock.after(this.#writer.isReady ? closeTimeout : 0, () => this.#appends.abandon());
+    const stopWatch = systemClock.after(this.#writer.isReady ? closeTimeout : 0, () => this.#abandon());
+    this.#arrived();
     await this.#appends.close();
     stopWatch();
     this.#tail.close();
     for (const connection of [this.#writer, this.#follower, this.#reader, this.#listener]) connection.close();
     await this.#following;
+  }
+
+  #abandon(): void {
+    this.#abandoned = true;
+    this.#appends.abandon();
+    this.#arrived();
   }
 
   #knownArguments(): (string | number)[] {
@@ -432,10 +446,13 @@ export class RedisLog implements Log {
       else this.#arrivals.push(arrival);
   }
 
-  /** Whether a record of this epoch came at or behind `offset`, or the log has gone on in another. */
+  /** Whether the tail has come to `offset` as it is in this epoch, or never will: the log has gone on without it. */
   #hasReached(epoch: number, offset: number): boolean {
-    const head = this.#known;
-    return head.epoch > epoch || (head.epoch === epoch && head.offset >= offset);
+    if (this.#abandoned) return true;
+    const { epochs, offset: head } = this.#known;
+    // an epoch in which nothing was appended has no record by which the tail could come to it
+    if ((epochs.current?.epoch ?? 0) < epoch) return false;
+    return head >= offset || (epochs.endOf(epoch, offset) ?? 0) < offset;
   }
 
   async #reached(epoch: number, offset: number): Promise<void> {
@@ -444,7 +461,9 @@ export class RedisLog implements Log {
     if ((this.#known.epochs.endOf(epoch, this.#known.offset) ?? 0) < offset)
       throw new TailraceError(
         'outcome_unknown',
-        'Redis lost its newest records right after it had taken this one; publish again with the same id',
+        this.#abandoned
+          ? 'the log was closed before this node had read back what Redis took; publish again with the same id'
+          : 'Redis lost its newest records right after it had taken this one; publish again with the same id',
         { retryAfter: 100 },
       );
   }
@@ -459,14 +478,23 @@ export class RedisLog implements Log {
   }
 
   async #noted(topic: string, upTo: number): Promise<void> {
-    while ((this.deletions.byTopic.get(topic)?.upTo ?? 0) < upTo && this.#closing === undefined)
+    const { rewinds } = this;
+    while ((this.deletions.byTopic.get(topic)?.upTo ?? 0) < upTo && this.floor < upTo && this.#closing === undefined) {
+      if (this.rewinds !== rewinds)
+        throw new TailraceError('outcome_unknown', 'Redis lost its newest records meanwhile; delete the topic again', {
+          retryAfter: 100,
+        });
       await new Promise<void>(resolve => this.#arrivals.push({ epoch: 0, offset: 0, resolve }));
+    }
   }
 
   async #compare(told: Status): Promise<void> {
+    const before = this.#known.epochs.current;
     const kept = this.#known.rewindBy(told);
     if (kept !== undefined) await this.#rewind(kept, told);
     this.#known.take(told);
+    if (before?.epoch !== this.#known.epochs.current?.epoch)
+      for (const listener of this.#listeners) listener.onEpoch?.();
     this.#raiseFloor(told.floor);
     this.#arrived();
   }

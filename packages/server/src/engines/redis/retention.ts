@@ -63,8 +63,9 @@ export class Retention {
   async #remove(upTo: number | '', olderThan: number | '', bytes: number | ''): Promise<void> {
     const { connection, keys, known, onFloor } = this.#parts;
     for (let more = true; more; ) {
-      await connection.ready();
-      const answer = await trimScript.run(connection.redis, keys.all, [...known(), upTo, olderThan, bytes]);
+      const answer = await connection.ask(redis =>
+        trimScript.run(redis, keys.all, [...known(), upTo, olderThan, bytes]),
+      );
       const [left, floor] = answer as [number, number];
       onFloor(floor);
       more = left === 1;

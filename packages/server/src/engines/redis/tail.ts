@@ -32,6 +32,9 @@ const statusEvery = 5000;
 /** Entries of one read: at the head few come at once; who is behind takes more with each read. */
 const countAtHead = 512;
 const countMost = 8192;
+/** Bytes of one read, about, and of what is handed on at once: records may be of many megabytes. */
+const readBytes = 8 * 1024 * 1024;
+const handedBytes = 1024 * 1024;
 const pauseAfterError = 200;
 
 /**
@@ -72,6 +75,8 @@ export class Tail {
         if (this.#closed) return;
         if (!isPassing(error)) this.#parts.onError(error);
         asked = -1;
+        // so many large records may have been more than comes within the time
+        this.#count = 1;
         await new Promise<void>(resolve => this.#parts.clock.after(pauseAfterError, resolve));
       }
     }
@@ -124,16 +129,18 @@ export class Tail {
       return;
     }
     const [[, entries]] = answer as [[Buffer, unknown[]]];
-    this.#count = entries.length === this.#count ? Math.min(countMost, this.#count * 2) : countAtHead;
+    this.#count = countAfter(entries, this.#count);
     await this.#take(entries);
   }
 
   async #take(entries: readonly unknown[]): Promise<void> {
     const { known, onRecords, onNote, onProbe } = this.#parts;
     let records: PackedRecord[] = [];
+    let bytes = 0;
     const hand = (): void => {
       if (records.length > 0) onRecords(records);
       records = [];
+      bytes = 0;
     };
     for (const raw of entries) {
       const entry = this.#entry(raw);
@@ -146,7 +153,11 @@ export class Tail {
         await this.checkStatus();
         if (known.lastEntry !== last) return;
       }
-      if (record !== undefined) records.push(record);
+      if (record !== undefined) {
+        if (bytes + record.bytes.length > handedBytes) hand();
+        records.push(record);
+        bytes += record.bytes.length;
+      }
       if (note !== undefined) {
         hand();
         onNote(note);
@@ -172,4 +183,12 @@ export class Tail {
   #watch(ms: number): void {
     this.#stopWatch = this.#parts.clock.after(ms, () => this.#parts.connection.renew());
   }
+}
+
+/** How many entries to ask for next: more while there are as many, and no more of those sizes than `readBytes`. */
+function countAfter(entries: readonly unknown[], asked: number): number {
+  let bytes = 1;
+  for (const [, fields] of entries as readonly [Buffer, Buffer[]][]) for (const { length } of fields) bytes += length;
+  const fits = Math.max(1, Math.floor((readBytes * entries.length) / bytes));
+  return Math.min(fits, entries.length === asked ? Math.min(countMost, asked * 2) : countAtHead);
 }

@@ -32,6 +32,8 @@ export const append: Script = new Script(`${settle}
 local BATCH = KEYS[11]
 local state = settle()
 local last = redis.call('HMGET', BATCH, 'number', 'answer')
+-- one of before, which a connection that was given up delivered late
+if tonumber(last[1] or 0) > tonumber(ARGV[7]) then return redis.error_reply('ERR the batch was answered long ago') end
 if last[1] == ARGV[7] then
   -- a write, so that WAIT of this connection waits for the replicas
   redis.call('PEXPIRE', BATCH, 3600000)

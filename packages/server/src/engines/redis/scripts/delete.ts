@@ -1,3 +1,4 @@
+import { page } from './page.ts';
 import { Script } from './script.ts';
 import { settle } from './settle.ts';
 
@@ -27,10 +28,10 @@ const stepEntries = 500;
  * Takes the next records of a deleted topic out. ARGV 1: topic; 2: up to this offset; 3: where it goes on. Answers where the
  * next call does, or nothing at the end.
  */
-export const eraseDeleted: Script = new Script(`
+export const eraseDeleted: Script = new Script(`${page}
 local LOG, STATE, EPOCHS, IDS, IDORDER, PRODUCERS, ENDED, TOPICS, NEWEST, DELETED = unpack(KEYS)
 local topic, upTo = ARGV[1], tonumber(ARGV[2])
-local entries = redis.call('XRANGE', LOG, ARGV[3], ARGV[2] .. '-0', 'COUNT', ${stepEntries})
+local entries, isLast = page('XRANGE', ARGV[3], ARGV[2] .. '-0', ${stepEntries})
 local bytes = 0
 for _, entry in ipairs(entries) do
   if entry[2][1] == 'm' then
@@ -61,7 +62,7 @@ for _, entry in ipairs(entries) do
   end
 end
 if bytes > 0 then redis.call('HINCRBY', STATE, 'bytes', -bytes) end
-if #entries == ${stepEntries} then return '(' .. entries[#entries][1] end
+if not isLast then return '(' .. entries[#entries][1] end
 local mark = redis.call('HGET', DELETED, topic)
 if mark and tonumber(string.match(mark, '^(%d+)')) == upTo then
   redis.call('HSET', DELETED, topic, string.match(mark, '^(%d+ %d)') .. ' 0')

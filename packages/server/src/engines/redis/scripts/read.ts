@@ -1,14 +1,17 @@
+import { page } from './page.ts';
 import { Script } from './script.ts';
 
-/** Reads entries of [ARGV 1, ARGV 2], at most ARGV 3, with the floor of that moment in front. */
-export const readForward: Script = new Script(`
-return { redis.call('HGET', KEYS[2], 'floor'), redis.call('XRANGE', KEYS[1], ARGV[1], ARGV[2], 'COUNT', ARGV[3]) }
+const read = (command: string): Script =>
+  new Script(`${page}
+local entries, isLast = page('${command}', ARGV[1], ARGV[2], tonumber(ARGV[3]))
+return { redis.call('HGET', KEYS[2], 'floor'), entries, isLast and 1 or 0 }
 `);
 
+/** Reads entries of [ARGV 1, ARGV 2], at most ARGV 3: the floor of that moment, the entries, and 1 when there are no more. */
+export const readForward: Script = read('XRANGE');
+
 /** The same from ARGV 1 down to ARGV 2. */
-export const readBackward: Script = new Script(`
-return { redis.call('HGET', KEYS[2], 'floor'), redis.call('XREVRANGE', KEYS[1], ARGV[1], ARGV[2], 'COUNT', ARGV[3]) }
-`);
+export const readBackward: Script = read('XREVRANGE');
 
 /** Entries by their offsets, which are the arguments; those that are there. */
 export const readAt: Script = new Script(`

@@ -41,6 +41,8 @@ local function settle()
     state.floor = state.head
     state.bytes = 0
   end
+  -- a write that takes no memory: behind it a server whose memory is full takes the others, and can be trimmed
+  redis.call('HDEL', STATE, 'none')
   state.epoch = math.max(state.epoch + 1, math.floor(now / 1000))
   redis.call('HSET', STATE, 'id', state.id, 'epoch', whole(state.epoch), 'head', whole(state.head),
     'time', whole(state.time), 'floor', whole(state.floor), 'bytes', whole(state.bytes), 'run', run)

@@ -1,3 +1,4 @@
+import { page } from './page.ts';
 import { Script } from './script.ts';
 import { settle } from './settle.ts';
 
@@ -8,10 +9,10 @@ const stepEntries = 500;
  * Removes the oldest records. ARGV 7: up to this offset; 8: older than this time (ms); 9: while there are more bytes than
  * that; '' for what does not matter. Answers: 1 when there may be more to remove, and the floor.
  */
-export const trim: Script = new Script(`${settle}
+export const trim: Script = new Script(`${settle}${page}
 local state = settle()
 local upTo, older, most = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local entries = redis.call('XRANGE', LOG, '-', '+', 'COUNT', ${stepEntries})
+local entries, isLast = page('XRANGE', '-', '+', ${stepEntries})
 local last
 for _, entry in ipairs(entries) do
   local offset = tonumber(string.match(entry[1], '^(%d+)'))
@@ -41,7 +42,7 @@ local more = 0
 if last then
   local milliseconds, number = string.match(last, '^(%d+)-(%d+)$')
   redis.call('XTRIM', LOG, 'MINID', milliseconds .. '-' .. (number + 1))
-  if last == entries[#entries][1] and #entries == ${stepEntries} then more = 1 end
+  if last == entries[#entries][1] and not isLast then more = 1 end
 end
 if upTo and more == 0 then state.floor = math.max(state.floor, math.min(upTo, state.head)) end
 redis.call('HSET', STATE, 'floor', whole(state.floor), 'bytes', whole(state.bytes))
