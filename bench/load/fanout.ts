@@ -16,6 +16,8 @@ export interface FanoutJob extends Window {
   serverPids: number[];
   /** Publishes in flight, one connection each. */
   inFlight: number;
+  /** In flight until delivered, not until acknowledged: for a server that acks faster than it delivers, without end. */
+  untilDelivered?: boolean | undefined;
   /** Bytes of each payload; else 130. */
   payloadLength?: number | undefined;
   /** Messages a second, offered whatever the answers do; 0: as fast as `inFlight` allows. */
@@ -50,6 +52,8 @@ export async function fanout(subscribers: Subscribers, job: FanoutJob): Promise<
   const publisher = await Publisher.open(job.target, { connections: inFlight, depth: 1, payloadLength });
   try {
     await probe(subscribers, publisher);
+    const last = subscribers.all.at(-1);
+    if (job.untilDelivered) publisher.delivered = () => last?.deliveries ?? 0;
     const meter = new CpuMeter(job.serverPids);
     let paced: Promise<void> | undefined;
     if (job.rate === 0) publisher.start(1);

@@ -4,6 +4,7 @@ import { serve } from '../remote.ts';
 import { sleep } from '../wait.ts';
 import { type AcceptsJob, type AcceptsResult, accepts } from './accepts.ts';
 import { expectPayloads } from './counting.ts';
+import type { EngineAppendsJob, EngineAppendsResult } from './engine-appends.ts';
 import { type FanoutJob, type FanoutResult, fanout, type Window } from './fanout.ts';
 import {
   type NdjsonJob,
@@ -52,6 +53,7 @@ export interface Operations {
   receive(job: ReceiveJob): Promise<ReceiveResult>;
   longRun(job: LongRunJob): Promise<LongRunResult>;
   lookups(job: LookupJob): Promise<LookupResult>;
+  engineAppends(job: EngineAppendsJob): Promise<EngineAppendsResult>;
 }
 
 const subscribers = new Subscribers();
@@ -72,8 +74,9 @@ const operations: Operations = {
   resume: job => resume(subscribers, job),
   receive,
   longRun: job => longRun(subscribers, job),
-  // loaded only here: it brings the server's own code into this process
+  // loaded only here: they bring the server's own code into this process
   lookups: async job => (await import('./lookups.ts')).lookups(job),
+  engineAppends: async job => (await import('./engine-appends.ts')).engineAppends(subscribers, job),
 };
 
 /** Counts what the open streams bring by themselves. */

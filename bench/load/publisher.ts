@@ -125,10 +125,13 @@ export class Publisher {
   failure: string | undefined;
   /** Stamps of the acknowledged messages; kept only when asked for. */
   ackedStamps: number[] | undefined;
+  /** Deliveries so far to the subscriber that must not fall behind: what it lacks is in flight still. Else an ack ends it. */
+  delivered: (() => number) | undefined;
   #lastStamp = 0;
   readonly #connections: PublishConnection[] = [];
   #mode: 'stopped' | 'closed loop' | 'paced' = 'stopped';
   #idle: PublishConnection[] = [];
+  #goOn: NodeJS.Timeout | undefined;
 
   static async open(
     target: PublishTarget,
@@ -158,7 +161,9 @@ export class Publisher {
   /** As many in flight as the connections hold, each answer followed by the next request at once. */
   start(depth: number): void {
     this.#mode = 'closed loop';
+    this.#idle = [];
     for (const connection of this.#connections) connection.send(depth);
+    if (this.delivered !== undefined) this.#goOn = setInterval(() => this.#sendNext(), 1);
   }
 
   /**
@@ -180,6 +185,7 @@ export class Publisher {
   /** Sends nothing more and waits for what is in flight. */
   async stop(): Promise<void> {
     this.#mode = 'stopped';
+    clearInterval(this.#goOn);
     await this.#settled();
   }
 
@@ -213,13 +219,27 @@ export class Publisher {
       this.acked++;
       this.ackedStamps?.push(stamp);
       if (this.windowOpen) this.ackTimes.record(microseconds);
-      return this.#mode === 'closed loop';
+      if (this.#mode !== 'closed loop') return false;
+      if (this.#mayGoOn()) return true;
+      this.#idle.push(connection);
+      return false;
     }
     this.refused++;
     if (this.#mode !== 'closed loop') return false;
     const delay = Math.min(Math.max(retryAfter, retryDelay.least), retryDelay.most);
     setTimeout(() => this.#mode === 'closed loop' && connection.send(1), delay);
     return false;
+  }
+
+  /** Whether one message more keeps to what may be in flight. */
+  #mayGoOn(): boolean {
+    if (this.delivered === undefined) return true;
+    const unanswered = this.#connections.reduce((sum, { outstanding }) => sum + outstanding, 0);
+    return unanswered + this.acked - this.delivered() < this.#connections.length;
+  }
+
+  #sendNext(): void {
+    while (this.#idle.length > 0 && this.#mayGoOn()) this.#idle.shift()?.send(1);
   }
 
   async #settled(): Promise<void> {

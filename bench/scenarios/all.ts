@@ -2,6 +2,7 @@ import type { Scenario } from '../scenario.ts';
 import { acceptScenarios } from './accepts.ts';
 import { bandwidthScenarios } from './bandwidth.ts';
 import { ceilingScenarios } from './ceiling.ts';
+import { clusterRedisScenarios } from './cluster-redis.ts';
 import { fanoutScenarios } from './fanout.ts';
 import { filterScenarios } from './filters.ts';
 import { hundredMillionScenarios } from './hundred-million.ts';
@@ -30,6 +31,7 @@ export function allScenarios(): Scenario[] {
     ...logAppendScenarios(),
     ...logHistoryScenarios(),
     ...housekeepingScenarios(),
+    ...clusterRedisScenarios(),
     ...ceilingScenarios(),
     ...hundredMillionScenarios(),
   ];

@@ -12,6 +12,8 @@ export type Transport = 'sse' | 'ws';
 
 export interface FanoutLoad {
   inFlight: number;
+  /** In flight until delivered, not until acknowledged. */
+  untilDelivered?: boolean;
   /** Messages a second; else as fast as `inFlight` allows. */
   rate?: number;
   /** Bytes of each payload; else 130. */
@@ -71,7 +73,7 @@ export async function measureFanout(
 export async function runFanout(
   target: Target,
   subscriptions: Subscription[],
-  { inFlight, payloadLength, rate = 0 }: FanoutLoad,
+  { inFlight, untilDelivered, payloadLength, rate = 0 }: FanoutLoad,
   { warmUpMs, windowMs }: Options,
 ): Promise<FanoutResult> {
   await using load = new Load();
@@ -80,6 +82,7 @@ export async function runFanout(
     target: target.publish,
     serverPids: target.pids(),
     inFlight,
+    untilDelivered,
     payloadLength,
     rate,
     warmUpMs,

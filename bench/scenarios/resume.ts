@@ -67,7 +67,7 @@ export function resumeScenarios(): Scenario[] {
 }
 
 /** Publishes a first message and answers its cursor: from there the clients resume. */
-async function publishOne({ publish: { port, path } }: Target): Promise<string> {
+export async function publishOne({ publish: { port, path } }: Target): Promise<string> {
   const response = await fetch(`http://127.0.0.1:${port}${path}`, {
     method: 'POST',
     headers: { 'Content-Type': 'application/json' },

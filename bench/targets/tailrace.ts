@@ -9,8 +9,9 @@ const script = fileURLToPath(new URL('../../packages/server/bin/tailrace.js', im
 /**
  * The server of this repository as `npm start` runs it (durability fsync, data on the disk under the temporary
  * directory). `TAILRACE_…` variables of the caller reach it. `profile`: a directory for `--cpu-prof`.
+ * `settings`: flags beyond those.
  */
-export async function startTailrace(profile: string | undefined): Promise<Target> {
+export async function startTailrace(profile: string | undefined, ...settings: string[]): Promise<Target> {
   const port = await freePort();
   const data = new TemporaryDirectory();
   const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
@@ -23,6 +24,7 @@ export async function startTailrace(profile: string | undefined): Promise<Target
     String(port),
     '--data',
     data.path,
+    ...settings,
   ]);
   const stop = async (): Promise<void> => {
     await child[Symbol.asyncDispose]();

@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { requirePeer } from './peers.ts';
+import { requirePeer } from '../../peers.ts';
 import type { Store } from './store.ts';
 
 /** The part of it that is needed. */
@@ -13,7 +13,8 @@ type BetterSqlite3 = new (
   close(): void;
 };
 
-const Database = requirePeer('better-sqlite3') as BetterSqlite3;
+const peers = new URL('../peers/', import.meta.url);
+const Database = requirePeer(peers, 'better-sqlite3') as BetterSqlite3;
 
 interface Waiting {
   readonly topic: string;

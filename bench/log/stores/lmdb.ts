@@ -1,5 +1,5 @@
 import { join } from 'node:path';
-import { requirePeer } from './peers.ts';
+import { requirePeer } from '../../peers.ts';
 import type { Store } from './store.ts';
 
 /** The part of it that is needed: its own types are not valid in a module. */
@@ -11,7 +11,8 @@ interface Lmdb {
   };
 }
 
-const { open } = requirePeer('lmdb') as Lmdb;
+const peers = new URL('../peers/', import.meta.url);
+const { open } = requirePeer(peers, 'lmdb') as Lmdb;
 
 /**
  * The fastest of its settings that keep the promise: binary values under ascending numbers, appended at the end of the
