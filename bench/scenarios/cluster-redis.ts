@@ -8,11 +8,14 @@ import { startRedis } from '../targets/redis.ts';
 import { startTailrace } from '../targets/tailrace.ts';
 import { topic } from '../targets/target.ts';
 import { type FanoutLoad, runFanout, sampleOf, type Transport } from './fanout.ts';
+import { settledMemory } from './memory.ts';
 import { publishOne } from './resume.ts';
 
 const missed = 10;
 /** Commands of Redis that read records, or ask for anything at all by a script. */
 const reads = ['xread', 'xrange', 'xrevrange', 'evalsha', 'eval'] as const;
+/** What two nodes ask by themselves within a few seconds, whoever connects. */
+const callsMost = 20;
 const followed = { rate: 50_000, topics: 10_000, subscribers: 10 } as const;
 
 export function clusterRedisScenarios(): Scenario[] {
@@ -20,7 +23,8 @@ export function clusterRedisScenarios(): Scenario[] {
     {
       name: 'cluster-redis-fanout',
       about: '1,000 subscribers at one of two servers, 256 publishes in flight at the other',
-      entries: fanoutEntries({ inFlight: 256 }),
+      // an ack says that a message is in Redis, however far the subscribers of other servers are behind
+      entries: fanoutEntries({ inFlight: 256, untilDelivered: true }),
       goals: [{ figure: 'deliveries/s', of: 'tailrace', to: 'socket.io' }],
     },
     {
@@ -36,7 +40,7 @@ export function clusterRedisScenarios(): Scenario[] {
         name: `${clients.toLocaleString('en-US')} clients`,
         measure: options => measureResume(Math.min(clients, options.idleConnections), options),
       })),
-      goals: [{ figure: 'calls of Redis', of: '10,000 clients', to: '1,000 clients' }],
+      goals: [{ figure: 'calls of Redis', of: '10,000 clients', atMost: callsMost }],
     },
     {
       name: 'cluster-redis-tail',
@@ -51,10 +55,7 @@ function fanoutEntries(load: FanoutLoad): Entry[] {
   return [
     fanoutEntry('tailrace', 'sse', load, ({ profile }) => startTailraceCluster('everysec', profile)),
     fanoutEntry('tailrace always', 'sse', load, ({ profile }) => startTailraceCluster('always', profile)),
-    // it acks what is in Redis however far its subscribers are behind, and by ack alone they never see the end of it
-    fanoutEntry('socket.io', 'ws', { ...load, untilDelivered: load.rate === undefined }, () =>
-      startSocketIoCluster('everysec'),
-    ),
+    fanoutEntry('socket.io', 'ws', load, () => startSocketIoCluster('everysec')),
   ];
 }
 
@@ -95,7 +96,7 @@ async function measureResume(clients: number, { profile }: Options): Promise<Sam
     figures: {
       'ms until all are live': milliseconds,
       'calls of Redis': calls.reduce((sum, [, count]) => sum + count, 0),
-      ...Object.fromEntries(calls.map(([name, count]) => [`calls of ${name}`, count])),
+      ...Object.fromEntries(calls.filter(([, count]) => count > 0).map(([name, count]) => [`of these ${name}`, count])),
     },
     count,
     cpu,
@@ -118,11 +119,13 @@ async function measureTail({ profile, warmUpMs, windowMs }: Options): Promise<Sa
     warmUpMs,
     windowMs,
   });
+  const before = residentBytes(target.pids());
   return {
     figures: {
       'records/s': recordsPerSecond,
       'µs of CPU a record': (cpu.server * 1e6) / recordsPerSecond,
-      'server RSS MB': residentBytes(target.pids()) / 1024 ** 2,
+      'server RSS MB': before / 1024 ** 2,
+      'server RSS MB after gc': (await settledMemory(target)) / 1024 ** 2,
     },
     count,
     cpu,

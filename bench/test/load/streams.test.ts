@@ -62,3 +62,26 @@ describe('paced publishing', () => {
     publisher.close();
   });
 });
+
+describe('publishing in flight until delivered', () => {
+  it('sends no more than its connections hold beyond what is delivered, however fast the acks', async () => {
+    let received = 0;
+    const web = createHttpServer((request, response) => {
+      request.resume().on('end', () => {
+        received++;
+        response.end('{}');
+      });
+    });
+    const port = await listen(web);
+    const publisher = await Publisher.open({ port, path: '/' }, { connections: 8, depth: 1 });
+    let delivered = 0;
+    publisher.delivered = () => delivered;
+    publisher.start(1);
+    for (; delivered < 100; delivered += 5) {
+      await until(() => received >= delivered + 8 && publisher.acked === received, within);
+      expect(received).toBe(delivered + 8);
+    }
+    await publisher.stop();
+    publisher.close();
+  });
+});
