@@ -6,7 +6,6 @@ import {
   recordHeaderBytes,
   recordIsWhole,
   recordTopic,
-  recordTopicBytes,
 } from '../log/disk/segment/record-codec.ts';
 import type { RecordSource } from '../log/index.ts';
 import { encodedBound } from '../log/intake.ts';
@@ -67,22 +66,17 @@ export function packedBatch(records: readonly PackedRecord[]): EncodedBatch {
     bytes.writeUInt32LE(offset - first, place + aheadAt);
     bytes.writeUIntLE(time, place + timeAt, 6);
   }
-  return new EncodedBatch(bytes, places, topicsOf(bytes, places), first);
+  return new EncodedBatch(bytes, places, topicsOf(records), first);
 }
 
-const builder = new BatchTopicsBuilder();
-
-/** Hot. */
-function topicsOf(bytes: Buffer, places: Int32Array): BatchTopics {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+function topicsOf(records: readonly PackedRecord[]): BatchTopics {
+  const builder = new BatchTopicsBuilder();
   const numbers = new Map<string, number>();
-  builder.clear();
-  for (const place of places) {
-    const topic = recordTopic(bytes, place);
+  for (const record of records) {
+    const topic = packedTopic(record);
     const known = numbers.get(topic);
     if (known === undefined) {
-      const start = place + recordHeaderBytes;
-      builder.add(numbers.size, topic, topicHash.ofBytes(view, start, start + recordTopicBytes(bytes, place)));
+      builder.add(numbers.size, topic, topicHash.of(topic));
       numbers.set(topic, numbers.size);
     } else builder.add(known, topic, 0);
   }

@@ -10,7 +10,7 @@ export interface DeletionNote {
 
 export interface StreamEntry {
   /** Id in the stream, `<offset>-<n>`: n is 0 for a record. */
-  readonly id: Buffer;
+  readonly id: string;
   readonly offset: number;
   readonly record: PackedRecord | undefined;
   /** Set for the first record of an epoch. */
@@ -20,49 +20,34 @@ export interface StreamEntry {
   readonly probe: string | undefined;
 }
 
-/** Throws `log_damaged` for what Tailrace did not write. Hot: once a record, so that no text is made of what is read. */
+/** Throws `log_damaged` for what Tailrace did not write. */
 export function readEntry(entry: unknown): StreamEntry {
-  const [id, fields] = entry as [Buffer, Buffer[]];
-  const offset = readNumber(id);
+  const [rawId, fields] = entry as [Buffer, Buffer[]];
+  const id = rawId.toString('latin1');
+  const offset = Number(id.slice(0, id.indexOf('-')));
   const [name, value, second, bytes] = fields;
-  if (isLetter(name, 'm') && isLetter(second, 'r') && bytes !== undefined && isPacked(bytes))
+  if (name?.toString() === 'm' && second?.toString() === 'r' && bytes !== undefined && isPacked(bytes))
     return {
       id,
       offset,
-      record: { offset, time: readNumber(value!), bytes },
-      epoch: isLetter(fields[4], 'e') ? readNumber(fields[5]!) : undefined,
+      record: { offset, time: Number(value), bytes },
+      epoch: fields[4]?.toString() === 'e' ? Number(fields[5]) : undefined,
       note: undefined,
       probe: undefined,
     };
-  if (isLetter(name, 'p') && value !== undefined)
+  if (name?.toString() === 'p' && value !== undefined)
     return { id, offset, record: undefined, epoch: undefined, note: undefined, probe: value.toString() };
-  if (isLetter(name, 'x') && fields.length === 6)
+  if (name?.toString() === 'x' && fields.length === 6)
     return {
       id,
       offset,
       record: undefined,
       epoch: undefined,
-      note: { topic: fields[1]!.toString(), upTo: readNumber(fields[3]!), table: fields[5]!.toString() === '1' },
+      note: { topic: fields[1]!.toString(), upTo: Number(fields[3]), table: fields[5]!.toString() === '1' },
       probe: undefined,
     };
   throw new TailraceError(
     'log_damaged',
-    `entry ${id.toString('latin1')} of the stream in Redis is damaged or was not written by Tailrace: nothing else may write to its keys`,
+    `entry ${id} of the stream in Redis is damaged or was not written by Tailrace: nothing else may write to its keys`,
   );
-}
-
-function isLetter(field: Buffer | undefined, letter: string): boolean {
-  return field !== undefined && field.length === 1 && field[0] === letter.charCodeAt(0);
-}
-
-const zero = 48;
-
-/** The digits that a field begins with. */
-function readNumber(field: Buffer): number {
-  let value = 0;
-  for (const byte of field) {
-    if (byte < zero || byte > zero + 9) break;
-    value = value * 10 + byte - zero;
-  }
-  return value;
 }
