@@ -6,6 +6,7 @@ import {
   recordHeaderBytes,
   recordIsWhole,
   recordTopic,
+  recordTopicBytes,
 } from '../log/disk/segment/record-codec.ts';
 import type { RecordSource } from '../log/index.ts';
 import { encodedBound } from '../log/intake.ts';
@@ -66,17 +67,22 @@ export function packedBatch(records: readonly PackedRecord[]): EncodedBatch {
     bytes.writeUInt32LE(offset - first, place + aheadAt);
     bytes.writeUIntLE(time, place + timeAt, 6);
   }
-  return new EncodedBatch(bytes, places, topicsOf(records), first);
+  return new EncodedBatch(bytes, places, topicsOf(bytes, places), first);
 }
 
-function topicsOf(records: readonly PackedRecord[]): BatchTopics {
-  const builder = new BatchTopicsBuilder();
+const builder = new BatchTopicsBuilder();
+
+/** Hot. */
+function topicsOf(bytes: Buffer, places: Int32Array): BatchTopics {
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const numbers = new Map<string, number>();
-  for (const record of records) {
-    const topic = packedTopic(record);
+  builder.clear();
+  for (const place of places) {
+    const topic = recordTopic(bytes, place);
     const known = numbers.get(topic);
     if (known === undefined) {
-      builder.add(numbers.size, topic, topicHash.of(topic));
+      const start = place + recordHeaderBytes;
+      builder.add(numbers.size, topic, topicHash.ofBytes(view, start, start + recordTopicBytes(bytes, place)));
       numbers.set(topic, numbers.size);
     } else builder.add(known, topic, 0);
   }

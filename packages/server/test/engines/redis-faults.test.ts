@@ -92,6 +92,28 @@ withRedis('faults of Redis', () => {
     expect(await readAllOf(b, ['x'])).toEqual([]);
   });
 
+  test('an entry that somebody else wrote is told once and passed over', async () => {
+    const server = await startServer();
+    const reports: LogReport[] = [];
+    const log = await open(server.url, { onReport: report => reports.push(report) });
+    await log.append(numbered(3), 'fsync');
+    const stranger = server.client();
+    cleanup.push(async () => stranger.disconnect());
+    // one that is the last of a read, and one between records
+    await stranger.xadd('{tailrace}:log', '3-7', 'not', 'ours');
+    await until('it is told', () => reports.length > 0);
+    await log.append(numbered(2), 'fsync');
+    await stranger.xadd('{tailrace}:log', '5-7', 'not', 'ours');
+    await log.append(numbered(2), 'fsync');
+    expect(reports.map(({ kind }) => kind)).toEqual(['damaged', 'damaged']);
+    expect(log.lost).toEqual([
+      { from: 3, to: 3 },
+      { from: 5, to: 5 },
+    ]);
+    expect(log.head.offset).toBe(7);
+    expect(await dataOf(log)).toEqual(['m0', 'm1', 'm2', 'm0', 'm1', 'm0', 'm1']);
+  });
+
   test('a server that is killed and comes back has lost nothing, and nothing is doubled', async () => {
     const server = await startServer();
     const log = await open(server.url);

@@ -29,6 +29,11 @@ export class Erasure {
     return this.#topics.size;
   }
 
+  /** Up to where a topic is deleted of which the stream still holds some. */
+  upTo(topic: string): number | undefined {
+    return this.#topics.get(topic);
+  }
+
   add(topic: string, upTo: number): void {
     this.#topics.set(topic, upTo);
     if (!this.#running) void this.#run();

@@ -366,7 +366,12 @@ export class RedisLog implements Log {
         retryAfter: 1000,
       });
     const answer = (await this.#writer.ask(redis => markDeleted.run(redis, this.#keys.all, args))) as Buffer[];
-    if (answer.length === 0) return { upTo: undefined, pending: false };
+    if (answer.length === 0) {
+      const upTo = this.#erasure.upTo(topic);
+      return upTo === undefined
+        ? { upTo: undefined, pending: false }
+        : { upTo: { epoch: this.epochOf(upTo), offset: upTo, time: this.#known.time }, pending: true };
+    }
     const upTo = Number(answer[1]);
     const position = { epoch: this.epochOf(upTo), offset: upTo, time: Number(answer[2]) };
     await this.#noted(topic, upTo);

@@ -137,14 +137,20 @@ export class Tail {
     const { known, onRecords, onNote, onProbe } = this.#parts;
     let records: PackedRecord[] = [];
     let bytes = 0;
+    let seen: Buffer | undefined;
     const hand = (): void => {
+      if (seen !== undefined) known.lastEntry = seen.toString('latin1');
+      seen = undefined;
       if (records.length > 0) onRecords(records);
       records = [];
       bytes = 0;
     };
     for (const raw of entries) {
       const entry = this.#entry(raw);
-      if (entry === undefined) continue;
+      if (entry === undefined) {
+        seen = idOf(raw);
+        continue;
+      }
       const { record, epoch, note, probe, id } = entry;
       if (epoch !== undefined && epoch > (known.epochs.current?.epoch ?? 0)) {
         hand();
@@ -163,7 +169,7 @@ export class Tail {
         onNote(note);
       }
       if (probe !== undefined) onProbe(probe);
-      known.lastEntry = id;
+      seen = id;
     }
     hand();
   }
@@ -172,9 +178,7 @@ export class Tail {
     try {
       return readEntry(raw);
     } catch (error) {
-      const id = String((raw as [Buffer])[0]);
-      this.#parts.known.lastEntry = id;
-      this.#parts.onDamage(Number(id.split('-')[0]), error as TailraceError);
+      this.#parts.onDamage(Number.parseInt(idOf(raw).toString('latin1'), 10), error as TailraceError);
       return undefined;
     }
   }
@@ -191,4 +195,8 @@ function countAfter(entries: readonly unknown[], asked: number): number {
   for (const [, fields] of entries as readonly [Buffer, Buffer[]][]) for (const { length } of fields) bytes += length;
   const fits = Math.max(1, Math.floor((readBytes * entries.length) / bytes));
   return Math.min(fits, entries.length === asked ? Math.min(countMost, asked * 2) : countAtHead);
+}
+
+function idOf(entry: unknown): Buffer {
+  return (entry as [Buffer])[0];
 }
