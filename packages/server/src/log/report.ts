@@ -19,6 +19,7 @@ export interface LogReport {
     | 'tail_copied'
     | 'tail_rewritten'
     | 'tail_left'
+    | 'generation_restored'
     | 'loss_accepted'
     | 'owner_replaced'
     | 'owner_lost'
