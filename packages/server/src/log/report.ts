@@ -34,6 +34,7 @@ export interface LogReport {
     | 'compaction_failed'
     | 'deletion'
     | 'deletion_waits'
+    | 'deletion_torn'
     | 'dedupe_cut_short'
     | 'dedupe_checkpoint'
     | 'ended_topics_cut_short'
