@@ -1,5 +1,5 @@
 import { existsSync, realpathSync } from 'node:fs';
-import { BackupRefused, backup, LogDamaged } from '../log/index.ts';
+import { BackupRefused, backup, DeletionsDamaged, LogDamaged } from '../log/index.ts';
 import { workBesideServer } from './beside-server.ts';
 import { type Command, CommandError, type Input } from './command.ts';
 import { destination } from './destination.ts';
@@ -34,7 +34,7 @@ async function run(input: Input): Promise<number> {
     throw new CommandError(`${directory} cannot be its own backup: choose another directory`);
   const verify = verifies(input);
   const report = await backup(directory, to, { now: Date.now(), verify }).catch((cause: unknown) => {
-    throw cause instanceof BackupRefused || cause instanceof LogDamaged
+    throw cause instanceof BackupRefused || cause instanceof LogDamaged || cause instanceof DeletionsDamaged
       ? new CommandError(cause.message, { cause })
       : cause;
   });

@@ -40,7 +40,9 @@ export async function dataDirectory(
   try {
     files = readdirSync(directory);
   } catch (cause) {
-    throw new CommandError(`cannot read the data directory: ${(cause as Error).message}`, { cause });
+    const { code, message } = cause as NodeJS.ErrnoException;
+    const why = code === 'ENOENT' ? 'it is not there' : code === 'ENOTDIR' ? 'it is no directory' : message;
+    throw new CommandError(`cannot read the data directory ${directory}: ${why}`, { cause });
   }
   if (!files.some(name => name === 'log.json' || name === unfinishedName || /^\d{16}\.\d{4}\.log$/.test(name)))
     throw new CommandError(`there is no log in ${directory}`);

@@ -1,6 +1,6 @@
 import { formatSize } from '../config/index.ts';
 import { keepOptions } from '../keep-options.ts';
-import { type CompactReport, compact, type LogReport } from '../log/index.ts';
+import { type CompactReport, compact, DirectoryInUse, type LogReport } from '../log/index.ts';
 import { coloursFor } from './colour.ts';
 import { type Command, CommandError, type Input } from './command.ts';
 import { dataDirectory, jsonOption, onDirectory, printFound } from './log-command.ts';
@@ -53,8 +53,8 @@ async function run(input: Input): Promise<number> {
   return failed ? 1 : 0;
 }
 
-function told({ message }: Error): string {
-  return /is in use by/.test(message) ? `${message}; a server that runs compacts by itself` : message;
+function told(error: Error): string {
+  return error instanceof DirectoryInUse ? `${error.message}; a server that runs compacts by itself` : error.message;
 }
 
 function describe({ before, after, rewritten, records, keptForDedupe }: CompactReport): string {

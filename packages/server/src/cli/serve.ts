@@ -83,10 +83,18 @@ async function run(input: Input): Promise<number> {
 /** What keeps a server from starting is mostly something to mend, and told without a stack; a fault of ours is not. */
 function whyNotStarted(error: unknown, config: Config): unknown {
   if (!(error instanceof Error) || error instanceof TypeError || error instanceof RangeError) return error;
-  const { code } = error as NodeJS.ErrnoException;
+  const { code, syscall } = error as NodeJS.ErrnoException;
   if (code === 'EADDRINUSE') return portInUse(config);
   if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
     return new CommandError(`host "${config.host}" is no address of this machine: ${error.message}`);
+  if (error.name === 'DirectoryInUse')
+    return new CommandError(`${error.message}. If it hangs and cannot be stopped, start with --take-over`);
+  if (syscall === 'mkdir') {
+    const why = code === 'EEXIST' || code === 'ENOTDIR' ? 'a file stands in its place' : error.message;
+    return new CommandError(
+      `cannot make the data directory ${resolve(config.data)}: ${why}; choose another with --data`,
+    );
+  }
   return new CommandError(error.message, { cause: error });
 }
 

@@ -1,8 +1,9 @@
 export * from './capabilities.ts';
 export * from './clock.ts';
+export { DeletionsDamaged } from './disk/deletion/deletions-file.ts';
 export type { DiskLog } from './disk/disk-log.ts';
 export type { DiskLogOptions } from './disk/disk-log-options.ts';
-export type { Disk, DiskFile } from './disk/files/disk.ts';
+export { DirectoryInUse, type Disk, type DiskFile } from './disk/files/disk.ts';
 export { refuseUnfinished, UnfinishedCopy, unfinishedName } from './disk/files/unfinished.ts';
 export { type BackupOptions, BackupRefused, type BackupReport, backup } from './disk/offline/backup.ts';
 export type { BackupList } from './disk/offline/backup-list.ts';

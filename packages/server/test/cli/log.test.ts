@@ -1,4 +1,4 @@
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -118,7 +118,7 @@ describe('log verify', () => {
   test.each(['verify', 'dump', 'repair'])('%s of what is no log changes nothing', async command => {
     expect(await log(command, join(directory, 'nowhere'))).toMatchObject({
       code: 1,
-      stderr: expect.stringContaining('cannot read the data directory'),
+      stderr: `tailrace: cannot read the data directory ${join(directory, 'nowhere')}: it is not there\n`,
     });
     const empty = mkdtempSync(join(directory, 'empty-'));
     expect(await log(command, empty)).toMatchObject({ code: 1, stderr: `tailrace: there is no log in ${empty}\n` });
@@ -261,6 +261,9 @@ describe('log compact', () => {
     const { code, stderr } = await log('compact', join(served.directory, 'data'), '--rules', rules);
     expect(code).toBe(1);
     expect(stderr).toMatch(/is in use by process \d+; stop it or .*a server that runs compacts by itself\n$/);
+    const repaired = await log('repair', join(served.directory, 'data'));
+    expect(repaired.stderr).toMatch(/is in use by process \d+; stop it or choose another directory\n$/);
+    expect(stderr).not.toContain('--take-over');
   });
 
   test('names damage, and rewrites the rest', async () => {
@@ -273,5 +276,52 @@ describe('log compact', () => {
     expect(code).toBe(1);
     expect(stderr).toContain(`${segment} cannot be looked through`);
     expect(stdout).toMatch(/[1-9]\d* of \d+ segments rewritten/);
+  });
+});
+
+describe('what cannot go on says what is in the way, and where, without a stack', () => {
+  test('a file where the data directory should be', async () => {
+    const file = join(directory, 'file');
+    writeFileSync(file, '');
+    for (const data of [file, join(file, 'below')])
+      expect(await runCli(['serve', '--port', '0', '--data', data])).toMatchObject({
+        code: 1,
+        stderr: `tailrace: cannot make the data directory ${data}: a file stands in its place; choose another with --data\n`,
+      });
+    expect((await log('dump', file)).stderr).toBe(
+      `tailrace: cannot read the data directory ${file}: it is no directory\n`,
+    );
+  });
+
+  test('a directory where an index should be', async () => {
+    const path = join(directory, 'index');
+    cpSync(whole, path, { recursive: true });
+    const index = join(path, segmentsOf(path)[0]!.replace('.log', '.idx'));
+    rmSync(index);
+    mkdirSync(index);
+    expect((await runCli(['serve', '--port', '0', '--data', path])).stderr).toBe(
+      `tailrace: ${index} is a directory, where a file of the log should be: move it away\n`,
+    );
+  });
+
+  test('a backup of what is damaged, where there was none before', async () => {
+    const { path } = damagedCopy('unbacked');
+    const first = await log('backup', path, join(directory, 'no backup'));
+    expect(first.stderr).toMatch(/^tailrace: .* is damaged: /);
+    expect(first.stderr).not.toContain('before can still be restored');
+    const deleted = join(directory, 'deletions');
+    cpSync(whole, deleted, { recursive: true });
+    writeFileSync(join(deleted, 'deletions'), 'nonsense\n');
+    expect((await log('backup', deleted, join(directory, 'none'))).stderr).toMatch(
+      /^tailrace: .*deletions, which names .*, is damaged: .*\n$/,
+    );
+  });
+
+  test('a damaged log, and the ways to go on', async () => {
+    const { path, segment } = damagedCopy('ways');
+    rmSync(join(path, segment.replace('.log', '.idx')));
+    const { stderr } = await runCli(['serve', '--port', '0', '--data', path]);
+    for (const way of ['`tailrace log verify`', 'backup', '`tailrace log repair`', '--accept-loss'])
+      expect(stderr).toContain(way);
   });
 });

@@ -1,7 +1,7 @@
 import type { Clock } from '../clock.ts';
 import type { EpochList } from '../epoch-list.ts';
 import type { LogReport, OffsetRange } from '../report.ts';
-import type { PendingDeletion } from './deletion/deletions-file.ts';
+import type { FoundDeletions } from './deletion/deletions-file.ts';
 import type { DiskLogOptions } from './disk-log-options.ts';
 import type { Disk, Ownership } from './files/disk.ts';
 import type { Identity } from './files/identity.ts';
@@ -33,5 +33,5 @@ export interface OpenedLog {
   readonly housework: Housework;
   readonly lost: readonly OffsetRange[];
   /** Deletions that an earlier start was asked for and did not finish. */
-  readonly deletions: readonly PendingDeletion[];
+  readonly deletions: FoundDeletions;
 }

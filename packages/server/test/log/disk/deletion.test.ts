@@ -4,7 +4,14 @@ import { filterSet } from '@tailrace/protocol';
 import { describe, expect, test } from 'vitest';
 import { writeDeletions } from '../../../src/log/disk/deletion/deletions-file.ts';
 import type { Disk, DiskFile } from '../../../src/log/disk/files/disk.ts';
-import { type DiskLog, type DiskLogOptions, openDiskLog, repair, verify } from '../../../src/log/index.ts';
+import {
+  type DiskLog,
+  type DiskLogOptions,
+  type LogReport,
+  openDiskLog,
+  repair,
+  verify,
+} from '../../../src/log/index.ts';
 import { ManualClock } from '../manual-clock.ts';
 import { message, readAllOf, until } from '../messages.ts';
 import { SeededRandom } from '../seeded-random.ts';
@@ -462,6 +469,35 @@ describe('the file of what is pending', () => {
     const again = await open();
     expect(await topicsLeft(again)).toEqual(['t/1']);
     await again.close();
+  });
+
+  test('cut in its last line is told once, since that deletion may have been answered', async () => {
+    for (const cut of [1, 2, 10, 1000]) {
+      const { machine, open, log } = await subject(4);
+      for (let i = 0; i < 3; i++) await log.deleteTopic(`t/${i}`);
+      machine.kill();
+      const content = Buffer.from(machine.content(file));
+      const line = content.lastIndexOf('\n', content.length - 2) + 1;
+      // a file that has grown is zero where nothing was written
+      const left = cut === 1000 ? Buffer.from(content).fill(0, line) : content.subarray(0, content.length - cut);
+      machine.replace(file, left);
+      const { notes } = await verify(directory, machine.boot());
+      const reports: LogReport[] = [];
+      for (let start = 0; start < 2; start++) {
+        const again = await open({ segmentBytes: 1 << 20, onReport: report => void reports.push(report) });
+        // only its end is missing: it says all that it said
+        expect(await topicsLeft(again)).toEqual(cut === 1 ? ['t/3'] : ['t/2', 't/3']);
+        await again.close();
+      }
+      const told = reports.filter(({ kind }) => kind === 'deletion_torn');
+      const expected =
+        cut === 1
+          ? []
+          : [expect.stringMatching(cut === 1000 ? /nothing of it.*delete that topic/ : /t\/2.*delete that/)];
+      expect(told.map(({ message }) => message)).toEqual(expected);
+      for (const { level } of told) expect(level).toBe('warn');
+      expect(notes.filter(note => note.includes('torn'))).toEqual(expected);
+    }
   });
 
   test('damaged keeps the log from starting, which says what to do; `log repair` goes on with what can be read', async () => {

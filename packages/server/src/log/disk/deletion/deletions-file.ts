@@ -14,6 +14,13 @@ export interface PendingDeletion {
   readonly epoch: number;
 }
 
+/** What the file says. */
+export interface FoundDeletions {
+  readonly pending: readonly PendingDeletion[];
+  /** What is there of a last line that is not whole: empty for only zeros. */
+  readonly torn?: string | undefined;
+}
+
 /** The file is not what was written, or cannot be read, so nobody knows all that is to be deleted. */
 export class DeletionsDamaged extends Error {
   readonly readable: readonly PendingDeletion[];
@@ -35,19 +42,23 @@ export class DeletionsDamaged extends Error {
  *
  *    1f0a9b3c ["customers/4711",812,1763765000000]       <crc32 of what follows, in hex> [topic, up to, epoch]
  *
- * The last line may be torn by a power cut: then nobody was told that it is there. Throws DeletionsDamaged.
+ * The last line may be torn by a power cut: then nobody was told that it is there. A line that was cut later looks the same,
+ * so what is torn is returned. Throws DeletionsDamaged.
  */
-export async function readDeletions(disk: Disk, directory: string): Promise<readonly PendingDeletion[]> {
-  if (!(await disk.list(directory)).includes(deletionsName)) return [];
+export async function readDeletions(disk: Disk, directory: string): Promise<FoundDeletions> {
+  if (!(await disk.list(directory)).includes(deletionsName)) return { pending: [] };
   const file = path.join(directory, deletionsName);
   const content = await readAll(disk, file).catch((error: unknown) => {
     if (errorCode(error) !== 'EIO') throw error;
     throw new DeletionsDamaged(file, 'the disk cannot read it (EIO)', [], []);
   });
   const lines = content.toString('utf8').split('\n');
-  const unfinished = lines.pop()!;
+  let unfinished = lines.pop()!;
   // what was not written yet of a file that has grown reads as zeros
-  if (unfinished === '' && lines.at(-1)?.includes('\0')) lines.pop();
+  if (unfinished === '' && lines.at(-1)?.includes('\0')) unfinished = lines.pop()!;
+  const torn = unfinished.replaceAll('\0', '');
+  const wholeButForItsEnd = torn !== '' && torn === withChecksum(torn.slice(9));
+  if (wholeButForItsEnd) lines.push(torn);
   const found = new Map<string, PendingDeletion>();
   const bad: string[] = [];
   for (const line of lines) {
@@ -63,16 +74,16 @@ export async function readDeletions(disk: Disk, directory: string): Promise<read
     const what = `${bad.length} of its ${lines.length} lines fail their checksum`;
     throw new DeletionsDamaged(file, what, [...found.values()], bad);
   }
-  return [...found.values()];
+  return { pending: [...found.values()], torn: unfinished === '' || wholeButForItsEnd ? undefined : torn };
 }
 
 /**
  * The same for a start, which acts on what it finds. A process that was killed may not have got to sync its last line: a power
  * cut would take back what is half done by then.
  */
-export async function takeDeletions(disk: Disk, directory: string): Promise<readonly PendingDeletion[]> {
+export async function takeDeletions(disk: Disk, directory: string): Promise<FoundDeletions> {
   const found = await readDeletions(disk, directory);
-  if (found.length === 0) return found;
+  if (found.pending.length === 0) return found;
   const file = await disk.open(path.join(directory, deletionsName), 'write');
   try {
     await file.sync();
@@ -80,6 +91,11 @@ export async function takeDeletions(disk: Disk, directory: string): Promise<read
     await file.close();
   }
   return found;
+}
+
+export function describeTorn(torn: string): string {
+  const found = torn === '' ? 'nothing of it can be read' : `all that is there of it is ${JSON.stringify(torn)}`;
+  return `${deletionsName}: its last line is torn, ${found}. A power cut does that to a deletion that was not answered yet. If it was answered, its records are back: delete that topic again`;
 }
 
 /** Replaces the file, or removes it when nothing is left to do. */

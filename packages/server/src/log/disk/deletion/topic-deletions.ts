@@ -11,7 +11,7 @@ import type { Sealer } from '../index/sealer.ts';
 import { removeCopiesOf } from '../recovery/quarantine.ts';
 import type { SegmentList } from '../segment/segment-list.ts';
 import { Turns } from '../upkeep/turns.ts';
-import type { PendingDeletion } from './deletions-file.ts';
+import { describeTorn, type FoundDeletions, type PendingDeletion } from './deletions-file.ts';
 import { DeletionsJournal } from './deletions-journal.ts';
 import { topicsIn } from './doomed-topics.ts';
 
@@ -66,12 +66,17 @@ export class TopicDeletions {
   }
 
   /** Goes on with what an earlier start was asked for. */
-  start(asked: readonly PendingDeletion[]): void {
-    const { log } = this.#parts;
-    for (const { topic, upTo, epoch } of asked) {
+  start({ pending, torn }: FoundDeletions): void {
+    const { log, report } = this.#parts;
+    for (const { topic, upTo, epoch } of pending) {
       // offsets that are gone are given out again, to records that nobody deleted
       const end = log.endOf(epoch) ?? log.head.offset;
       this.#take({ topic, upTo: Math.min(upTo, end), table: log.tables.has(topic) });
+    }
+    if (torn !== undefined) {
+      report({ level: 'warn', kind: 'deletion_torn', message: describeTorn(torn) });
+      // told once; where it cannot be written now, the next start tells it again
+      void this.#turns.take(() => this.#journal.replace(this.#allToWrite())).catch(() => undefined);
     }
     this.#work();
   }

@@ -80,6 +80,14 @@ export class OwnershipLost extends Error {
   }
 }
 
+/** A process that lives, or seems to, owns the directory. */
+export class DirectoryInUse extends Error {
+  constructor(directory: string, owner: string) {
+    super(`the data directory ${directory} is in use by ${owner}; stop it or choose another directory`);
+    this.name = 'DirectoryInUse';
+  }
+}
+
 /** Whether an error means that there is no room: the log then refuses publishes and goes on. */
 export function isNoSpace(error: unknown): boolean {
   const code = errorCode(error);

@@ -10,10 +10,10 @@ export const nodeDisk: Disk = {
   async open(path, mode) {
     const flags = mode === 'create' ? 'wx+' : mode === 'write' ? 'r+' : 'r';
     const fd = await call<number>(done => fs.open(path, flags, 0o600, done));
-    if (mode !== 'create') return new NodeFile(fd);
+    if (mode !== 'create') return new NodeFile(path, fd);
     const { O_DSYNC, O_DIRECT } = fs.constants;
     const synced = await openAgain(path, O_DSYNC);
-    return new NodeFile(fd, synced, await openAgain(path, O_DIRECT), await openAgain(path, O_DIRECT, O_DSYNC));
+    return new NodeFile(path, fd, synced, await openAgain(path, O_DIRECT), await openAgain(path, O_DIRECT, O_DSYNC));
   },
   link: (from, to) => call(done => fs.link(from, to, done)),
   rename: (from, to) => call(done => fs.rename(from, to, done)),
@@ -50,13 +50,15 @@ export const nodeDisk: Disk = {
 class NodeFile implements DiskFile {
   readonly writeSynced: DiskFile['write'] | undefined;
   direct: DirectWrites | undefined;
+  readonly #path: string;
   readonly #fd: number;
   readonly #others: readonly (number | undefined)[];
   /** Of the same file, opened past the page cache when first needed; undefined where that is refused. */
   #directFd: Promise<number | undefined> | undefined;
 
   /** The others are of the same file: each write to `synced` is synced, those to `direct` go past the page cache. */
-  constructor(fd: number, synced?: number, direct?: number, directSynced?: number) {
+  constructor(path: string, fd: number, synced?: number, direct?: number, directSynced?: number) {
+    this.#path = path;
     this.#fd = fd;
     this.#others = [synced, direct, directSynced];
     if (synced === undefined) return;
@@ -71,7 +73,9 @@ class NodeFile implements DiskFile {
   async read(buffer: Uint8Array, start: number, length: number, position: number): Promise<number> {
     let done = 0;
     while (done < length) {
-      const got = await call<number>(cb => fs.read(this.#fd, buffer, start + done, length - done, position + done, cb));
+      const got = await call<number>(cb =>
+        fs.read(this.#fd, buffer, start + done, length - done, position + done, cb),
+      ).catch(this.#unreadable);
       if (got === 0) break;
       done += got;
     }
@@ -83,11 +87,17 @@ class NodeFile implements DiskFile {
     const fd = await this.#directFd;
     if (fd !== undefined) {
       const read: AlignedRead = (memory, bytes, from) => call<number>(cb => fs.read(fd, memory, 0, bytes, from, cb));
-      const got = await readBlocks(read, buffer, start, length, position);
+      const got = await readBlocks(read, buffer, start, length, position).catch(this.#unreadable);
       if (got !== undefined) return got;
     }
     return this.read(buffer, start, length, position);
   }
+
+  /** The only error of a read that is no fault of the disk: it says where. */
+  readonly #unreadable = (error: unknown): never => {
+    if (errorCode(error) !== 'EISDIR') throw error;
+    throw new Error(`${this.#path} is a directory, where a file of the log should be: move it away`, { cause: error });
+  };
 
   write(buffer: Uint8Array, start: number, length: number, position: number): Promise<void> {
     return writeAll(this.#fd, buffer, start, length, position);

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import * as fs from 'node:fs';
 import * as net from 'node:net';
 import * as path from 'node:path';
-import { errorCode, isNoSpace, type Ownership, type OwnOptions } from './disk.ts';
+import { DirectoryInUse, errorCode, isNoSpace, type Ownership, type OwnOptions } from './disk.ts';
 
 const socketName = 'owner.sock';
 const termName = 'term';
@@ -60,9 +60,7 @@ async function claim(
     if (probed === undefined) continue;
     // once: of several that take over at once each must find the one that was first
     if ((!takeOver || tookOver) && (await answers(short.of(socketName)))) {
-      throw new Error(
-        `the data directory ${directory} is in use by ${ownerName(directory)}; stop it or choose another directory. If it hangs and cannot be stopped, start with --take-over`,
-      );
+      throw new DirectoryInUse(directory, ownerName(directory));
     }
     const stale = path.join(directory, `stale.${token}.sock`);
     try {

@@ -66,6 +66,8 @@ class Backup {
   readonly #disk: Disk;
   readonly #options: BackupOptions;
   #deletions: readonly PendingDeletion[] = [];
+  /** One that was finished is in its place already. */
+  #replaces = false;
   #files: { name: string; bytes: number }[] = [];
   #there = new Set<string>();
   #head = 0;
@@ -90,6 +92,7 @@ class Backup {
     // a backup is of the same directory as what it is a backup of
     const branch = (await readBranch(disk, this.#directory)) ?? (await readBackupList(disk, this.#directory))?.branch;
     const before = await this.#before(identity);
+    this.#replaces = before !== undefined;
     if (before !== undefined) this.#checkBranch(before, branch);
     if (before === undefined) await markUnfinished(disk, this.#to, 'backup');
     const epochs = await this.#takeAll(identity, before);
@@ -142,9 +145,10 @@ class Backup {
       if (before !== undefined) this.#checkHistory(before, epochs);
       try {
         // one that is done meanwhile is gone after it, and its records are in files that were taken by then
-        const asked = await readDeletions(this.#disk, this.#directory);
+        const { pending: asked } = await readDeletions(this.#disk, this.#directory);
         await this.#takeSegments(identity);
-        this.#deletions = newestOf([...asked, ...(await readDeletions(this.#disk, this.#directory))]);
+        const { pending } = await readDeletions(this.#disk, this.#directory);
+        this.#deletions = newestOf([...asked, ...pending]);
         const after = await readEpochs(this.#disk, this.#directory);
         // a start in between: its epoch belongs to what was taken last
         if (JSON.stringify(after) === JSON.stringify(epochs)) return epochs;
@@ -320,7 +324,7 @@ class Backup {
     const { damages } = await verify(this.#to, this.#disk, name => mine.has(name));
     if (damages.length === 0) return;
     throw new BackupRefused(
-      `what was copied from ${this.#directory} is damaged: ${damages.map(describeDamage).join('; ')}. The backup that was in ${this.#to} before can still be restored. Run \`tailrace log verify\` on both directories`,
+      `what was copied from ${this.#directory} is damaged: ${damages.map(describeDamage).join('; ')}. ${this.#replaces ? `The backup that was in ${this.#to} before can still be restored. ` : ''}Run \`tailrace log verify\` on both directories`,
     );
   }
 
@@ -337,8 +341,8 @@ class Backup {
   }
 
   #damaged(segment: string, position: number, what: string): LogDamaged {
-    const hint =
-      'Nothing was backed up, and the backup before can still be restored. Run `tailrace log verify` to see all of it.';
+    const nothing = `Nothing was backed up${this.#replaces ? ', and the backup before can still be restored' : ''}.`;
+    const hint = `${nothing} Run \`tailrace log verify\` to see all of it.`;
     return new LogDamaged(this.#directory, [{ segment, position, what }], hint);
   }
 }

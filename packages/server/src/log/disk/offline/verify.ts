@@ -2,7 +2,7 @@ import * as path from 'node:path';
 import type { OffsetRange } from '../../report.ts';
 import { marksOf } from '../compaction/marks.ts';
 import { checkCheckpoint } from '../dedupe/checkpoint-format.ts';
-import { deletionsName, readDeletions } from '../deletion/deletions-file.ts';
+import { deletionsName, describeTorn, readDeletions } from '../deletion/deletions-file.ts';
 import type { Disk } from '../files/disk.ts';
 import { breakWasAccepted, type EpochsFile, lossWasAccepted, readEpochs } from '../files/epochs-file.ts';
 import { type Identity, readIdentity } from '../files/identity.ts';
@@ -141,10 +141,11 @@ class Verification {
   }
 
   async #deletions(): Promise<void> {
-    const pending = await this.#small(deletionsName, () => readDeletions(this.#disk, this.#directory));
-    if (pending === undefined || pending.length === 0) return;
+    const found = await this.#small(deletionsName, () => readDeletions(this.#disk, this.#directory));
+    if (found?.torn !== undefined) this.#notes.push(describeTorn(found.torn));
+    if (found === undefined || found.pending.length === 0) return;
     this.#notes.push(
-      `${deletionsName}: files may hold records of ${pending.length} deleted topics; a start goes on with it`,
+      `${deletionsName}: files may hold records of ${found.pending.length} deleted topics; a start goes on with it`,
     );
   }
 

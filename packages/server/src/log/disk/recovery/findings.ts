@@ -1,5 +1,6 @@
 import type { LogReport, OffsetRange } from '../../report.ts';
 import { type Damage, describeDamage, LogDamaged, notFollowing } from '../segment/damage.ts';
+import type { SegmentName } from '../segment/segment-name.ts';
 
 /** What a recovery finds that cannot be what was written, and what is lost by it. */
 export class Findings {
@@ -11,6 +12,16 @@ export class Findings {
   damage(damage: Damage): void {
     if (damage.lost !== undefined) this.lost.push(damage.lost);
     this.#damages.push(damage);
+  }
+
+  get count(): number {
+    return this.#damages.length;
+  }
+
+  /** A generation that is broken beside an older one that is whole: nothing is lost by it. */
+  replaceable({ name, firstOffset }: SegmentName, what: string, older: string): void {
+    const instead = `${older}, which it was to replace, is whole: \`tailrace log repair\` or a start with --accept-loss goes on with that`;
+    this.#damages.push({ segment: name, offset: firstOffset, what: `${what}; ${instead}` });
   }
 
   /** The segment that begins at `first` does not follow the one before it. */
@@ -39,8 +50,8 @@ export class Findings {
 
   #hint(uncopied: boolean): string {
     if (this.#damages.length === this.#breaks)
-      return 'Nothing was changed. Put the file that belongs there back, or start once with --accept-loss to go on with those that are there.';
+      return 'Nothing was changed. Put the file that belongs there back, or start once with --accept-loss to go on with those that are there. `tailrace log verify` shows all of it; a backup may have the file.';
     const copies = uncopied ? 'the disk has no room for copies' : 'copies are in quarantine/';
-    return `Nothing was changed; ${copies}. To go on without what is lost, start once with --accept-loss.`;
+    return `Nothing was changed; ${copies}. \`tailrace log verify\` shows all of it. Put the files back from a backup, or go on without what is lost: run \`tailrace log repair\`, or start once with --accept-loss.`;
   }
 }

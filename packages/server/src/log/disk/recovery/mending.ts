@@ -1,11 +1,12 @@
 import * as path from 'node:path';
 import type { LogReport } from '../../report.ts';
-import { type Disk, isNoSpace } from '../files/disk.ts';
+import { type Disk, errorCode, isNoSpace } from '../files/disk.ts';
 import type { OpenFiles } from '../files/open-files.ts';
+import { readAll } from '../segment/read-segment.ts';
 import type { ScannedFrame, SegmentScan } from '../segment/scan.ts';
 import type { Segment } from '../segment/segment.ts';
 import { indexName } from '../segment/segment-name.ts';
-import { copyAside } from './quarantine.ts';
+import { copyAside, linkAside } from './quarantine.ts';
 
 export interface MendingParts {
   readonly disk: Disk;
@@ -101,6 +102,17 @@ export class Mending {
       if (acceptLoss) throw new Error(`the disk has no room to keep a copy of ${name}: free some first`, { cause });
       this.uncopied = true;
     }
+  }
+
+  /** The same for all of a file, also of one that the disk cannot read. */
+  async fileAside(name: string): Promise<void> {
+    const { disk, directory } = this.#parts;
+    const content = await readAll(disk, path.join(directory, name)).catch((error: unknown) => {
+      if (errorCode(error) !== 'EIO') throw error;
+      return undefined;
+    });
+    if (content === undefined) await linkAside(disk, directory, name);
+    else await this.copyAside(name, content);
   }
 
   /** A file without a whole record goes; one that could not be kept aside only makes room for the segment of its name. */

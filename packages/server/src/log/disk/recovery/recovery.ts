@@ -1,18 +1,21 @@
 import * as path from 'node:path';
 import type { Clock } from '../../clock.ts';
 import type { LogReport, OffsetRange } from '../../report.ts';
-import { type Disk, isNoSpace } from '../files/disk.ts';
+import { marksOf } from '../compaction/marks.ts';
+import { type Disk, errorCode, isNoSpace } from '../files/disk.ts';
 import { breakWasAccepted, type EpochsFile, lossWasAccepted } from '../files/epochs-file.ts';
 import type { Identity } from '../files/identity.ts';
 import type { OpenFiles } from '../files/open-files.ts';
+import { IndexCache } from '../index/index-cache.ts';
 import { indexSegment } from '../index/index-segment.ts';
 import { type IndexReading, openSealed } from '../index/sealed-index.ts';
-import type { Damage } from '../segment/damage.ts';
+import { Gate } from '../read/gate.ts';
+import { type Damage, LogDamaged } from '../segment/damage.ts';
 import { readAll, readHeader } from '../segment/read-segment.ts';
 import { endOfScan, type ScannedFrame, type SegmentScan, scanSegment } from '../segment/scan.ts';
 import { Segment } from '../segment/segment.ts';
 import { type SegmentHeader, segmentHeaderBytes } from '../segment/segment-header.ts';
-import { indexName, newestSegments, parseSegmentName, type SegmentName, segmentName } from '../segment/segment-name.ts';
+import { indexName, type SegmentName, segmentGenerations, segmentName } from '../segment/segment-name.ts';
 import { type WrittenSegment, writeSegment } from '../segment/segment-writer.ts';
 import { Findings } from './findings.ts';
 import { Mending } from './mending.ts';
@@ -53,12 +56,17 @@ export interface Recovered {
  * A segment that another one follows must be complete, since the next is only created when it has been synced; and the
  * next names its last frame, so that a file which was put in the place of another is found.
  *
+ * Of a segment that was being rewritten two generations may be there. The older one goes only when the newer has been read
+ * and is whole; when it is not, and the older one is, loss need not be: that takes its place.
+ *
  * Names that an earlier process gave may only be in memory as well: they are synced before any file is cut or removed for
  * the sake of another.
  */
 export async function recover(parts: RecoveryParts): Promise<Recovered> {
   return new Recovery(parts).run();
 }
+
+const notFitting = 'the segment header does not fit the file name or the log';
 
 class Recovery {
   readonly #parts: RecoveryParts;
@@ -79,36 +87,103 @@ class Recovery {
   async run(): Promise<Recovered> {
     const { epochs, directory, acceptLoss, report } = this.#parts;
     this.#nextSegment = epochs?.nextSegment ?? 1;
-    const names = await this.#cleanUp();
-    for (let i = 0; i < names.length; i++) await this.#segment(names[i]!, names.slice(i + 1));
+    const segments = await this.#cleanUp();
+    const names = segments.map(([newest]) => newest);
+    for (let i = 0; i < segments.length; i++) await this.#generations(segments[i]!, names[i + 1]);
     const began = epochs?.starts[epochs.starts.length - 1]?.first ?? 1;
     if (began - 1 > this.#head) this.#missing(began - 1, names[names.length - 1]?.name ?? 'none');
     this.#findings.judge(directory, acceptLoss, this.#mending.uncopied, report);
     return { segments: this.#segments, head: this.#head, nextSegment: this.#nextSegment, lost: this.#findings.lost };
   }
 
-  /** Removes what unfinished work left behind; returns the segments in order, of each the newest generation. */
-  async #cleanUp(): Promise<SegmentName[]> {
+  /** Removes what unfinished work left behind; returns the segments in order, of each the generations that are there. */
+  async #cleanUp(): Promise<[SegmentName, ...SegmentName[]][]> {
     const { disk, directory } = this.#parts;
     await disk.syncDirectory(directory);
     const files = await disk.list(directory);
-    const kept = newestSegments(files);
-    const indexes = new Set(kept.map(name => indexName(name.name)));
-    for (const file of files) {
-      const replaced = parseSegmentName(file) !== undefined && !kept.some(name => name.name === file);
-      if (file.endsWith('.tmp') || (file.endsWith('.idx') && !indexes.has(file)) || replaced)
+    const segments = segmentGenerations(files);
+    const indexes = new Set(segments.flat().map(({ name }) => indexName(name)));
+    for (const file of files)
+      if (file.endsWith('.tmp') || (file.endsWith('.idx') && !indexes.has(file)))
         await disk.unlink(path.join(directory, file));
-    }
-    return kept;
+    return segments;
   }
 
-  async #segment(name: SegmentName, following: readonly SegmentName[]): Promise<void> {
+  /** The newest generation counts. Those it replaced go when it is found to be whole, and one takes its place when not. */
+  async #generations(
+    [newest, ...older]: readonly [SegmentName, ...SegmentName[]],
+    next: SegmentName | undefined,
+  ): Promise<void> {
+    const { acceptLoss, report } = this.#parts;
+    const what = older.length === 0 ? undefined : await this.#whatIsBroken(newest, next);
+    if (what === undefined) {
+      for (const { name } of older) await this.#mending.remove(name);
+      await this.#segment(newest, next);
+      return;
+    }
+    for (const [i, whole] of older.entries()) {
+      if ((await this.#whatIsBroken(whole, next)) !== undefined) continue;
+      await this.#mending.fileAside(newest.name);
+      if (!acceptLoss) {
+        this.#findings.replaceable(newest, what, whole.name);
+        this.#before = undefined;
+        if (next !== undefined) this.#head = Math.max(this.#head, next.firstOffset - 1);
+        return;
+      }
+      for (const { name } of [newest, ...older.slice(0, i)]) await this.#mending.remove(name);
+      report({
+        level: 'warn',
+        kind: 'generation_restored',
+        message: `${newest.name} is broken (${what}) and kept in quarantine/: ${whole.name}, which it was to replace, is whole and takes its place`,
+        at: { segment: newest.name, offset: newest.firstOffset },
+      });
+      return this.#generations([whole, ...older.slice(i + 1)], next);
+    }
+    const damages = this.#findings.count;
+    // what is bad in it is met without its index
+    await this.#segment(newest, next, 'scan');
+    if (this.#findings.count > damages && !acceptLoss) return;
+    for (const { name } of older) {
+      await this.#mending.fileAside(name);
+      await this.#mending.remove(name);
+    }
+  }
+
+  /** Reads all of a file; undefined when every frame is there up to what follows it. */
+  async #whatIsBroken(name: SegmentName, next: SegmentName | undefined): Promise<string | undefined> {
+    const { disk, directory, files, epochs } = this.#parts;
+    const file = path.join(directory, name.name);
+    try {
+      const header = await readHeader(disk, file);
+      if (typeof header === 'string') return header;
+      if (!this.#belongs(header, name)) return notFitting;
+      const scan = scanSegment(await readAll(disk, file), header);
+      let needed = Math.max(scan.durable, header.rewritten?.lastOffset ?? header.firstOffset);
+      if (next !== undefined) {
+        needed = Math.min(needed, next.firstOffset - 1);
+        if (!lossWasAccepted(epochs, scan.last + 1, next.firstOffset - 1)) needed = next.firstOffset - 1;
+      }
+      if (scan.bad !== undefined || scan.last < needed) return endOfScan(scan).what;
+      const segment = new Segment(files, directory, header);
+      if (header.rewritten !== undefined)
+        // reading a block checks it
+        for await (const _ of marksOf(segment, { cache: new IndexCache(), gate: new Gate(1) }));
+      return undefined;
+    } catch (error) {
+      if (error instanceof LogDamaged) return error.damages.map(({ what }) => what).join(', ');
+      if (errorCode(error) === 'EIO') return 'the disk cannot read it (EIO)';
+      throw error;
+    } finally {
+      await files.forget(file);
+    }
+  }
+
+  async #segment(name: SegmentName, next: SegmentName | undefined, read: 'index' | 'scan' = 'index'): Promise<void> {
     const { disk, directory, files, reading } = this.#parts;
     const file = path.join(directory, name.name);
-    const next = following[0];
     const header = await readHeader(disk, file);
     if (typeof header === 'string' || !this.#belongs(header, name)) {
-      const what = typeof header === 'string' ? header : 'the segment header does not fit the file name or the log';
+      const what = typeof header === 'string' ? header : notFitting;
       const to = next === undefined ? undefined : next.firstOffset - 1;
       await this.#damaged({ segment: name.name, position: 0, offset: name.firstOffset, what }, name.firstOffset, to);
       if (this.#parts.acceptLoss) await this.#mending.remove(name.name);
@@ -121,7 +196,8 @@ class Recovery {
     this.#checkOrder(header, name.name);
     const segment = new Segment(files, directory, header);
     const footer = await openSealed(segment, reading);
-    if (segment.sealed && (next === undefined || segment.lastOffset < next.firstOffset)) this.#take(segment);
+    const trusted = segment.sealed && read === 'index';
+    if (trusted && (next === undefined || segment.lastOffset < next.firstOffset)) this.#take(segment);
     else await this.#scan(segment, next, footer?.lastOffset ?? 0);
   }
 
@@ -145,8 +221,9 @@ class Recovery {
       await this.#keep(segment, buffer, scan.frames.slice(0, scan.frames.indexOf(overlap)));
       return;
     }
+    const known = Math.max(scan.durable, sealedTo, segment.header.rewritten?.lastOffset ?? 0);
     // an owner that did not know yet that it was replaced may have written here behind what the next segment holds
-    let needed = Math.min(Math.max(scan.durable, sealedTo), (next?.firstOffset ?? Number.POSITIVE_INFINITY) - 1);
+    let needed = Math.min(known, (next?.firstOffset ?? Number.POSITIVE_INFINITY) - 1);
     // the next segment was begun when this one was complete; only accepted loss lies between
     if (next !== undefined && !lossWasAccepted(this.#parts.epochs, scan.last + 1, next.firstOffset - 1))
       needed = Math.max(needed, next.firstOffset - 1);

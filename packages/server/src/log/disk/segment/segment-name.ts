@@ -19,9 +19,20 @@ export interface SegmentName {
 
 /** The segments among the names in a data directory, in order, of each the newest generation. */
 export function newestSegments(files: readonly string[]): SegmentName[] {
+  return segmentGenerations(files).map(([newest]) => newest);
+}
+
+/** The same with all generations that are there of each segment, the newest first. */
+export function segmentGenerations(files: readonly string[]): [SegmentName, ...SegmentName[]][] {
   const names = files.map(parseSegmentName).filter(name => name !== undefined);
   names.sort((a, b) => a.firstOffset - b.firstOffset || b.generation - a.generation);
-  return names.filter((name, i) => name.firstOffset !== names[i - 1]?.firstOffset);
+  const segments: [SegmentName, ...SegmentName[]][] = [];
+  for (const name of names) {
+    const segment = segments.at(-1);
+    if (segment?.[0].firstOffset === name.firstOffset) segment.push(name);
+    else segments.push([name]);
+  }
+  return segments;
 }
 
 export function parseSegmentName(name: string): SegmentName | undefined {
