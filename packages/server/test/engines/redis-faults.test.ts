@@ -233,8 +233,8 @@ withRedis('faults of Redis', () => {
     const held = Number(/used_memory_lua:(\d+)/.exec(await admin.info('memory'))![1]);
     expect(held).toBeLessThan(16 * 1024 * 1024);
     await log.deleteTopic('a');
-    await until('its records are gone', async () => (await admin.xlen('{tailrace}:log')) === 1);
-    expect(log.status.deletionsPending).toBe(0);
+    await until('its records are gone', () => log.status.deletionsPending === 0);
+    expect(await admin.xlen('{tailrace}:log')).toBe(1);
   });
 
   test('a node that was behind by many large records comes to the head, and memory holds no more than it may', async () => {
