@@ -20,11 +20,11 @@ import {
   systemClock,
   systemRandom,
 } from './log/index.ts';
+import { withoutPassword } from './log/without-password.ts';
 import { connectionsAllowed } from './observe/descriptors.ts';
 import { createMetrics, type Metrics } from './observe/index.ts';
 import { gatewayOptions, hubOptions } from './room-options.ts';
 import { version } from './version.ts';
-import { withoutPassword } from './without-password.ts';
 
 export interface Address {
   readonly host: string;
@@ -244,10 +244,11 @@ function openLog(
     onCommitStats: metrics.onCommit,
   };
   if (engineOf(config.engine) === 'redis')
-    return openShared(config, async () => {
-      const { openRedisLog } = await import('./engines/redis/redis-log.ts');
-      return openRedisLog({ ...common, ...config.redis, url: config.engine });
-    });
+    return import('./engines/redis/redis-log.ts').then(
+      ({ openRedisLog }) =>
+        openRedisLog({ ...common, ...config.redis, url: config.engine, durability: config.durability }),
+      (error: unknown) => packageMissing(error, config.engine),
+    );
   if (config.engine === 'memory') return Promise.resolve(openMemoryLog(common));
   return openDiskLog({
     ...common,
@@ -260,20 +261,8 @@ function openLog(
   });
 }
 
-/** Opens a log that lives in a server of its own, if that server keeps what `durability` promises. */
-async function openShared({ engine, durability }: Config, open: () => Promise<Log>): Promise<Log> {
-  const log = await open().catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
-    throw new Error(`engine ${withoutPassword(engine)} needs a package that is not installed: npm install ioredis`);
-  });
-  const { durabilities } = log.capabilities;
-  if (durabilities.includes(durability)) return log;
-  await log.close();
-  const kept = durabilities.length === 0 ? 'keeps nothing on disk' : `keeps no more than ${durabilities.join(', ')}`;
-  throw new Error(
-    `durability is ${durability}, and the server at ${withoutPassword(engine)} ${kept}: ` +
-      (durabilities.length === 0
-        ? 'set appendonly yes there, and appendfsync always for fsync'
-        : 'set appendfsync always there, or durability written here'),
-  );
+/** The package that talks to the server is not installed unless somebody wants it. */
+function packageMissing(error: unknown, engine: string): never {
+  if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
+  throw new Error(`engine ${withoutPassword(engine)} needs a package that is not installed: npm install ioredis`);
 }

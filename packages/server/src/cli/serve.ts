@@ -1,7 +1,7 @@
 import { resolve } from 'node:path';
 import { type Config, formatSize } from '../config/index.ts';
+import { withoutPassword } from '../log/without-password.ts';
 import { version } from '../version.ts';
-import { withoutPassword } from '../without-password.ts';
 import { coloursFor } from './colour.ts';
 import { type Command, CommandError, type Input } from './command.ts';
 import { portIsTaken } from './port-taken.ts';

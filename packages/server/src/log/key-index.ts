@@ -244,18 +244,23 @@ export class KeyIndex {
     try {
       for (let at = this.#log.floor; at < to; ) {
         const slice = await this.#log.read(at, to, filters, loadBytes);
-        const before = table.bytes;
-        for (const record of slice.records) table.read(record);
-        this.bytes += table.bytes - before;
+        this.#change(table, () => {
+          for (const record of slice.records) table.read(record);
+        });
         at = slice.next;
       }
-      const before = table.bytes;
-      table.readToEnd();
-      this.bytes += table.bytes - before;
+      this.#change(table, () => table.readToEnd());
     } catch (error) {
       this.#drop(table);
       throw error;
     }
+  }
+
+  /** One that has been forgotten meanwhile counts no more. */
+  #change(table: Table, change: () => void): void {
+    const before = table.bytes;
+    change();
+    if (this.#byTopic.get(table.topic) === table) this.bytes += table.bytes - before;
   }
 
   #fit(): void {

@@ -92,6 +92,24 @@ withRedis('faults of Redis', () => {
     expect(await readAllOf(b, ['x'])).toEqual([]);
   });
 
+  test('reads go on behind thousands of entries that are no records', async () => {
+    const server = await startServer();
+    const log = await open(server.url);
+    await log.append([message('a', 'first'), message('b', 'second')], 'fsync');
+    const time = log.head.time;
+    const admin = server.client();
+    cleanup.push(async () => admin.disconnect());
+    const notes = admin.pipeline();
+    for (let i = 1; i <= 5000; i++) notes.call('XADD', '{tailrace}:log', `2-${i}`, 'p', 'of a node that is gone');
+    await notes.exec();
+    await admin.hset('{tailrace}:state', 'notes', 5000);
+    await log.append([message('c', 'third')], 'fsync');
+    const late = await open(server.url, { hotBytes: 1 });
+    expect(await dataOf(late)).toEqual(['first', 'second', 'third']);
+    expect([...(await late.newest(filterSet(['#']), 5, 3))]).toEqual([1, 2, 3]);
+    expect(await late.positionOf(2)).toMatchObject({ offset: 2, time });
+  });
+
   test('an entry that somebody else wrote is told once and passed over', async () => {
     const server = await startServer();
     const reports: LogReport[] = [];
@@ -426,25 +444,5 @@ withRedis('faults of Redis', () => {
     await log.trim(log.head.offset);
     expect((await log.append([message('a', 'again')], 'fsync')).map(offsetOf)).toEqual([log.head.offset]);
     expect(log.status.state).toBe('open');
-  });
-
-  test('a server that would lose records silently is refused at the start', async () => {
-    const evicting = await startServer('--maxmemory', '100mb', '--maxmemory-policy', 'allkeys-lru');
-    await expect(openRedisLog({ url: evicting.url })).rejects.toThrow(
-      /^the log cannot be opened: Redis at redis:\/\/127\.0\.0\.1:\d+ does not serve it: its maxmemory-policy is allkeys-lru/,
-    );
-    const primary = await startServer();
-    const replica = await startServer('--replicaof', '127.0.0.1', String(primary.port));
-    await expect(openRedisLog({ url: replica.url })).rejects.toThrow(/it is a slave: the url has to name the primary/);
-    await expect(openRedisLog({ url: primary.url, replicas: 2 })).rejects.toThrow(/redis.replicas is 2/);
-    await primary.stop();
-    await expect(openRedisLog({ url: primary.url, startTimeout: 300 })).rejects.toThrow(/ECONNREFUSED/);
-  });
-
-  test('durability is what the server keeps, and no more', async () => {
-    const everySecond = await open((await startServer('--appendfsync', 'everysec')).url);
-    expect(everySecond.capabilities.durabilities).toEqual(['written']);
-    const nothing = await open((await startServer('--appendonly', 'no')).url);
-    expect(nothing.capabilities.durabilities).toEqual([]);
   });
 });

@@ -198,7 +198,7 @@ withRedis('two servers on one Redis', () => {
     const refused = await runCli(['serve', '--port', '0', '--engine', redis.url]);
     expect(refused.code).toBe(1);
     expect(refused.stderr).toMatch(
-      /durability is fsync, and the server at redis:\/\/127\.0\.0\.1:\d+ keeps no more than written: set appendfsync always there, or durability written here/,
+      /Redis at redis:\/\/127\.0\.0\.1:\d+ does not serve it: durability is fsync, and it keeps no more than written: set appendfsync always there, or durability written here/,
     );
     await using served = await Served.start(['--engine', redis.url, '--durability', 'written']);
     const { durabilities } = (await (await fetch(`${served.url}/v1`)).json()) as { durabilities: string[] };

@@ -1,4 +1,5 @@
 import { type Message, TailraceError } from '@tailrace/protocol';
+import type { Redis } from 'ioredis';
 import type { Clock } from '../../log/clock.ts';
 import { encodedBound } from '../../log/intake.ts';
 import type { Appended, AppendFailure } from '../../log/log.ts';
@@ -162,7 +163,7 @@ export class Appends {
     const sent = batch.map(waiting => this.#encode(waiting, args));
     const number = ++this.#number;
     const answer = await this.#untilAnswered(() => [...known(), number, ...limits, ...args], keys);
-    const [, epoch, , ...told] = answer as [Buffer, ...number[]];
+    const [epoch, ...told] = answer as number[];
     const results = new Results(told);
     let until = 0;
     const settled = batch.map((waiting, i) => {
@@ -210,27 +211,25 @@ export class Appends {
     const since = clock.monotonic();
     for (;;) {
       if (clock.monotonic() - since > giveUpAfter) throw unknown('Redis has not answered for ten minutes');
-      await connection.ready().catch(() => {
-        throw unknown('the connection to Redis was closed meanwhile');
-      });
-      const stopWatch = clock.after(answerTimeout, () => connection.renew());
       try {
-        const answer = await appendScript.run(connection.redis, keys, args());
-        if (replicas > 0) await this.#replicated(replicas);
+        const answer = await connection.ask(async redis => {
+          const told = await appendScript.run(redis, keys, args());
+          if (replicas > 0) await this.#replicated(redis, replicas);
+          return told;
+        });
         this.refused = undefined;
         return answer;
       } catch (error) {
         if (error instanceof TailraceError) throw error;
+        if (connection.isClosed) throw unknown('the connection to Redis was closed meanwhile');
         if (!isPassing(error)) throw this.#refusal(error);
-      } finally {
-        stopWatch();
       }
       await new Promise<void>(resolve => clock.after(pauseAfterError, resolve));
     }
   }
 
-  async #replicated(replicas: number): Promise<void> {
-    const count = Number(await this.#parts.connection.redis.call('WAIT', replicas, answerTimeout - 1000));
+  async #replicated(redis: Redis, replicas: number): Promise<void> {
+    const count = Number(await redis.call('WAIT', replicas, answerTimeout - 1000));
     if (count < replicas)
       throw unknown(
         `${count} of ${replicas} replicas (redis.replicas) have it: it survives the primary, and may be lost with it`,

@@ -47,6 +47,10 @@ export class RedisConnection {
     this.redis.on('close', () => this.#lost());
   }
 
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
   get isReady(): boolean {
     return this.redis.status === 'ready';
   }

@@ -3,7 +3,7 @@ import type { Clock } from '../../log/clock.ts';
 import type { LiveChannel } from '../../log/log.ts';
 import type { RecordSource } from '../../log/record.ts';
 import { isPacked, packRecord, unpackRecord } from '../packed-record.ts';
-import { answerTimeout, type RedisConnection } from './connection.ts';
+import type { RedisConnection } from './connection.ts';
 
 /** Id of a node: so many characters in front of its messages, then their number. */
 export const nodeBytes = 16;
@@ -23,7 +23,6 @@ export class RedisLive implements LiveChannel {
   readonly #receiver: RedisConnection;
   readonly #channel: string;
   readonly #node: string;
-  readonly #clock: Clock;
   readonly #stopPings: () => void;
   readonly #listeners = new Set<(message: RecordSource) => void>();
   /** Number of the newest message of each other node. */
@@ -33,7 +32,6 @@ export class RedisLive implements LiveChannel {
   constructor(sender: RedisConnection, receiver: RedisConnection, clock: Clock, channel: string, node: string) {
     this.#sender = sender;
     this.#receiver = receiver;
-    this.#clock = clock;
     this.#channel = channel;
     this.#node = node;
     receiver.redis.on('messageBuffer', (_: Buffer, bytes: Buffer) => this.#take(bytes));
@@ -69,10 +67,7 @@ export class RedisLive implements LiveChannel {
   }
 
   #ping(): void {
-    const { redis, isReady } = this.#receiver;
-    if (!isReady) return;
-    const stopWatch = this.#clock.after(answerTimeout, () => this.#receiver.renew());
-    redis.ping().then(stopWatch, stopWatch);
+    if (this.#receiver.isReady) this.#receiver.ask(redis => redis.ping()).catch(() => {});
   }
 
   #take(bytes: Buffer): void {

@@ -1,13 +1,11 @@
-import type { Clock } from '../../log/clock.ts';
 import type { EngineProbe } from '../../log/log.ts';
-import { answerTimeout, type RedisConnection } from './connection.ts';
+import type { RedisConnection } from './connection.ts';
 import type { Keys } from './keys.ts';
 import { probe as probeScript } from './scripts/probe.ts';
 import { blockMs, type Tail } from './tail.ts';
 
 export interface ProbesParts {
   readonly connection: RedisConnection;
-  readonly clock: Clock;
   readonly keys: Keys;
   /** Arguments that every script begins with. */
   readonly known: () => readonly (string | number)[];
@@ -40,21 +38,18 @@ export class Probes {
   }
 
   async #roundTrip(): Promise<void> {
-    const { connection, clock, keys, known, node } = this.#parts;
+    const { connection, keys, known, node } = this.#parts;
     if (!connection.isReady) throw new Error(connection.lastError || 'there is no connection');
     // one that was given up on is not waited for any more
     for (const given of this.#waiting.values()) given();
     const said = `${node} ${++this.#count}`;
     const found = new Promise<void>(resolve => this.#waiting.set(said, resolve));
-    // while publishes are refused nobody else notices that this connection is dead
-    const stopWatch = clock.after(answerTimeout, () => connection.renew());
     try {
-      const id = (await probeScript.run(connection.redis, keys.all, [...known(), said])) as Buffer;
-      stopWatch();
+      // while publishes are refused nobody else notices that this connection is dead
+      const id = (await connection.ask(redis => probeScript.run(redis, keys.all, [...known(), said]))) as Buffer;
       await found;
-      await connection.redis.xdel(keys.log, id.toString());
+      await connection.ask(redis => redis.xdel(keys.log, id.toString()));
     } finally {
-      stopWatch();
       this.#waiting.delete(said);
     }
   }

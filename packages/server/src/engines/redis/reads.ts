@@ -1,4 +1,4 @@
-import { type FilterSet, matchFilter, TailraceError } from '@tailrace/protocol';
+import { type FilterSet, TailraceError } from '@tailrace/protocol';
 import type { Clock } from '../../log/clock.ts';
 import type { Deletions } from '../../log/deletions.ts';
 import { Gate } from '../../log/disk/read/gate.ts';
@@ -9,9 +9,9 @@ import { type PackedRecord, packedTopic, unpackRecord } from '../packed-record.t
 import { isPassing, type RedisConnection } from './connection.ts';
 import { readEntry } from './entry.ts';
 import type { Keys } from './keys.ts';
+import type { KnownLog } from './known-log.ts';
 import { firstSince, readAt, readBackward, readForward } from './scripts/read.ts';
 import type { Script } from './scripts/script.ts';
-import type { KnownLog } from './state.ts';
 
 export interface ReadsParts {
   readonly connection: RedisConnection;
@@ -205,7 +205,7 @@ export class Reads {
   }
 
   async #topicsOf(filters: FilterSet): Promise<TopicInfo[]> {
-    if (filters.exact === null) return this.#scan(topic => filters.filters.some(filter => matchFilter(filter, topic)));
+    if (filters.exact === null) return this.#scan(topic => filters.matches(topic));
     const names = [...filters.exact];
     const places = await this.#command(() => this.#parts.connection.redis.hmget(this.#parts.keys.topics, ...names));
     return names.flatMap((topic, i) => (places[i] == null ? [] : [topicInfo(topic, places[i])]));
@@ -237,16 +237,19 @@ export class Reads {
     to: number,
     count: number,
   ): Promise<{ floor: number; packed: PackedRecord[]; isLast: boolean }> {
-    const backward = script === readBackward;
-    // a deletion stands behind the record of its offset
-    const range = backward ? [`${from}-18446744073709551615`, `${to}-0`] : [`${from}-0`, `${to}-0`];
-    const [floor, entries, last] = (await this.#ask(script, [...range, count])) as [Buffer | null, unknown[], number];
-    const packed: PackedRecord[] = [];
-    for (const raw of entries) {
-      const { record } = readEntry(raw);
-      if (record !== undefined) packed.push(record);
+    const end = `${to}-0`;
+    for (let start = `${from}-0`; ; ) {
+      const answer = await this.#ask(script, [start, end, count]);
+      const [floor, entries, last] = answer as [Buffer | null, unknown[], number];
+      const packed: PackedRecord[] = [];
+      for (const raw of entries) {
+        const { id, record } = readEntry(raw);
+        if (record !== undefined) packed.push(record);
+        start = `(${id.toString('latin1')}`;
+      }
+      // whoever asks goes on behind the last record: a page of nothing but notes leads to the next
+      if (packed.length > 0 || last === 1) return { floor: Number(floor ?? 0), packed, isLast: last === 1 };
     }
-    return { floor: Number(floor ?? 0), packed, isLast: last === 1 };
   }
 
   #ask(script: Script, args: readonly Argument[]): Promise<unknown> {

@@ -26,20 +26,22 @@ import { type Random, systemRandom } from '../../log/random.ts';
 import type { LogRecord, StoredDurability } from '../../log/record.ts';
 import type { LogReport, OffsetRange } from '../../log/report.ts';
 import { type Tables, tablesOf } from '../../log/tables.ts';
+import { withoutPassword } from '../../log/without-password.ts';
 import { type PackedRecord, packedBatch } from '../packed-record.ts';
 import { Appends } from './appends.ts';
+import { Arrivals } from './arrivals.ts';
 import { RedisConnection } from './connection.ts';
 import type { DeletionNote } from './entry.ts';
 import { Erasure } from './erasure.ts';
 import { Keys } from './keys.ts';
+import { KnownLog } from './known-log.ts';
 import { nodeBytes, RedisLive } from './live.ts';
 import { Probes } from './probes.ts';
 import { Reads } from './reads.ts';
 import { Retention } from './retention.ts';
 import { markDeleted } from './scripts/delete.ts';
-import { status as statusScript } from './scripts/status.ts';
+import { readStatus, type Status, status as statusScript } from './scripts/status.ts';
 import { judgeServer } from './server-settings.ts';
-import { KnownLog, readStatus, type Status } from './state.ts';
 import { Tail } from './tail.ts';
 
 export interface RedisLogOptions extends CommonLogOptions {
@@ -49,6 +51,8 @@ export interface RedisLogOptions extends CommonLogOptions {
   readonly name?: string | undefined;
   /** Replicas that must have a batch before it is acked. */
   readonly replicas?: number | undefined;
+  /** Class that the server must be able to keep; undefined for whatever it keeps. */
+  readonly durability?: StoredDurability | undefined;
   /** How far this machine's clock may be from the server's before the server's counts, ms. */
   readonly clockSkew?: number | undefined;
   /** How long the start waits for the server, ms. */
@@ -95,7 +99,7 @@ export class RedisLog implements Log {
   capabilities: LogCapabilities = capabilitiesOf.redis;
   lost: OffsetRange[] = [];
   rewinds = 0;
-  readonly removals = 0;
+  removals = 0;
   readonly #options: RedisLogOptions;
   readonly #clock: Clock;
   readonly #keys: Keys;
@@ -113,10 +117,9 @@ export class RedisLog implements Log {
   readonly #keyIndex: KeyIndex;
   readonly #ended: EndedTopics;
   readonly #listeners = new Set<TailListener>();
-  #arrivals: { readonly epoch: number; readonly offset: number; readonly resolve: () => void }[] = [];
+  readonly #arrivals: Arrivals;
   #following: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
-  #abandoned = false;
   #damages = 0;
 
   constructor(options: RedisLogOptions) {
@@ -128,6 +131,7 @@ export class RedisLog implements Log {
     const report = (told: LogReport): void => options.onReport?.(told);
     this.#keys = new Keys(options.name ?? 'tailrace');
     this.#known = new KnownLog(random.id(8));
+    this.#arrivals = new Arrivals(this.#known);
     // they come and go together: one of them tells
     this.#follower = new RedisConnection(options.url, 'tail', report);
     this.#writer = new RedisConnection(options.url, 'writer', () => {});
@@ -157,7 +161,7 @@ export class RedisLog implements Log {
       bytesMax: options.pending?.bytes ?? logDefaults.pending.bytes,
       recordsMax: options.pending?.records ?? logDefaults.pending.records,
       replicas: options.replicas ?? 0,
-      reached: (epoch, offset) => this.#reached(epoch, offset),
+      reached: (epoch, offset) => this.#arrivals.reached(epoch, offset),
       onCommit: (duration, records, bytes) => options.onCommitStats?.(duration, records, bytes),
       onError,
     });
@@ -176,7 +180,6 @@ export class RedisLog implements Log {
     });
     this.#probes = new Probes({
       connection: this.#writer,
-      clock: systemClock,
       keys: this.#keys,
       known: () => this.#knownArguments(),
       tail: this.#tail,
@@ -211,7 +214,8 @@ export class RedisLog implements Log {
     });
     try {
       await Promise.all(connections.map(connection => connection.ready()));
-      const durabilities = await judgeServer(this.#reader.redis, this.#options.replicas ?? 0);
+      const { replicas = 0, durability } = this.#options;
+      const durabilities = await judgeServer(this.#reader.redis, { replicas, durability });
       this.capabilities = { ...capabilitiesOf.redis, durabilities };
       const told = await this.#askStatus(this.#reader);
       this.#begin(told);
@@ -224,7 +228,7 @@ export class RedisLog implements Log {
       const { lastError } = connections.find(connection => connection.lastError !== '') ?? this.#reader;
       const why = lastError === '' ? (error as Error).message : lastError;
       throw new Error(
-        `the log cannot be opened: Redis at ${this.#options.url.replace(/\/\/[^@/]*@/, '//')} does not serve it: ${why}`,
+        `the log cannot be opened: Redis at ${withoutPassword(this.#options.url)} does not serve it: ${why}`,
       );
     } finally {
       stopWatch();
@@ -372,8 +376,8 @@ export class RedisLog implements Log {
         ? { upTo: undefined, pending: false }
         : { upTo: { epoch: this.epochOf(upTo), offset: upTo, time: this.#known.time }, pending: true };
     }
-    const upTo = Number(answer[1]);
-    const position = { epoch: this.epochOf(upTo), offset: upTo, time: Number(answer[2]) };
+    const upTo = Number(answer[0]);
+    const position = { epoch: this.epochOf(upTo), offset: upTo, time: Number(answer[1]) };
     await this.#noted(topic, upTo);
     return { upTo: position, pending: true };
   }
@@ -389,7 +393,7 @@ export class RedisLog implements Log {
     this.#erasure.close();
     // what the server does not take any more is not waited for
     const stopWatch = systemClock.after(this.#writer.isReady ? closeTimeout : 0, () => this.#abandon());
-    this.#arrived();
+    this.#arrivals.look();
     await this.#appends.close();
     stopWatch();
     this.#tail.close();
@@ -398,9 +402,8 @@ export class RedisLog implements Log {
   }
 
   #abandon(): void {
-    this.#abandoned = true;
     this.#appends.abandon();
-    this.#arrived();
+    this.#arrivals.abandon();
   }
 
   #knownArguments(): (string | number)[] {
@@ -416,6 +419,7 @@ export class RedisLog implements Log {
   #begin(told: Status): void {
     this.#known.take(told);
     this.#known.goBack(told.head, told.time);
+    this.#known.floor = told.floor;
     this.hot.base = told.head;
   }
 
@@ -439,38 +443,7 @@ export class RedisLog implements Log {
       this.#ended.add(batch.topics.names[batch.topics.of(i)]!, batch.offsetAt(i));
     }
     for (const listener of this.#listeners) listener.onCommit(batch);
-    this.#arrived();
-  }
-
-  #arrived(): void {
-    if (this.#arrivals.length === 0) return;
-    const waiting = this.#arrivals;
-    this.#arrivals = [];
-    for (const arrival of waiting)
-      if (this.#hasReached(arrival.epoch, arrival.offset)) arrival.resolve();
-      else this.#arrivals.push(arrival);
-  }
-
-  /** Whether the tail has come to `offset` as it is in this epoch, or never will: the log has gone on without it. */
-  #hasReached(epoch: number, offset: number): boolean {
-    if (this.#abandoned) return true;
-    const { epochs, offset: head } = this.#known;
-    // an epoch in which nothing was appended has no record by which the tail could come to it
-    if ((epochs.current?.epoch ?? 0) < epoch) return false;
-    return head >= offset || (epochs.endOf(epoch, offset) ?? 0) < offset;
-  }
-
-  async #reached(epoch: number, offset: number): Promise<void> {
-    if (!this.#hasReached(epoch, offset))
-      await new Promise<void>(resolve => this.#arrivals.push({ epoch, offset, resolve }));
-    if ((this.#known.epochs.endOf(epoch, this.#known.offset) ?? 0) < offset)
-      throw new TailraceError(
-        'outcome_unknown',
-        this.#abandoned
-          ? 'the log was closed before this node had read back what Redis took; publish again with the same id'
-          : 'Redis lost its newest records right after it had taken this one; publish again with the same id',
-        { retryAfter: 100 },
-      );
+    this.#arrivals.look();
   }
 
   #noteDeletion({ topic, upTo, table }: DeletionNote): void {
@@ -479,7 +452,7 @@ export class RedisLog implements Log {
     this.#keyIndex.deleted(topic, upTo);
     this.deletions.add({ topic, upTo, table });
     this.#erasure.add(topic, upTo);
-    this.#arrived();
+    this.#arrivals.look();
   }
 
   async #noted(topic: string, upTo: number): Promise<void> {
@@ -489,19 +462,19 @@ export class RedisLog implements Log {
         throw new TailraceError('outcome_unknown', 'Redis lost its newest records meanwhile; delete the topic again', {
           retryAfter: 100,
         });
-      await new Promise<void>(resolve => this.#arrivals.push({ epoch: 0, offset: 0, resolve }));
+      await this.#arrivals.next();
     }
   }
 
   async #compare(told: Status): Promise<void> {
     const before = this.#known.epochs.current;
     const kept = this.#known.rewindBy(told);
-    if (kept !== undefined) await this.#rewind(kept, told);
-    this.#known.take(told);
+    if (kept === undefined) this.#known.take(told);
+    else await this.#rewind(kept, told);
     if (before?.epoch !== this.#known.epochs.current?.epoch)
       for (const listener of this.#listeners) listener.onEpoch?.();
     this.#raiseFloor(told.floor);
-    this.#arrived();
+    this.#arrivals.look();
   }
 
   /** What lies beyond `offset` is lost: the server has gone on without it. */
@@ -511,6 +484,7 @@ export class RedisLog implements Log {
     const { ended, deleted } = await this.#marks();
     this.#known.take(told);
     this.#known.goBack(offset, time);
+    this.#known.floor = told.floor;
     this.hot.reset(offset);
     this.#keyIndex.clear();
     this.#ended.clear();
@@ -547,6 +521,7 @@ export class RedisLog implements Log {
 
   #raiseFloor(floor: number): void {
     if (floor < this.#known.floor) return;
+    if (floor > this.#known.floor) this.removals++;
     this.#known.floor = floor;
     const reached = this.floor;
     this.hot.trim(reached);

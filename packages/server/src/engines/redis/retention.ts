@@ -1,5 +1,6 @@
 import type { Clock } from '../../log/clock.ts';
 import { logDefaults } from '../../log/options.ts';
+import { SteadyClock } from '../../log/steady-clock.ts';
 import { isPassing, type RedisConnection } from './connection.ts';
 import type { Keys } from './keys.ts';
 import { trim as trimScript } from './scripts/trim.ts';
@@ -20,16 +21,13 @@ export interface RetentionParts {
 /** Removes what is too old or too much. Each node looks; who comes second finds nothing. */
 export class Retention {
   readonly #parts: RetentionParts;
-  readonly #wallStart: number;
-  readonly #monotonicStart: number;
+  readonly #steady: SteadyClock;
   #stopSweep: () => void = () => {};
   #sweeping = false;
 
   constructor(parts: RetentionParts) {
     this.#parts = parts;
-    // ages are measured on a clock that does not step
-    this.#wallStart = parts.clock.now();
-    this.#monotonicStart = parts.clock.monotonic();
+    this.#steady = new SteadyClock(parts.clock);
   }
 
   start(): void {
@@ -49,10 +47,9 @@ export class Retention {
   async #sweep(): Promise<void> {
     if (this.#sweeping) return;
     this.#sweeping = true;
-    const { age, bytes, clock, onError } = this.#parts;
-    const now = this.#wallStart + clock.monotonic() - this.#monotonicStart;
+    const { age, bytes, onError } = this.#parts;
     try {
-      await this.#remove('', age === undefined ? '' : Math.floor(now - age), bytes ?? '');
+      await this.#remove('', age === undefined ? '' : Math.floor(this.#steady.now() - age), bytes ?? '');
     } catch (error) {
       if (!isPassing(error)) onError(error);
     } finally {

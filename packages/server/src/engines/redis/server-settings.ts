@@ -1,11 +1,22 @@
 import type { Redis } from 'ioredis';
 import type { StoredDurability } from '../../log/record.ts';
 
+/** What is asked of a server. */
+export interface Demands {
+  /** Replicas that it must have. */
+  readonly replicas: number;
+  /** Class of durability that it must keep; undefined for whatever it keeps. */
+  readonly durability: StoredDurability | undefined;
+}
+
 /**
- * Which promises this server can keep. Rejects when the log must not live on it: it is a replica, too old, or drops keys
- * when its memory is full.
+ * Which promises this server can keep. Rejects when the log must not live on it: it is a replica, too old, drops keys when
+ * its memory is full, or keeps less than is asked of it.
  */
-export async function judgeServer(redis: Redis, replicas: number): Promise<readonly StoredDurability[]> {
+export async function judgeServer(
+  redis: Redis,
+  { replicas, durability }: Demands,
+): Promise<readonly StoredDurability[]> {
   const info = fieldsOf(await redis.info());
   const version = info.get('redis_version') ?? '0';
   if (Number.parseFloat(version) < 6.2) throw new Error(`it is Redis ${version}; the log needs 6.2 or newer`);
@@ -16,6 +27,16 @@ export async function judgeServer(redis: Redis, replicas: number): Promise<reado
   const connected = Number(info.get('connected_slaves') ?? 0);
   if (connected < replicas)
     throw new Error(`it has ${connected} replicas, and redis.replicas is ${replicas}: no publish could be acked`);
+  const durabilities = await durabilitiesOf(redis, info);
+  if (durability === undefined || durabilities.includes(durability)) return durabilities;
+  throw new Error(
+    durabilities.length === 0
+      ? `durability is ${durability}, and it keeps nothing on disk: set appendonly yes there, and appendfsync always for fsync`
+      : `durability is ${durability}, and it keeps no more than ${durabilities.join(', ')}: set appendfsync always there, or durability written here`,
+  );
+}
+
+async function durabilitiesOf(redis: Redis, info: ReadonlyMap<string, string>): Promise<readonly StoredDurability[]> {
   if (info.get('aof_enabled') !== '1') return [];
   return (await syncsAlways(redis)) ? ['fsync', 'written'] : ['written'];
 }

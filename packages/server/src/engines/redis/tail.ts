@@ -3,7 +3,8 @@ import type { Clock } from '../../log/clock.ts';
 import type { PackedRecord } from '../packed-record.ts';
 import { answerTimeout, isPassing, type RedisConnection } from './connection.ts';
 import { type DeletionNote, readEntry, type StreamEntry } from './entry.ts';
-import type { KnownLog, Status } from './state.ts';
+import type { KnownLog } from './known-log.ts';
+import type { Status } from './scripts/status.ts';
 
 export interface TailParts {
   readonly connection: RedisConnection;

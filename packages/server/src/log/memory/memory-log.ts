@@ -27,6 +27,7 @@ import { type Random, systemRandom } from '../random.ts';
 import { LogRecord, type StoredDurability } from '../record.ts';
 import { PlainBatch } from '../record-batch.ts';
 import type { OffsetRange } from '../report.ts';
+import { SteadyClock } from '../steady-clock.ts';
 import type { Tables } from '../tables.ts';
 
 export interface MemoryLogOptions extends CommonLogOptions {
@@ -57,8 +58,7 @@ export class MemoryLog implements Log {
   readonly #epochs: EpochList;
   readonly #listeners = new Set<TailListener>();
   readonly #stopSweep: () => void;
-  readonly #wallStart: number;
-  readonly #monotonicStart: number;
+  readonly #steady: SteadyClock;
   #next = new NextCommit();
   #commits = 0;
   #closed = false;
@@ -74,9 +74,7 @@ export class MemoryLog implements Log {
     this.head = { epoch: this.#epochs.current!.epoch, offset: 0, time: 0 };
     this.#admission = new Admission(this, options, this.#clock, (messages, _, bytes) => this.#append(messages, bytes));
     this.tables = this.#admission.tables;
-    // ages are measured on a clock that does not step
-    this.#wallStart = this.#clock.now();
-    this.#monotonicStart = this.#clock.monotonic();
+    this.#steady = new SteadyClock(this.#clock);
     this.#stopSweep = this.#clock.every(logDefaults.sweepMs, () => this.#sweep());
   }
 
@@ -269,7 +267,7 @@ export class MemoryLog implements Log {
   #sweep(): void {
     const { age } = this.#options.retention ?? {};
     if (age === undefined) return;
-    const limit = this.#wallStart + this.#clock.monotonic() - this.#monotonicStart - age;
+    const limit = this.#steady.now() - age;
     const first = this.hot.firstSince(limit);
     void this.trim((first ?? this.head.offset + 1) - 1);
   }

@@ -26,7 +26,7 @@ export const outcome = {
  *
  * KEYS[11]: the caller's last batch. ARGV 7–10: number of this batch, ids kept, for how long (ms), at most; 11: producers.
  * Then for each message: record, topic, id key, producer key, sequence, key, expected offset ('' for any), flags: `s` begins
- * an append, `e` ends its topic, `d` deletes its key. Answers: id, epoch, head, then three numbers a message.
+ * an append, `e` ends its topic, `d` deletes its key. Answers: epoch, then three numbers a message.
  */
 export const append: Script = new Script(`${settle}
 local BATCH = KEYS[11]
@@ -44,7 +44,7 @@ local keep, age, most = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
 local producersMost = tonumber(ARGV[11])
 local window = 1024
 local time = math.max(state.time, state.now)
-local answer = { state.id, state.epoch, 0 }
+local answer = { state.epoch }
 -- the first record of an epoch says so, that whoever reads on learns it in its place
 local first = tonumber(string.match(redis.call('LINDEX', EPOCHS, -1), ' (%d+)$'))
 local failed = false
@@ -162,7 +162,6 @@ while count > keep and turns > 0 do
 end
 
 redis.call('HSET', STATE, 'head', whole(state.head), 'time', whole(state.time), 'bytes', whole(state.bytes))
-answer[3] = state.head
 redis.call('HSET', BATCH, 'number', ARGV[7], 'answer', cjson.encode(answer))
 redis.call('PEXPIRE', BATCH, 3600000)
 return answer

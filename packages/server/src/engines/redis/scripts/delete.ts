@@ -1,11 +1,11 @@
 import { page } from './page.ts';
+import { readRecord } from './record.ts';
 import { Script } from './script.ts';
 import { settle } from './settle.ts';
 
 /**
  * Marks the records of a topic as deleted, up to its newest, and tells every node by an entry of the stream that is no
- * record. ARGV 7: topic; 8: `1` for a table. Answers: the entry's id, and offset and time of the newest; nothing when the
- * topic has none.
+ * record. ARGV 7: topic; 8: `1` for a table. Answers offset and time of the newest; nothing when the topic has none.
  */
 export const markDeleted: Script = new Script(`${settle}
 local state = settle()
@@ -15,10 +15,9 @@ if not newest then return {} end
 local offset, time = string.match(newest, '^(%d+) (%d+)$')
 redis.call('HDEL', TOPICS, topic)
 redis.call('HDEL', ENDED, topic)
-local count = redis.call('HINCRBY', STATE, 'notes', 1)
-local id = redis.call('XADD', LOG, whole(state.head) .. '-' .. count, 'x', topic, 'u', offset, 't', ofTable)
+note(state, 'x', topic, 'u', offset, 't', ofTable)
 redis.call('HSET', DELETED, topic, offset .. ' ' .. ofTable .. ' 1')
-return { id, offset, time }
+return { offset, time }
 `);
 
 /** Entries that one call looks at. */
@@ -28,7 +27,7 @@ const stepEntries = 500;
  * Takes the next records of a deleted topic out. ARGV 1: topic; 2: up to this offset; 3: where it goes on. Answers where the
  * next call does, or nothing at the end.
  */
-export const eraseDeleted: Script = new Script(`${page}
+export const eraseDeleted: Script = new Script(`${page}${readRecord}
 local LOG, STATE, EPOCHS, IDS, IDORDER, PRODUCERS, ENDED, TOPICS, NEWEST, DELETED = unpack(KEYS)
 local topic, upTo = ARGV[1], tonumber(ARGV[2])
 local entries, isLast = page('XRANGE', ARGV[3], ARGV[2] .. '-0', ${stepEntries})
@@ -36,25 +35,16 @@ local bytes = 0
 for _, entry in ipairs(entries) do
   if entry[2][1] == 'm' then
     local record = entry[2][4]
-    local length = struct.unpack('<I2', string.sub(record, 25, 26))
-    if length == #topic and string.sub(record, 33, 32 + length) == topic then
-      local flags = struct.unpack('<I2', string.sub(record, 23, 24))
-      local offset = string.match(entry[1], '^(%d+)')
-      local at = 33 + length
-      local function text()
-        local size = struct.unpack('<I4', string.sub(record, at, at + 3))
-        at = at + 4 + size
-        return string.sub(record, at - size, at - 1)
+    if topicOf(record) == topic then
+      local _, _, id, key = partsOf(record)
+      if id then
+        local place = redis.call('HGET', IDS, id .. '\\n' .. topic)
+        if place and string.match(place, '^(%d+)') == string.match(entry[1], '^(%d+)') then
+          redis.call('HDEL', IDS, id .. '\\n' .. topic)
+        end
       end
-      if bit.band(flags, 8) ~= 0 then text() end
-      if bit.band(flags, 16) ~= 0 then
-        local id = text() .. '\\n' .. topic
-        local place = redis.call('HGET', IDS, id)
-        if place and string.match(place, '^(%d+)') == offset then redis.call('HDEL', IDS, id) end
-      end
-      if bit.band(flags, 32) ~= 0 then
-        local key = topic .. '\\n' .. text()
-        if tonumber(redis.call('HGET', NEWEST, key) or 0) <= upTo then redis.call('HDEL', NEWEST, key) end
+      if key and tonumber(redis.call('HGET', NEWEST, topic .. '\\n' .. key) or 0) <= upTo then
+        redis.call('HDEL', NEWEST, topic .. '\\n' .. key)
       end
       bytes = bytes + #record
       redis.call('XDEL', LOG, entry[1])

@@ -12,10 +12,6 @@ local function whole(number)
   return string.format('%.0f', number)
 end
 
-local function topicOf(record)
-  return string.sub(record, 33, 32 + struct.unpack('<I2', string.sub(record, 25, 26)))
-end
-
 local function settle()
   local served = redis.call('TIME')
   local own = served[1] * 1000 + math.floor(served[2] / 1000)
@@ -48,5 +44,11 @@ local function settle()
     'time', whole(state.time), 'floor', whole(state.floor), 'bytes', whole(state.bytes), 'run', run)
   redis.call('RPUSH', EPOCHS, whole(state.epoch) .. ' ' .. whole(state.head + 1))
   return state
+end
+
+-- an entry that is no record: it stands behind the newest one
+local function note(state, ...)
+  local count = redis.call('HINCRBY', STATE, 'notes', 1)
+  return redis.call('XADD', LOG, whole(state.head) .. '-' .. count, ...)
 end
 `;

@@ -1,4 +1,5 @@
 import { page } from './page.ts';
+import { readRecord } from './record.ts';
 import { Script } from './script.ts';
 import { settle } from './settle.ts';
 
@@ -9,7 +10,7 @@ const stepEntries = 500;
  * Removes the oldest records. ARGV 7: up to this offset; 8: older than this time (ms); 9: while there are more bytes than
  * that; '' for what does not matter. Answers: 1 when there may be more to remove, and the floor.
  */
-export const trim: Script = new Script(`${settle}${page}
+export const trim: Script = new Script(`${settle}${page}${readRecord}
 local state = settle()
 local upTo, older, most = tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local entries, isLast = page('XRANGE', '-', '+', ${stepEntries})
@@ -21,19 +22,14 @@ for _, entry in ipairs(entries) do
     local goes = (upTo and offset <= upTo) or (older and tonumber(fields[2]) < older) or (most and state.bytes > most)
     if not goes then break end
     local record = fields[4]
-    local topic = topicOf(record)
+    local topic, ends, _, key = partsOf(record)
     state.bytes = state.bytes - #record
     state.floor = offset
     local newest = redis.call('HGET', TOPICS, topic)
     if newest and tonumber(string.match(newest, '^(%d+)')) <= offset then redis.call('HDEL', TOPICS, topic) end
-    local flags = struct.unpack('<I2', string.sub(record, 23, 24))
-    if flags % 2 == 1 and tonumber(redis.call('HGET', ENDED, topic) or 0) <= offset then redis.call('HDEL', ENDED, topic) end
-    if bit.band(flags, 32) ~= 0 then
-      local at = 33 + #topic
-      if bit.band(flags, 8) ~= 0 then at = at + 4 + struct.unpack('<I4', string.sub(record, at, at + 3)) end
-      if bit.band(flags, 16) ~= 0 then at = at + 4 + struct.unpack('<I4', string.sub(record, at, at + 3)) end
-      local key = topic .. '\\n' .. string.sub(record, at + 4, at + 3 + struct.unpack('<I4', string.sub(record, at, at + 3)))
-      if tonumber(redis.call('HGET', NEWEST, key) or 0) <= offset then redis.call('HDEL', NEWEST, key) end
+    if ends and tonumber(redis.call('HGET', ENDED, topic) or 0) <= offset then redis.call('HDEL', ENDED, topic) end
+    if key and tonumber(redis.call('HGET', NEWEST, topic .. '\\n' .. key) or 0) <= offset then
+      redis.call('HDEL', NEWEST, topic .. '\\n' .. key)
     end
   end
   last = entry[1]

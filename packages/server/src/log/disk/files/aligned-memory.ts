@@ -22,6 +22,9 @@ export function alignedMemory(bytes: number): Buffer<ArrayBuffer> {
  */
 export const blockBytes = 512;
 
+/** A multiple of the blocks of all usual disks: for what is not written frame by frame, and may be longer than it has to be. */
+export const anyDiskBlockBytes = 4096;
+
 /** Rounds up to a border of a block. */
 export function alignToBlock(position: number): number {
   return Math.ceil(position / blockBytes) * blockBytes;

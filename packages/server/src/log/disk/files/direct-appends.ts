@@ -1,6 +1,4 @@
-import { alignedMemory } from './aligned-memory.ts';
-
-const blockBytes = 4096;
+import { alignedMemory, anyDiskBlockBytes } from './aligned-memory.ts';
 
 /** Written at once: a commit beside it hardly notices. */
 const stepBytes = 64 * 1024;
@@ -46,7 +44,7 @@ export class DirectAppends {
 
   /** The file is longer then than what was appended, up to the end of a block. */
   flush(): void {
-    const length = Math.ceil(this.#held / blockBytes) * blockBytes;
+    const length = Math.ceil(this.#held / anyDiskBlockBytes) * anyDiskBlockBytes;
     if (length === 0) return;
     this.#memory.fill(0, this.#held, length);
     this.#write(this.#memory, length, this.#at);

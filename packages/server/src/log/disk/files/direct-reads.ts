@@ -1,14 +1,11 @@
-import { alignedMemory } from './aligned-memory.ts';
+import { alignedMemory, anyDiskBlockBytes } from './aligned-memory.ts';
 import { errorCode } from './disk.ts';
 
 /** Reads into memory at an aligned place, at an aligned position; returns how many bytes. */
 export type AlignedRead = (memory: Buffer, length: number, position: number) => Promise<number>;
 
-/** A multiple of the blocks of all usual disks. */
-const blockBytes = 4096;
-
 /** Bytes of one read: a chunk of a scan, wherever it begins. */
-const stepBytes = 128 * 1024 + 2 * blockBytes;
+const stepBytes = 128 * 1024 + 2 * anyDiskBlockBytes;
 
 /** Memory that no read is using: as many as ever were under way at once. */
 const free: Buffer[] = [];
@@ -28,9 +25,13 @@ export async function readBlocks(
   try {
     let done = 0;
     while (done < length) {
-      const before = (position + done) % blockBytes;
+      const before = (position + done) % anyDiskBlockBytes;
       const wanted = Math.min(before + length - done, stepBytes);
-      const got = await read(memory, Math.ceil(wanted / blockBytes) * blockBytes, position + done - before);
+      const got = await read(
+        memory,
+        Math.ceil(wanted / anyDiskBlockBytes) * anyDiskBlockBytes,
+        position + done - before,
+      );
       const useful = Math.min(got, wanted) - before;
       if (useful <= 0) break;
       memory.copy(buffer, start + done, before, before + useful);

@@ -120,7 +120,10 @@ class NodeFile implements DiskFile {
       if (fd !== undefined) await call(done => fs.close(fd, done));
   }
 
-  /** A device whose blocks are larger refuses, and so do file systems that compress: then as any other write. */
+  /**
+   * EINVAL is how a device with larger blocks refuses, or a file system that compresses: such a file is written through the
+   * page cache from then on, which is slower and as safe. Any other error is the caller's.
+   */
   async #writeDirect(direct: number, buffered: number, of: Parameters<DiskFile['write']>): Promise<void> {
     try {
       await writeAll(direct, ...of);

@@ -1,6 +1,7 @@
 import type { Clock } from '../../clock.ts';
 import { logDefaults, type RetentionOptions } from '../../options.ts';
 import type { LogReport } from '../../report.ts';
+import { SteadyClock } from '../../steady-clock.ts';
 import { type Disk, ignoreMissing } from '../files/disk.ts';
 import type { IndexCache } from '../index/index-cache.ts';
 import type { Sealer } from '../index/sealer.ts';
@@ -30,8 +31,9 @@ export class Retention {
   /** Bytes that are too old, and stay until the clock has had time to prove wrong. */
   waitingBytes = 0;
   readonly #parts: RetentionParts;
-  readonly #wallStart: number;
-  readonly #monotonicStart: number;
+  readonly #steady: SteadyClock;
+  /** Monotonic. */
+  readonly #startedAt: number;
   #stopTimer: () => void = () => undefined;
   #working: Promise<void> = Promise.resolve();
   #sweeping = false;
@@ -41,9 +43,8 @@ export class Retention {
   constructor(parts: RetentionParts) {
     this.#parts = parts;
     this.floor = parts.floor;
-    // ages are measured on a clock that does not step
-    this.#wallStart = parts.clock.now();
-    this.#monotonicStart = parts.clock.monotonic();
+    this.#steady = new SteadyClock(parts.clock);
+    this.#startedAt = parts.clock.monotonic();
   }
 
   start(): void {
@@ -79,7 +80,7 @@ export class Retention {
     const { options, segments, roll } = this.#parts;
     const { age, bytes } = options;
     if (age !== undefined && !this.#mustWait(age)) {
-      const limit = this.#now() - age;
+      const limit = this.#steady.now() - age;
       const newest = segments.all.at(-1);
       // a segment goes as a whole: one that began too long ago is closed so that it can
       if (newest !== undefined && !newest.sealed && newest.records > 0 && newest.firstTime < limit) await roll();
@@ -93,8 +94,8 @@ export class Retention {
     const { options, segments, clock, report } = this.#parts;
     const grace = options.graceMs ?? logDefaults.graceMs;
     this.waitingBytes = 0;
-    if (clock.monotonic() - this.#monotonicStart >= grace) return false;
-    const limit = this.#now() - age;
+    if (clock.monotonic() - this.#startedAt >= grace) return false;
+    const limit = this.#steady.now() - age;
     let old = 0;
     for (const segment of segments.all) if (segment.sealed && segment.lastTime < limit) old += segment.end;
     if (old * 10 <= segments.bytes) return false;
@@ -109,10 +110,6 @@ export class Retention {
       });
     }
     return true;
-  }
-
-  #now(): number {
-    return this.#wallStart + this.#parts.clock.monotonic() - this.#monotonicStart;
   }
 
   async #removeWhile(holds: (segment: Segment) => boolean): Promise<void> {

@@ -1,41 +1,6 @@
-import { EpochList, type EpochStart } from '../../log/epoch-list.ts';
+import { EpochList } from '../../log/epoch-list.ts';
 import type { Position } from '../../log/log.ts';
-
-/** What `status` answers. */
-export interface Status {
-  readonly id: string;
-  readonly head: number;
-  readonly time: number;
-  readonly floor: number;
-  readonly bytes: number;
-  readonly ids: number;
-  readonly producers: number;
-  readonly idsCutShort: number;
-  readonly producersCutShort: number;
-  readonly endedTopics: number;
-  readonly epochs: readonly EpochStart[];
-}
-
-export function readStatus(answer: unknown): Status {
-  const [id, head, time, floor, bytes, ids, producers, idsCutShort, producersCutShort, endedTopics, ...epochs] =
-    answer as [Buffer, ...(number | Buffer)[]];
-  return {
-    id: id.toString(),
-    head: Number(head),
-    time: Number(time),
-    floor: Number(floor),
-    bytes: Number(bytes),
-    ids: Number(ids),
-    producers: Number(producers),
-    idsCutShort: Number(idsCutShort),
-    producersCutShort: Number(producersCutShort),
-    endedTopics: Number(endedTopics),
-    epochs: epochs.map(text => {
-      const [epoch, first] = text.toString().split(' ');
-      return { epoch: Number(epoch), first: Number(first) };
-    }),
-  };
-}
+import type { Status } from './scripts/status.ts';
 
 /** The log as this node knows it: what has come through its tail, in the epochs that the server told last. */
 export class KnownLog {
@@ -85,7 +50,6 @@ export class KnownLog {
   take(status: Status): void {
     this.status = status;
     this.id = status.id;
-    this.floor = Math.max(status.floor, 0);
     this.epochs = new EpochList(status.epochs);
   }
 }
