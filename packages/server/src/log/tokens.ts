@@ -1,4 +1,11 @@
-import { cursorPrefix, cursorSuffix, formatCursor, parseCursor } from '@tailrace/protocol';
+import {
+  cursorPrefix,
+  cursorSuffix,
+  formatCursor,
+  isPartitioned,
+  parseCursor,
+  parsePartitionedCursor,
+} from '@tailrace/protocol';
 import type { Appended, Log, Position } from './log.ts';
 
 /** A point of the log, as the log counts; its time is that of the newest record up to there. */
@@ -78,6 +85,7 @@ export class PlainTokens implements Tokens {
 
   resolve(token: string): Resolved {
     const log = this.#log;
+    if (isPartitioned(token)) return foreign(parsePartitionedCursor(token));
     const { log: id, epoch, offset, time, snapshot, told } = parseCursor(token);
     const end = id === log.id ? log.endOf(epoch) : undefined;
     if (end === undefined || offset > end) {
@@ -107,6 +115,11 @@ export class PlainTokens implements Tokens {
     const running = this.#log.epochOf(this.#log.head.offset + 1) === epoch;
     this.#to = running ? Number.POSITIVE_INFINITY : (end ?? offset) + 1;
   }
+}
+
+/** A cursor of another log: only its time means something. */
+export function foreign({ time }: { readonly time: number }): Misfit {
+  return { fits: false, reason: 'epoch', lastGood: undefined, time };
 }
 
 /** The log's own time of a position: the token's would be given back as it came. Below the hot tail it is taken at its word. */
