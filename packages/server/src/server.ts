@@ -244,9 +244,9 @@ function openLog(
     onCommitStats: metrics.onCommit,
   };
   if (engineOf(config.engine) === 'redis')
-    return import('./engines/redis/redis-log.ts').then(
-      ({ openRedisLog }) =>
-        openRedisLog({ ...common, ...config.redis, url: config.engine, durability: config.durability }),
+    return import('./engines/redis/open-partitions.ts').then(
+      ({ openPartitions }) =>
+        openPartitions({ ...common, ...config.redis, url: config.engine, durability: config.durability }),
       (error: unknown) => packageMissing(error, config.engine),
     );
   if (config.engine === 'memory') return Promise.resolve(openMemoryLog(common));

@@ -16,7 +16,7 @@ export class Keys {
     this.deleted = this.#key('deleted');
     this.all = [
       this.log,
-      this.#key('state'),
+      this.state,
       this.#key('epochs'),
       this.#key('ids'),
       this.#key('ids-by-age'),
@@ -26,6 +26,15 @@ export class Keys {
       this.#key('newest-of-key'),
       this.deleted,
     ];
+  }
+
+  get state(): string {
+    return this.#key('state');
+  }
+
+  /** Number of streams, of a log that has several; it is under the name of the whole. */
+  get partitions(): string {
+    return this.#key('partitions');
   }
 
   /** Channel of what is in no log. */

@@ -4,6 +4,7 @@ import { type Clock, systemClock } from '../../log/clock.ts';
 import { currentOf } from '../../log/current.ts';
 import { Deletions } from '../../log/deletions.ts';
 import { EndedTopics } from '../../log/ended-topics.ts';
+import { EpochList } from '../../log/epoch-list.ts';
 import { HotTail } from '../../log/hot-tail.ts';
 import { KeyIndex } from '../../log/key-index.ts';
 import type {
@@ -29,6 +30,7 @@ import type { LogReport, OffsetRange } from '../../log/report.ts';
 import { type Tables, tablesOf } from '../../log/tables.ts';
 import { PlainTokens, type Tokens } from '../../log/tokens.ts';
 import { withoutPassword } from '../../log/without-password.ts';
+import { Freshness } from '../freshness.ts';
 import { type PackedRecord, packedBatch } from '../packed-record.ts';
 import { Appends } from './appends.ts';
 import { Arrivals } from './arrivals.ts';
@@ -65,7 +67,7 @@ export interface RedisLogOptions extends CommonLogOptions {
 }
 
 const clockSkewDefault = 2000;
-const startTimeoutDefault = 10_000;
+export const startTimeoutDefault = 10_000;
 /** How long a close waits for what is being appended, ms. */
 const closeTimeout = 3000;
 /** Of the newest records a start reads so many bytes: reconnecting clients find there what they missed. */
@@ -122,6 +124,7 @@ export class RedisLog implements Log {
   readonly #ended: EndedTopics;
   readonly #listeners = new Set<TailListener>();
   readonly #arrivals: Arrivals;
+  readonly #freshness: Freshness;
   #following: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
   #damages = 0;
@@ -136,6 +139,11 @@ export class RedisLog implements Log {
     this.#keys = new Keys(options.name ?? 'tailrace');
     this.#known = new KnownLog(random.id(8));
     this.#arrivals = new Arrivals(this.#known);
+    this.#freshness = new Freshness({
+      clock: systemClock,
+      ask: () => this.#newestOfServer(),
+      reached: (epoch, offset) => this.#arrivals.reached(epoch, offset),
+    });
     // they come and go together: one of them tells
     this.#follower = new RedisConnection(options.url, 'tail', report);
     this.#writer = new RedisConnection(options.url, 'writer', () => {});
@@ -350,6 +358,10 @@ export class RedisLog implements Log {
     return this.#known.epochs.endOf(epoch, this.#known.offset);
   }
 
+  upToDate(): Promise<void> {
+    return this.#freshness.upToDate();
+  }
+
   endedAt(topic: string): number {
     return this.#ended.endOf(topic);
   }
@@ -418,6 +430,11 @@ export class RedisLog implements Log {
 
   async #askStatus(connection: RedisConnection): Promise<Status> {
     return readStatus(await statusScript.run(connection.redis, this.#keys.all, this.#knownArguments()));
+  }
+
+  async #newestOfServer(): Promise<{ epoch: number; offset: number }> {
+    const { epochs, head } = await this.#askStatus(this.#reader);
+    return { epoch: new EpochList(epochs).epochOf(head), offset: head };
   }
 
   #begin(told: Status): void {

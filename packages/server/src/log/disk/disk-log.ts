@@ -182,6 +182,10 @@ export class DiskLog implements Log {
     return this.#opened.epochs.endOf(epoch, this.head.offset);
   }
 
+  upToDate(): undefined {
+    return undefined;
+  }
+
   endedAt(topic: string): number {
     return this.#admission.intake.ended.endOf(topic);
   }
