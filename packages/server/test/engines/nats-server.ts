@@ -69,15 +69,15 @@ export class NatsServer {
     const child = spawn(natsProgram!, ['-c', file], { stdio: ['ignore', 'ignore', 'pipe'] });
     this.#process = child;
     let said = '';
-    for await (const chunk of child.stderr) {
-      said += String(chunk);
-      if (said.includes('Server is ready')) {
-        child.stderr.on('error', () => {});
-        child.stderr.resume();
-        return;
-      }
-    }
-    throw new Error(`nats-server did not start:\n${said}`);
+    // read on for as long as it runs: it ends when nobody takes what it says
+    const isThere = new Promise<void>((resolve, reject) => {
+      child.stderr.on('data', chunk => {
+        said = (said + String(chunk)).slice(-4000);
+        if (said.includes('Server is ready')) resolve();
+      });
+      child.once('exit', () => reject(new Error(`nats-server did not start:\n${said}`)));
+    });
+    await isThere;
   }
 
   /** A client of the test's own. */
