@@ -1,6 +1,7 @@
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { fetchKafka, findKafka, kafkaVersion } from '../../packages/server/test/engines/kafka-program.ts';
 import { findNats, natsDirectory, natsVersion } from '../../packages/server/test/engines/nats-program.ts';
 
 /** A program that some suites need and npm does not bring. */
@@ -35,7 +36,7 @@ const programs: readonly Program[] = [
 /** Installs what is missing where that is possible (root on a Debian); returns what is missing still. */
 export function providePrograms(): readonly Missing[] {
   const missing = programs.filter(program => !isInstalled(program));
-  return [...provideFromDebian(missing), ...provideNats()];
+  return [...provideFromDebian(missing), ...provideKafka(), ...provideNats()];
 }
 
 function provideFromDebian(missing: readonly Program[]): readonly Program[] {
@@ -50,6 +51,22 @@ function provideFromDebian(missing: readonly Program[]): readonly Program[] {
     timeout: 600_000,
   });
   return missing.filter(program => !isInstalled(program));
+}
+
+/** Debian has none. */
+function provideKafka(): readonly Missing[] {
+  if (findKafka() !== undefined) return [];
+  if (inPath('mvn') && inPath('java')) {
+    console.log(`fetching Kafka ${kafkaVersion} with Maven`);
+    fetchKafka();
+  }
+  if (findKafka() !== undefined) return [];
+  return [
+    {
+      name: `Kafka ${kafkaVersion} (fetched with Maven; needs java and mvn, or KAFKA_HOME)`,
+      consequence: 'The suites of the log in Kafka do not run.',
+    },
+  ];
 }
 
 /** Debian's is too old: it ignores settings without a word, and tests against it pass wrongly. */
