@@ -17,7 +17,7 @@ import { Names } from './names.ts';
 import { Reads } from './reads.ts';
 import { Seen } from './seen.ts';
 import { judgeServer } from './server-settings.ts';
-import { Standing } from './standing.ts';
+import { type Retention, Standing } from './standing.ts';
 
 export interface JetStreamOptions {
   /** `nats://[user:password@]host:port[,host:port]`, or `tls://` for TLS. */
@@ -32,6 +32,8 @@ export interface JetStreamOptions {
   readonly synced?: boolean | undefined;
   /** Class that the server must be able to keep; undefined for whatever it keeps. */
   readonly durability?: StoredDurability | undefined;
+  /** What the server removes by itself; without either everything stays. */
+  readonly retention?: Retention | undefined;
   /** Numbers epochs. What waits for the server waits in real time. */
   readonly clock?: Clock | undefined;
   readonly random?: Random | undefined;
@@ -65,7 +67,8 @@ export class JetStreamPartition implements BrokerPartition {
     const { url, name = 'tailrace', index = 0, clock = systemClock, random = systemRandom, onReport } = options;
     const names = new Names(name, index);
     this.#names = names;
-    this.#standing = new Standing({ names, replicas: options.replicas ?? 1, seen: this.#seen, clock, random });
+    const { replicas = 1, retention = {} } = options;
+    this.#standing = new Standing({ names, replicas, retention, seen: this.#seen, clock, random });
     // they come and go together: one of them tells
     this.#reader = new KeptConnection(url, 'reader', report => onReport?.(report));
     this.#writer = new KeptConnection(url, 'writer', () => {});
@@ -80,9 +83,15 @@ export class JetStreamPartition implements BrokerPartition {
     this.#reads = new Reads({ connection: this.#reader, names });
   }
 
+  /** What the last attempt to connect said, while it cannot. */
+  get lastError(): string {
+    return this.#reader.lastError;
+  }
+
   async open(): Promise<PartitionState> {
     const state = await this.#reader.ask(async line => {
       const told = await this.#askState(line);
+      await this.#standing.applyRetention(line);
       const { durability, synced = false } = this.#options;
       const judged = judgeServer(line.nats.info!, this.#standing.info!.config, { durability, synced });
       this.durabilities = judged.durabilities;

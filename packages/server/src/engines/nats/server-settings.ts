@@ -28,7 +28,8 @@ export function judgeServer(server: ServerInfo, stream: StreamConfig, { synced, 
   ] as const)
     if (!is) throw new Error(`its stream ${stream.name} is set otherwise than Tailrace made it: it needs ${setting}`);
   const durabilities: readonly StoredDurability[] =
-    synced || stream.num_replicas >= 3 ? ['fsync', 'written'] : ['written'];
+    // what a second machine has survives the power loss of one
+    synced || stream.num_replicas > 1 ? ['fsync', 'written'] : ['written'];
   if (durability !== undefined && !durabilities.includes(durability))
     throw new Error(
       `durability is ${durability}, and stream ${stream.name} has ${stream.num_replicas} replicas: set sync_interval: always ` +

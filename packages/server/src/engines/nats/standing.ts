@@ -9,9 +9,17 @@ import type { Line } from './connection.ts';
 import type { Names } from './names.ts';
 import { nanosecondsOf, type Seen } from './seen.ts';
 
+export interface Retention {
+  /** Entries older than that are removed, by the time at which the server took them, ms. */
+  readonly age?: number | undefined;
+  /** Beyond so many bytes the oldest entries are removed. */
+  readonly bytes?: number | undefined;
+}
+
 export interface StandingParts {
   readonly names: Names;
   readonly replicas: number;
+  readonly retention: Retention;
   readonly seen: Seen;
   readonly clock: Clock;
   readonly random: Random;
@@ -34,6 +42,8 @@ interface FoundPage {
 
 type WithName = Partial<StreamConfig> & Pick<StreamConfig, 'name'>;
 
+/** ns */
+const duplicateWindowLeast = 100e6;
 const idKey = 'tailrace_id';
 /** Epochs that are remembered: whoever stood in an older one is told that it is gone. */
 const epochsMost = 1000;
@@ -67,6 +77,19 @@ export class Standing {
       const next = { id, run, epochs: withNext(known?.epochs ?? [], first, this.#parts.clock.now()) };
       if (await this.#write(line, next, sequence)) return this.#state(info, next);
     }
+  }
+
+  /** The server removes what is too old or too much: it is told when that has changed. */
+  async applyRetention({ jetstream }: Line): Promise<void> {
+    const { config } = this.info!;
+    const { max_age, max_bytes } = this.#limits;
+    if (config.max_age === max_age && config.max_bytes === max_bytes) return;
+    this.info = await jetstream.streams.update(config.name, { max_age, max_bytes });
+  }
+
+  get #limits(): Pick<StreamConfig, 'max_age' | 'max_bytes'> {
+    const { age, bytes } = this.#parts.retention;
+    return { max_age: age === undefined ? 0 : Math.max(100, age) * 1e6, max_bytes: bytes ?? -1 };
   }
 
   #state(info: StreamInfo, { id, epochs }: EpochPage): PartitionState {
@@ -114,6 +137,9 @@ export class Standing {
         subjects: [names.subjects],
         allow_direct: true,
         allow_atomic: true,
+        // entries have no ids by which they would be known
+        duplicate_window: duplicateWindowLeast,
+        ...this.#limits,
         metadata: { [idKey]: random.id(12) },
       });
       return streams.info(names.stream);
