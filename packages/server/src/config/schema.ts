@@ -68,9 +68,9 @@ const settings = {
   data: text('./data', /^[^\0]+$/, 'a path', 'Directory that holds the log; made when missing. One server at a time.'),
   engine: text(
     'disk',
-    /^(disk|memory|rediss?:\/\/[^\s/]+(\/\d{1,4})?|redis\+sentinel:\/\/[^\s/]+\/[^\s/]+(\/\d{1,4})?)$/,
-    'disk, memory, or the URL of a Redis server such as redis://127.0.0.1:6379',
-    'Where the log lives. `memory` keeps only `hot.bytes` of records and loses them with the process. `redis://[user:password@]host:port[/database]` (`rediss://` for TLS), or `redis+sentinel://[user:password@]host:port,host:port/primary` with Sentinels, shares one log between all servers that name it: see clusters.md.',
+    /^(disk|memory|rediss?:\/\/[^\s/]+(\/\d{1,4})?|redis\+sentinel:\/\/[^\s/]+\/[^\s/]+(\/\d{1,4})?|kafkas?:\/\/[^\s/]+)$/,
+    'disk, memory, or the URL of Redis or Kafka such as redis://127.0.0.1:6379 or kafka://127.0.0.1:9092',
+    'Where the log lives. `memory` keeps only `hot.bytes` of records and loses them with the process. `redis://[user:password@]host:port[/database]` (`rediss://` for TLS), or `redis+sentinel://[user:password@]host:port,host:port/primary` with Sentinels, or `kafka://[user:password@]host:port[,host:port]` (`kafkas://` for TLS) shares one log between all servers that name it: see clusters.md.',
   ),
   redis: group({
     name: text(
@@ -83,6 +83,29 @@ const settings = {
       0,
       { min: 0, max: 16 },
       'Replicas that must have a record before its publish is acked. With 0 a failover of Redis may lose acked records that no replica had yet; subscribers are told.',
+    ),
+  }),
+  kafka: group({
+    name: text(
+      'tailrace',
+      /^[A-Za-z0-9._-]{1,249}$/,
+      '1 to 249 letters, digits, dots, hyphens or underscores',
+      'The Kafka topic that holds the log, made when missing: servers with the same name share one log.',
+    ),
+    replicas: count(
+      0,
+      { min: 0, max: 16 },
+      'Replicas of the topic when it has to be made; 0: as the brokers say. Give it three, and `min.insync.replicas=2`, where it matters.',
+    ),
+    compression: choice(
+      ['none', 'gzip', 'snappy', 'lz4', 'zstd'],
+      'lz4',
+      'How batches of records are compressed on their way to Kafka and there.',
+    ),
+    sasl: choice(
+      ['plain', 'scram-sha-256', 'scram-sha-512'],
+      'plain',
+      'How the user and password of `engine` are shown to Kafka.',
     ),
   }),
   durability: choice(

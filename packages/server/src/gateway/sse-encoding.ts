@@ -9,7 +9,7 @@ const CR = 13;
 
 /**
  * Events of GET /v1/sse (§5): the envelope as data, or with `raw` the payload alone. The id of an event is the cursor
- * at its record, so that an EventSource resumes by itself.
+ * at its record, so that an EventSource resumes by itself; where cursors are long, only the last of a block has one.
  */
 export function sseEncoding(raw: boolean, tokens: Tokens): Encoding {
   const scratch = new Scratch();
@@ -19,8 +19,9 @@ export function sseEncoding(raw: boolean, tokens: Tokens): Encoding {
     wrap: null,
     body(records, stored) {
       scratch.clear();
+      const last = records[records.length - 1];
       for (const record of records) {
-        if (stored) scratch.text(`id: ${tokens.of(record.offset, record.time)}\n`);
+        if (stored && (tokens.short || record === last)) scratch.text(`id: ${tokens.of(record.offset, record.time)}\n`);
         append(scratch, record, stored);
       }
       return scratch.copy();

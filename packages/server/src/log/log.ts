@@ -166,7 +166,7 @@ export interface Current {
 
 export interface Deleted {
   /** The newest record that is deleted; undefined when the topic had none. */
-  readonly upTo: Position | undefined;
+  readonly upTo: (Position & Pick<Appended, 'partition'>) | undefined;
   /** Files still hold some of it. */
   readonly pending: boolean;
 }

@@ -18,7 +18,7 @@ export interface Tokens {
   /** The token of the position `offset`, whose newest record has the time `time` (ms). */
   of(offset: number, time: number): string;
   /** The token that the publisher of a record gets. */
-  ofAppended(appended: Appended): string;
+  ofAppended(appended: Omit<Appended, 'duplicate'>): string;
   /** The same as `of` in the middle of a snapshot as of `to`, for who reads it by requests of their own. */
   within(offset: number, time: number, to: number): string;
   /** The same as `of` for who polls and was told of what is dropped up to `told`. */
@@ -71,7 +71,7 @@ export class PlainTokens implements Tokens {
     return this.#prefix + cursorSuffix(offset, time);
   }
 
-  ofAppended({ offset, time }: Appended): string {
+  ofAppended({ offset, time }: Omit<Appended, 'duplicate'>): string {
     return this.of(offset, time);
   }
 

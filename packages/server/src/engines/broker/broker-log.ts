@@ -21,10 +21,12 @@ import type {
   TopicInfo,
 } from '../../log/log.ts';
 import { type CommonLogOptions, logDefaults } from '../../log/options.ts';
+import { type Places, PlainPlaces } from '../../log/places.ts';
 import { type Random, systemRandom } from '../../log/random.ts';
 import type { LogRecord, StoredDurability } from '../../log/record.ts';
 import type { OffsetRange } from '../../log/report.ts';
 import { type Tables, tablesOf } from '../../log/tables.ts';
+import { PlainTokens, type Tokens } from '../../log/tokens.ts';
 import type { BrokerPartition, Entry, Following, PartitionState } from '../broker-partition.ts';
 import { type PackedRecord, packedBatch } from '../packed-record.ts';
 import { Appends } from './appends.ts';
@@ -84,6 +86,8 @@ export class BrokerLog implements Log {
   readonly hot: HotTail;
   readonly tables: Tables;
   readonly deletions: Deletions = new Deletions();
+  readonly tokens: Tokens = new PlainTokens(this);
+  readonly places: Places = new PlainPlaces(this);
   readonly live: undefined;
   readonly probes: readonly EngineProbe[];
   lost: OffsetRange[] = [];

@@ -12,8 +12,8 @@ import {
 /** How to reach the brokers. */
 export interface KafkaAccess {
   readonly brokers: readonly Broker[];
-  readonly tls?: { readonly ca?: string | undefined } | undefined;
-  readonly sasl?:
+  readonly tls: boolean;
+  readonly sasl:
     | { readonly mechanism: SASLMechanismValue; readonly username: string; readonly password: string }
     | undefined;
 }
@@ -35,7 +35,7 @@ export class KafkaClient {
       retries: 0,
       connectTimeout,
       requestTimeout,
-      ...(tls === undefined ? {} : { tls: { ...tls }, tlsServerName: true }),
+      ...(tls ? { tls: {}, tlsServerName: true } : {}),
       ...(sasl === undefined ? {} : { sasl: { ...sasl } }),
     });
   }

@@ -17,12 +17,10 @@ export interface KafkaLogOptions extends CommonLogOptions {
   readonly url: string;
   /** The topic that holds the log. */
   readonly name?: string | undefined;
-  /** Replicas of the topic when it has to be made; as the brokers say when left out. */
+  /** Replicas of the topic when it has to be made; 0: as the brokers say. */
   readonly replicas?: number | undefined;
   readonly compression?: Compression | undefined;
   readonly sasl?: SaslMechanism | undefined;
-  /** Certificates, as PEM, of who may have signed that of the brokers. */
-  readonly ca?: string | undefined;
   /** Class that the topic must be able to keep; undefined for whatever it keeps. */
   readonly durability?: StoredDurability | undefined;
   /** How long the start waits for the brokers, ms. */
@@ -41,13 +39,13 @@ const silenceMost = 2500;
  * be used (`prepareTopic`).
  */
 export async function openKafkaLog(options: KafkaLogOptions): Promise<BrokerLog> {
-  const { url, name = 'tailrace', sasl = 'plain', ca } = options;
-  const cluster = new KafkaCluster(readAddress(url, sasl, ca));
+  const { url, name = 'tailrace', sasl = 'plain' } = options;
+  const cluster = new KafkaCluster(readAddress(url, sasl));
   const stopWatch = systemClock.after(options.startTimeout ?? startTimeoutDefault, () => void cluster.close());
   try {
     const recordBytes = Math.min(options.recordBytes ?? logDefaults.recordBytes, logDefaults.recordBytesHard);
     const { age, bytes } = options.retention ?? {};
-    const { replicas, durability } = options;
+    const { replicas = 0, durability } = options;
     const demands = { topic: name, partitions: 1, replicas, recordBytes, age, bytes, durability };
     const { durabilities, minInSync, bytesMost } = await prepareTopic(cluster, demands);
     return await openBrokerLog({

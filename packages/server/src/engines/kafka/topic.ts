@@ -8,8 +8,8 @@ export interface TopicDemands {
   readonly topic: string;
   /** When it has to be made. */
   readonly partitions: number;
-  /** Replicas of each partition when it has to be made; undefined: as the brokers say. */
-  readonly replicas: number | undefined;
+  /** Replicas of each partition when it has to be made; 0: as the brokers say. */
+  readonly replicas: number;
   readonly recordBytes: number;
   /** ms; undefined: for ever. */
   readonly age: number | undefined;
@@ -64,7 +64,12 @@ async function create(cluster: KafkaCluster, demands: TopicDemands): Promise<voi
     // records are as old as their publishers say
     { name: 'message.timestamp.after.max.ms', value: '9223372036854775807' },
   ];
-  const wanted = { name: topic, numPartitions: partitions, replicationFactor: replicas ?? -1, assignments: [] };
+  const wanted = {
+    name: topic,
+    numPartitions: partitions,
+    replicationFactor: replicas === 0 ? -1 : replicas,
+    assignments: [],
+  };
   const { reader } = cluster;
   for (const some of [configs, configs.slice(0, -1)]) {
     try {
