@@ -38,6 +38,21 @@ export class Keys {
     return this.#key(`batch:${node}`);
   }
 
+  /** Names of groups. */
+  get groups(): string {
+    return this.#key('groups');
+  }
+
+  /** Those of one group, in the order in which scripts take them. */
+  ofGroup(group: string): readonly string[] {
+    return [this.#key(`group:${group}`), this.#key(`group-due:${group}`), this.#key(`group-held:${group}`)];
+  }
+
+  /** The newest call of a node for a group. */
+  groupCallOf(node: string, group: string): string {
+    return this.#key(`group-call:${node}:${group}`);
+  }
+
   #key(name: string): string {
     return `${this.#prefix}:${name}`;
   }

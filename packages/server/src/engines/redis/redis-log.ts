@@ -38,6 +38,8 @@ import { KnownLog } from './known-log.ts';
 import { nodeBytes, RedisLive } from './live.ts';
 import { Probes } from './probes.ts';
 import { Reads } from './reads.ts';
+import { RedisGroups } from './redis-groups.ts';
+import { replicated } from './replicated.ts';
 import { Retention } from './retention.ts';
 import { markDeleted } from './scripts/delete.ts';
 import { readStatus, type Status, status as statusScript } from './scripts/status.ts';
@@ -96,6 +98,7 @@ export class RedisLog implements Log {
   readonly tables: Tables;
   readonly deletions: Deletions = new Deletions();
   readonly live: RedisLive;
+  readonly groups: RedisGroups;
   capabilities: LogCapabilities = capabilitiesOf.redis;
   lost: OffsetRange[] = [];
   rewinds = 0;
@@ -194,6 +197,16 @@ export class RedisLog implements Log {
       deletions: this.deletions,
     });
     this.#erasure = new Erasure({ connection: this.#reader, clock: systemClock, keys: this.#keys, onError });
+    this.groups = new RedisGroups({
+      connect: () => new RedisConnection(options.url, 'groups', () => {}),
+      clock: systemClock,
+      keys: this.#keys,
+      node,
+      // deadlines are the server's to judge: clocks of nodes differ
+      known: () => this.#knownArguments(options.clockSkew ?? 0),
+      log: this,
+      replicated: redis => replicated(redis, options.replicas ?? 0),
+    });
     this.#retention = new Retention({
       connection: this.#reader,
       clock,
@@ -389,6 +402,7 @@ export class RedisLog implements Log {
 
   async #close(): Promise<void> {
     this.live.close();
+    this.groups.close();
     this.#retention.close();
     this.#erasure.close();
     // what the server does not take any more is not waited for
@@ -406,9 +420,8 @@ export class RedisLog implements Log {
     this.#arrivals.abandon();
   }
 
-  #knownArguments(): (string | number)[] {
+  #knownArguments(skew: number = this.#options.clockSkew ?? clockSkewDefault): (string | number)[] {
     const { id, epochs, offset, time } = this.#known;
-    const skew = this.#options.clockSkew ?? clockSkewDefault;
     return [id, epochs.current?.epoch ?? 0, offset, time, this.#clock.now(), skew];
   }
 
