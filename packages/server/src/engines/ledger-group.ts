@@ -64,6 +64,7 @@ interface Look {
 export class LedgerGroup implements Group {
   readonly name: string;
   readonly filters: readonly string[];
+  lastStatus: GroupStatus | undefined;
   readonly #parts: LedgerGroupParts;
   readonly #set: FilterSet;
   readonly #ackDeadline: number;
@@ -108,7 +109,12 @@ export class LedgerGroup implements Group {
     const status = await ledger.status();
     const { head } = log;
     const { time } = await log.positionOf(Math.min(status.next, head.offset));
-    return { ...status, lag: Math.max(0, head.offset - status.next), lagMs: Math.max(0, head.time - time) };
+    this.lastStatus = {
+      ...status,
+      lag: Math.max(0, head.offset - status.next),
+      lagMs: Math.max(0, head.time - time),
+    };
+    return this.lastStatus;
   }
 
   async close(): Promise<void> {

@@ -62,6 +62,9 @@ export interface Group {
 
   status(): Promise<GroupStatus>;
 
+  /** The status of a moment within the last quarter of a minute, when the server answered then. */
+  readonly lastStatus: GroupStatus | undefined;
+
   /** Nothing more is claimed here; what members hold stays theirs until its deadline. */
   close(): Promise<void>;
 }

@@ -299,6 +299,22 @@ withRedis('groups while Redis fails', () => {
     expect(log.rewinds).toBe(0);
   }, 60_000);
 
+  test('with redis.replicas an ack that no replica has is told to be unknown', async () => {
+    const primary = await startServer();
+    const link = await startProxy(primary);
+    await startServer('--replicaof', '127.0.0.1', String(link.port));
+    const admin = primary.client();
+    cleanup.push(async () => admin.disconnect());
+    await until('the replica is there', async () => (await admin.info('replication')).includes('state=online'));
+    const log = await open(primary.url, { replicas: 1 });
+    const group = await groupOf(log, 60_000);
+    await append(log, 2);
+    const { deliveries } = await group.claim('ann', 2);
+    expect(await group.ack('ann', deliveries.slice(0, 1))).toEqual([true]);
+    link.stall();
+    await expect(group.ack('ann', deliveries.slice(1))).rejects.toMatchObject({ code: 'outcome_unknown' });
+  }, 30_000);
+
   test('a full memory stops no work', async () => {
     const server = await startServer();
     const log = await open(server.url);

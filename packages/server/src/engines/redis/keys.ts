@@ -3,6 +3,7 @@ export class Keys {
   /** In the order in which scripts take them. */
   readonly all: readonly string[];
   readonly log: string;
+  readonly state: string;
   readonly topics: string;
   readonly ended: string;
   readonly deleted: string;
@@ -11,12 +12,13 @@ export class Keys {
   constructor(name: string) {
     this.#prefix = `{${name}}`;
     this.log = this.#key('log');
+    this.state = this.#key('state');
     this.topics = this.#key('topics');
     this.ended = this.#key('ended');
     this.deleted = this.#key('deleted');
     this.all = [
       this.log,
-      this.#key('state'),
+      this.state,
       this.#key('epochs'),
       this.#key('ids'),
       this.#key('ids-by-age'),
@@ -36,6 +38,11 @@ export class Keys {
   /** The newest batch of a node. */
   batchOf(node: string): string {
     return this.#key(`batch:${node}`);
+  }
+
+  /** Nodes that are there. */
+  get nodes(): string {
+    return this.#key('nodes');
   }
 
   /** Names of groups. */

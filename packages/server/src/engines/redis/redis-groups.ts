@@ -21,6 +21,8 @@ export interface RedisGroupsParts {
 }
 
 const nameMost = 256;
+/** How often the groups of this node are asked where they stand, for whoever watches, ms. */
+const statusEvery = 15_000;
 
 /** The groups of a log in Redis. */
 export class RedisGroups implements GroupStore {
@@ -29,6 +31,7 @@ export class RedisGroups implements GroupStore {
   readonly #opened = new Set<LedgerGroup>();
   #connection: RedisConnection | undefined;
   #number = 0;
+  #stopStatus: () => void = () => {};
 
   constructor(parts: RedisGroupsParts) {
     this.#parts = parts;
@@ -65,6 +68,7 @@ export class RedisGroups implements GroupStore {
   }
 
   close(): void {
+    this.#stopStatus();
     this.#connection?.close();
   }
 
@@ -97,11 +101,17 @@ export class RedisGroups implements GroupStore {
       },
     });
     this.#opened.add(group);
+    group.status().catch(() => {});
     return group;
   }
 
   #connected(): RedisConnection {
-    this.#connection ??= this.#parts.connect();
+    if (this.#connection === undefined) {
+      this.#connection = this.#parts.connect();
+      this.#stopStatus = this.#parts.clock.every(statusEvery, () => {
+        for (const group of this.#opened) group.status().catch(() => {});
+      });
+    }
     return this.#connection;
   }
 }

@@ -25,8 +25,10 @@ import { type CommonLogOptions, logDefaults } from '../../log/options.ts';
 import { type Random, systemRandom } from '../../log/random.ts';
 import type { LogRecord, StoredDurability } from '../../log/record.ts';
 import type { LogReport, OffsetRange } from '../../log/report.ts';
+import type { SharedLog } from '../../log/shared-log.ts';
 import { type Tables, tablesOf } from '../../log/tables.ts';
 import { withoutPassword } from '../../log/without-password.ts';
+import { KnownLag } from '../known-lag.ts';
 import { type PackedRecord, packedBatch } from '../packed-record.ts';
 import { Appends } from './appends.ts';
 import { Arrivals } from './arrivals.ts';
@@ -39,6 +41,7 @@ import { nodeBytes, RedisLive } from './live.ts';
 import { Probes } from './probes.ts';
 import { Reads } from './reads.ts';
 import { RedisGroups } from './redis-groups.ts';
+import { RedisNodes } from './redis-nodes.ts';
 import { replicated } from './replicated.ts';
 import { Retention } from './retention.ts';
 import { markDeleted } from './scripts/delete.ts';
@@ -99,6 +102,7 @@ export class RedisLog implements Log {
   readonly deletions: Deletions = new Deletions();
   readonly live: RedisLive;
   readonly groups: RedisGroups;
+  readonly shared: SharedLog;
   capabilities: LogCapabilities = capabilitiesOf.redis;
   lost: OffsetRange[] = [];
   rewinds = 0;
@@ -113,6 +117,8 @@ export class RedisLog implements Log {
   readonly #listener: RedisConnection;
   readonly #appends: Appends;
   readonly #tail: Tail;
+  readonly #nodes: RedisNodes;
+  readonly #lag: KnownLag;
   readonly #probes: Probes;
   readonly #reads: Reads;
   readonly #erasure: Erasure;
@@ -134,6 +140,8 @@ export class RedisLog implements Log {
     const report = (told: LogReport): void => options.onReport?.(told);
     this.#keys = new Keys(options.name ?? 'tailrace');
     this.#known = new KnownLog(random.id(8));
+    this.#lag = new KnownLag('0', systemClock, () => this.#known.offset);
+    const onHead = (head: number): void => this.#lag.told(head);
     this.#arrivals = new Arrivals(this.#known);
     // they come and go together: one of them tells
     this.#follower = new RedisConnection(options.url, 'tail', report);
@@ -164,7 +172,10 @@ export class RedisLog implements Log {
       bytesMax: options.pending?.bytes ?? logDefaults.pending.bytes,
       recordsMax: options.pending?.records ?? logDefaults.pending.records,
       replicas: options.replicas ?? 0,
-      reached: (epoch, offset) => this.#arrivals.reached(epoch, offset),
+      reached: (epoch, offset) => {
+        onHead(offset);
+        return this.#arrivals.reached(epoch, offset);
+      },
       onCommit: (duration, records, bytes) => options.onCommitStats?.(duration, records, bytes),
       onError,
     });
@@ -186,6 +197,7 @@ export class RedisLog implements Log {
       keys: this.#keys,
       known: () => this.#knownArguments(),
       tail: this.#tail,
+      onHead,
       node,
     });
     this.#reads = new Reads({
@@ -207,6 +219,17 @@ export class RedisLog implements Log {
       log: this,
       replicated: redis => replicated(redis, options.replicas ?? 0),
     });
+    this.#nodes = new RedisNodes({
+      connection: this.#writer,
+      clock: systemClock,
+      wall: clock,
+      keys: this.#keys,
+      node,
+      head: () => this.#known.offset,
+      onHead,
+      onError,
+    });
+    this.shared = { nodes: this.#nodes, groups: this.groups, tails: [this.#lag] };
     this.#retention = new Retention({
       connection: this.#reader,
       clock,
@@ -409,6 +432,7 @@ export class RedisLog implements Log {
     const stopWatch = systemClock.after(this.#writer.isReady ? closeTimeout : 0, () => this.#abandon());
     this.#arrivals.look();
     await this.#appends.close();
+    await this.#nodes.close();
     stopWatch();
     this.#tail.close();
     for (const connection of [this.#writer, this.#follower, this.#reader, this.#listener]) connection.close();
@@ -487,6 +511,7 @@ export class RedisLog implements Log {
     if (before?.epoch !== this.#known.epochs.current?.epoch)
       for (const listener of this.#listeners) listener.onEpoch?.();
     this.#raiseFloor(told.floor);
+    this.#lag.told(told.head);
     this.#arrivals.look();
   }
 
