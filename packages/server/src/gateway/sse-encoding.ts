@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { ServerFrame } from '@tailrace/protocol';
-import { type Encoding, envelopeMaxBytes, type Tokens, writeEnvelope } from '../hub/index.ts';
-import type { LogRecord } from '../log/index.ts';
+import { type Encoding, envelopeMaxBytes, writeEnvelope } from '../hub/index.ts';
+import type { LogRecord, Tokens } from '../log/index.ts';
 import { Scratch } from './scratch.ts';
 
 const LF = 10;

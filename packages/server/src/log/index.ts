@@ -30,9 +30,11 @@ export {
   type RetentionOptions,
   type ScrubOptions,
 } from './options.ts';
+export type { Places } from './places.ts';
 export * from './random.ts';
 export * from './record.ts';
 export * from './record-batch.ts';
 export type { FilePlace, LogReport, OffsetRange } from './report.ts';
 export type * from './shared-log.ts';
 export { type Tables, tablesOf } from './tables.ts';
+export type { Fitting, Misfit, Place, Tokens } from './tokens.ts';

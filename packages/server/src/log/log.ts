@@ -2,15 +2,17 @@ import type { FilterSet, Message } from '@tailrace/protocol';
 import type { LogCapabilities } from './capabilities.ts';
 import type { Deletions } from './deletions.ts';
 import type { HotTail } from './hot-tail.ts';
+import type { Places } from './places.ts';
 import type { LogRecord, RecordSource, StoredDurability } from './record.ts';
 import type { RecordBatch } from './record-batch.ts';
 import type { OffsetRange } from './report.ts';
 import type { SharedLog } from './shared-log.ts';
 import type { Tables } from './tables.ts';
+import type { Tokens } from './tokens.ts';
 
 /**
  * One ordered, append-only sequence of records: the seam under everything (design §6, §8). An engine with several
- * partitions gives one `Log` for each.
+ * partitions has one `Log` for each, of which `WovenLog` makes one.
  *
  * The contract, which `test/log/contract.ts` runs against every implementation:
  * - Offsets begin at 1, strictly increase and are never reused inside an epoch. They are not dense.
@@ -30,6 +32,8 @@ export interface Log {
   /** 4–16 characters of [a-z0-9]; the same for the life of the log, different for every other log. */
   readonly id: string;
   readonly capabilities: LogCapabilities;
+  readonly tokens: Tokens;
+  readonly places: Places;
   /** The newest committed records, in memory: read without waiting. */
   readonly hot: HotTail;
   /** The newest committed position; offset 0 and time 0 for a log that never held a record. */
@@ -171,8 +175,11 @@ export interface Deleted {
 }
 
 export interface Appended {
+  /** What clients are told: of a log of several partitions the offset in its own. */
   readonly offset: number;
   readonly time: number;
+  /** Where there are several. */
+  readonly partition?: number;
   /** True: a record with the same id, or producer and sequence, was there already, and this is its offset. */
   readonly duplicate: boolean;
 }

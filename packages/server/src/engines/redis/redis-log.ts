@@ -22,11 +22,13 @@ import type {
   TopicInfo,
 } from '../../log/log.ts';
 import { type CommonLogOptions, logDefaults } from '../../log/options.ts';
+import { type Places, PlainPlaces } from '../../log/places.ts';
 import { type Random, systemRandom } from '../../log/random.ts';
 import type { LogRecord, StoredDurability } from '../../log/record.ts';
 import type { LogReport, OffsetRange } from '../../log/report.ts';
 import type { SharedLog } from '../../log/shared-log.ts';
 import { type Tables, tablesOf } from '../../log/tables.ts';
+import { PlainTokens, type Tokens } from '../../log/tokens.ts';
 import { withoutPassword } from '../../log/without-password.ts';
 import { KnownLag } from '../known-lag.ts';
 import { type PackedRecord, packedBatch } from '../packed-record.ts';
@@ -100,6 +102,8 @@ export class RedisLog implements Log {
   readonly hot: HotTail;
   readonly tables: Tables;
   readonly deletions: Deletions = new Deletions();
+  readonly tokens: Tokens = new PlainTokens(this);
+  readonly places: Places = new PlainPlaces(this);
   readonly live: RedisLive;
   readonly groups: RedisGroups;
   readonly shared: SharedLog;
