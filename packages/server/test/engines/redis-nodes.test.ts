@@ -63,7 +63,7 @@ withRedis('the nodes of a log in Redis', () => {
     const redis = await startRedis();
     const proxy = await FaultyProxy.start(redis.port);
     cleanup.push(() => proxy.close());
-    const connection = new RedisConnection(proxy.url, 'test', () => {});
+    const connection = new RedisConnection(proxy.url, 'x', 'test', () => {});
     cleanup.push(async () => connection.close());
     const admin = redis.client();
     cleanup.push(async () => admin.disconnect());

@@ -32,6 +32,7 @@ import { PlainTokens, type Tokens } from '../../log/tokens.ts';
 import { withoutPassword } from '../../log/without-password.ts';
 import { KnownLag } from '../known-lag.ts';
 import { type PackedRecord, packedBatch } from '../packed-record.ts';
+import { isCluster } from './address.ts';
 import { Appends } from './appends.ts';
 import { Arrivals } from './arrivals.ts';
 import { RedisConnection } from './connection.ts';
@@ -52,7 +53,7 @@ import { judgeServer } from './server-settings.ts';
 import { Tail } from './tail.ts';
 
 export interface RedisLogOptions extends CommonLogOptions {
-  /** `redis://[user:password@]host:port[/db]`, or `rediss://` for TLS. */
+  /** See `readAddress` and `readClusterAddress`. */
   readonly url: string;
   /** What the names of its keys begin with; one log for each. */
   readonly name?: string | undefined;
@@ -147,12 +148,21 @@ export class RedisLog implements Log {
     this.#lag = new KnownLag('0', systemClock, () => this.#known.offset);
     const onHead = (head: number): void => this.#lag.told(head);
     this.#arrivals = new Arrivals(this.#known);
+    const connect = (role: string, told: (report: LogReport) => void): RedisConnection =>
+      new RedisConnection(options.url, this.#keys.log, role, told);
     // they come and go together: one of them tells
-    this.#follower = new RedisConnection(options.url, 'tail', report);
-    this.#writer = new RedisConnection(options.url, 'writer', () => {});
-    this.#reader = new RedisConnection(options.url, 'reader', () => {});
-    this.#listener = new RedisConnection(options.url, 'listener', () => {});
-    this.live = new RedisLive(this.#writer, this.#listener, systemClock, this.#keys.live, node);
+    this.#follower = connect('tail', report);
+    this.#writer = connect('writer', () => {});
+    this.#reader = connect('reader', () => {});
+    this.#listener = connect('listener', () => {});
+    this.live = new RedisLive({
+      sender: this.#writer,
+      receiver: this.#listener,
+      clock: systemClock,
+      channel: this.#keys.live,
+      isSharded: isCluster(options.url),
+      node,
+    });
     this.hot = new HotTail(options.hotBytes ?? logDefaults.hotBytes, 0);
     this.tables = tablesOf(options.keep?.rules ?? []);
     this.#ended = new EndedTopics(options.endedTopics ?? logDefaults.endedTopics);
@@ -214,7 +224,7 @@ export class RedisLog implements Log {
     });
     this.#erasure = new Erasure({ connection: this.#reader, clock: systemClock, keys: this.#keys, onError });
     this.groups = new RedisGroups({
-      connect: () => new RedisConnection(options.url, 'groups', () => {}),
+      connect: () => connect('groups', () => {}),
       clock: systemClock,
       keys: this.#keys,
       node,
