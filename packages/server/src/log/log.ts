@@ -6,6 +6,7 @@ import type { Places } from './places.ts';
 import type { LogRecord, RecordSource, StoredDurability } from './record.ts';
 import type { RecordBatch } from './record-batch.ts';
 import type { OffsetRange } from './report.ts';
+import type { SharedLog } from './shared-log.ts';
 import type { Tables } from './tables.ts';
 import type { Tokens } from './tokens.ts';
 
@@ -52,6 +53,8 @@ export interface Log {
   readonly probes: readonly EngineProbe[];
   /** Carries what is in no log to the other nodes of a shared one; undefined for a log of one node. */
   readonly live: LiveChannel | undefined;
+  /** Missing for a log of one node. */
+  readonly shared?: SharedLog;
   readonly status: LogStatus;
   readonly memory: LogMemory;
   readonly tables: Tables;

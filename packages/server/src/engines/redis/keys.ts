@@ -3,6 +3,7 @@ export class Keys {
   /** In the order in which scripts take them. */
   readonly all: readonly string[];
   readonly log: string;
+  readonly state: string;
   readonly topics: string;
   readonly ended: string;
   readonly deleted: string;
@@ -11,6 +12,7 @@ export class Keys {
   constructor(name: string) {
     this.#prefix = `{${name}}`;
     this.log = this.#key('log');
+    this.state = this.#key('state');
     this.topics = this.#key('topics');
     this.ended = this.#key('ended');
     this.deleted = this.#key('deleted');
@@ -45,6 +47,26 @@ export class Keys {
   /** The newest batch of a node. */
   batchOf(node: string): string {
     return this.#key(`batch:${node}`);
+  }
+
+  /** Nodes that are there. */
+  get nodes(): string {
+    return this.#key('nodes');
+  }
+
+  /** Names of groups. */
+  get groups(): string {
+    return this.#key('groups');
+  }
+
+  /** Those of one group, in the order in which scripts take them. */
+  ofGroup(group: string): readonly string[] {
+    return [this.#key(`group:${group}`), this.#key(`group-due:${group}`), this.#key(`group-held:${group}`)];
+  }
+
+  /** The newest call of a node for a group. */
+  groupCallOf(node: string, group: string): string {
+    return this.#key(`group-call:${node}:${group}`);
   }
 
   #key(name: string): string {
