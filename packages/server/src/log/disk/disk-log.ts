@@ -232,7 +232,7 @@ export class DiskLog implements Log {
 
   /** Hot. */
   #onCommit(batch: Batch): void {
-    const records = batch.toRecords();
+    const records = batch.toRecords(this.hot.memory);
     this.hot.push(records);
     this.head = { epoch: this.#opened.epochs.current!.epoch, offset: batch.lastOffset, time: batch.lastTime };
     this.#admission.committed(records);
