@@ -68,9 +68,9 @@ const settings = {
   data: text('./data', /^[^\0]+$/, 'a path', 'Directory that holds the log; made when missing. One server at a time.'),
   engine: text(
     'disk',
-    /^(disk|memory|rediss?:\/\/[^\s/]+(\/\d{1,4})?|redis\+sentinel:\/\/[^\s/]+\/[^\s/]+(\/\d{1,4})?)$/,
+    /^(disk|memory|rediss?:\/\/[^\s/]+(\/\d{1,4})?|redis\+sentinel:\/\/[^\s/]+\/[^\s/]+(\/\d{1,4})?|redis\+cluster:\/\/[^\s/]+)$/,
     'disk, memory, or the URL of a Redis server such as redis://127.0.0.1:6379',
-    'Where the log lives. `memory` keeps only `hot.bytes` of records and loses them with the process. `redis://[user:password@]host:port[/database]` (`rediss://` for TLS), or `redis+sentinel://[user:password@]host:port,host:port/primary` with Sentinels, shares one log between all servers that name it: see clusters.md.',
+    'Where the log lives. `memory` keeps only `hot.bytes` of records and loses them with the process. `redis://[user:password@]host:port[/database]` (`rediss://` for TLS), or `redis+sentinel://[user:password@]host:port,host:port/primary` with Sentinels, or `redis+cluster://[user:password@]host:port,host:port` for a Redis Cluster, shares one log between all servers that name it: see clusters.md.',
   ),
   redis: group({
     name: text(
