@@ -253,11 +253,17 @@ function openLog(
     },
     onCommitStats: metrics.onCommit,
   };
-  if (engineOf(config.engine) === 'redis')
-    return import('./engines/redis/redis-log.ts').then(
-      ({ openRedisLog }) =>
-        openRedisLog({ ...common, ...config.redis, url: config.engine, durability: config.durability }),
-      (error: unknown) => packageMissing(error, config.engine),
+  const engine = engineOf(config.engine);
+  const shared = { ...common, url: config.engine, durability: config.durability };
+  if (engine === 'redis')
+    return import('./engines/redis/open-partitions.ts').then(
+      ({ openPartitions }) => openPartitions({ ...shared, ...config.redis }),
+      (error: unknown) => packageMissing(error, config.engine, 'ioredis'),
+    );
+  if (engine === 'kafka')
+    return import('./engines/kafka/kafka-log.ts').then(
+      ({ openKafkaLog }) => openKafkaLog({ ...shared, ...config.kafka }),
+      (error: unknown) => packageMissing(error, config.engine, '@platformatic/kafka'),
     );
   if (config.engine === 'memory') return Promise.resolve(openMemoryLog(common));
   return openDiskLog({
@@ -272,7 +278,7 @@ function openLog(
 }
 
 /** The package that talks to the server is not installed unless somebody wants it. */
-function packageMissing(error: unknown, engine: string): never {
+function packageMissing(error: unknown, engine: string, name: string): never {
   if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
-  throw new Error(`engine ${withoutPassword(engine)} needs a package that is not installed: npm install ioredis`);
+  throw new Error(`engine ${withoutPassword(engine)} needs a package that is not installed: npm install ${name}`);
 }

@@ -111,6 +111,12 @@ export interface Log {
    */
   endOf(epoch: number): number | undefined;
 
+  /**
+   * Resolves when all is known here that the log held when this was called, or when that cannot be had: other nodes may have
+   * read more already than has come to this one. Undefined for a log of one node.
+   */
+  upToDate(): Promise<void> | undefined;
+
   /** Offset of the record that ended this topic, 0 for one that goes on or whose end is gone again; may be above the head. */
   endedAt(topic: string): number;
 
@@ -169,7 +175,7 @@ export interface Current {
 
 export interface Deleted {
   /** The newest record that is deleted; undefined when the topic had none. */
-  readonly upTo: Position | undefined;
+  readonly upTo: (Position & Pick<Appended, 'partition'>) | undefined;
   /** Files still hold some of it. */
   readonly pending: boolean;
 }

@@ -12,6 +12,8 @@ export interface Places {
   beginning(offset: number): Promise<Position>;
   /** The same stretch of the log as (from, to], for who reads no further. */
   between(from: number, to: number): readonly [from: number, to: number];
+  /** Whether who stands at `place` has read up to the record of `topic` that clients know by `offset`. */
+  hasPassed(place: number, topic: string, offset: number): boolean;
   /** Where a stretch of about `count` offsets begins that ends at `end`, not before `from`; none of a part that is gone. */
   stepBack(from: number, end: number, count: number): number;
 }
@@ -42,6 +44,10 @@ export class PlainPlaces implements Places {
 
   between(from: number, to: number): readonly [number, number] {
     return [from, to];
+  }
+
+  hasPassed(place: number, _: string, offset: number): boolean {
+    return offset <= place;
   }
 
   stepBack(from: number, end: number, count: number): number {

@@ -1,4 +1,5 @@
 import {
+  type Cursor,
   cursorPrefix,
   cursorSuffix,
   formatCursor,
@@ -18,7 +19,7 @@ export interface Tokens {
   /** The token of the position `offset`, whose newest record has the time `time` (ms). */
   of(offset: number, time: number): string;
   /** The token that the publisher of a record gets. */
-  ofAppended(appended: Appended): string;
+  ofAppended(appended: Omit<Appended, 'duplicate'>): string;
   /** The same as `of` in the middle of a snapshot as of `to`, for who reads it by requests of their own. */
   within(offset: number, time: number, to: number): string;
   /** The same as `of` for who polls and was told of what is dropped up to `told`. */
@@ -71,7 +72,7 @@ export class PlainTokens implements Tokens {
     return this.#prefix + cursorSuffix(offset, time);
   }
 
-  ofAppended({ offset, time }: Appended): string {
+  ofAppended({ offset, time }: Omit<Appended, 'duplicate'>): string {
     return this.of(offset, time);
   }
 
@@ -83,10 +84,16 @@ export class PlainTokens implements Tokens {
     return `${this.of(offset, time)}.t${told}`;
   }
 
-  resolve(token: string): Resolved {
-    const log = this.#log;
+  resolve(token: string): Resolved | Promise<Resolved> {
     if (isPartitioned(token)) return foreign(parsePartitionedCursor(token));
-    const { log: id, epoch, offset, time, snapshot, told } = parseCursor(token);
+    const cursor = parseCursor(token);
+    const now = this.#judge(cursor);
+    if (now.fits || cursor.log !== this.#log.id) return now;
+    return this.#log.upToDate()?.then(() => this.#judge(cursor)) ?? now;
+  }
+
+  #judge({ log: id, epoch, offset, time, snapshot, told }: Cursor): Resolved {
+    const log = this.#log;
     const end = id === log.id ? log.endOf(epoch) : undefined;
     if (end === undefined || offset > end) {
       const running = id === log.id && epoch === log.epochOf(log.head.offset + 1);

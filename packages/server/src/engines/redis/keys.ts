@@ -33,6 +33,11 @@ export class Keys {
     ];
   }
 
+  /** Number of streams, of a log that has several; it is under the name of the whole. */
+  get partitions(): string {
+    return this.#key('partitions');
+  }
+
   /** Channel of what is in no log. */
   get live(): string {
     return this.#key('live');

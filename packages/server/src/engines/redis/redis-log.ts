@@ -4,6 +4,7 @@ import { type Clock, systemClock } from '../../log/clock.ts';
 import { currentOf } from '../../log/current.ts';
 import { Deletions } from '../../log/deletions.ts';
 import { EndedTopics } from '../../log/ended-topics.ts';
+import { EpochList } from '../../log/epoch-list.ts';
 import { HotTail } from '../../log/hot-tail.ts';
 import { KeyIndex } from '../../log/key-index.ts';
 import type {
@@ -30,6 +31,7 @@ import type { SharedLog } from '../../log/shared-log.ts';
 import { type Tables, tablesOf } from '../../log/tables.ts';
 import { PlainTokens, type Tokens } from '../../log/tokens.ts';
 import { withoutPassword } from '../../log/without-password.ts';
+import { Freshness } from '../freshness.ts';
 import { KnownLag } from '../known-lag.ts';
 import { type PackedRecord, packedBatch } from '../packed-record.ts';
 import { isCluster } from './address.ts';
@@ -71,7 +73,7 @@ export interface RedisLogOptions extends CommonLogOptions {
 }
 
 const clockSkewDefault = 2000;
-const startTimeoutDefault = 10_000;
+export const startTimeoutDefault = 10_000;
 /** How long a close waits for what is being appended, ms. */
 const closeTimeout = 3000;
 /** Of the newest records a start reads so many bytes: reconnecting clients find there what they missed. */
@@ -132,6 +134,7 @@ export class RedisLog implements Log {
   readonly #ended: EndedTopics;
   readonly #listeners = new Set<TailListener>();
   readonly #arrivals: Arrivals;
+  readonly #freshness: Freshness;
   #following: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
   #damages = 0;
@@ -148,6 +151,11 @@ export class RedisLog implements Log {
     this.#lag = new KnownLag('0', systemClock, () => this.#known.offset);
     const onHead = (head: number): void => this.#lag.told(head);
     this.#arrivals = new Arrivals(this.#known);
+    this.#freshness = new Freshness({
+      clock: systemClock,
+      ask: () => this.#newestOfServer(),
+      reached: (epoch, offset) => this.#arrivals.reached(epoch, offset),
+    });
     const connect = (role: string, told: (report: LogReport) => void): RedisConnection =>
       new RedisConnection(options.url, this.#keys.log, role, told);
     // they come and go together: one of them tells
@@ -396,6 +404,10 @@ export class RedisLog implements Log {
     return this.#known.epochs.endOf(epoch, this.#known.offset);
   }
 
+  upToDate(): Promise<void> {
+    return this.#freshness.upToDate();
+  }
+
   endedAt(topic: string): number {
     return this.#ended.endOf(topic);
   }
@@ -465,6 +477,11 @@ export class RedisLog implements Log {
 
   async #askStatus(connection: RedisConnection): Promise<Status> {
     return readStatus(await statusScript.run(connection.redis, this.#keys.all, this.#knownArguments()));
+  }
+
+  async #newestOfServer(): Promise<{ epoch: number; offset: number }> {
+    const { epochs, head } = await this.#askStatus(this.#reader);
+    return { epoch: new EpochList(epochs).epochOf(head), offset: head };
   }
 
   #begin(told: Status): void {

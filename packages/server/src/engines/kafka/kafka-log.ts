@@ -1,0 +1,74 @@
+import { capabilitiesOf } from '../../log/capabilities.ts';
+import { type Clock, systemClock } from '../../log/clock.ts';
+import { type CommonLogOptions, logDefaults } from '../../log/options.ts';
+import type { Random } from '../../log/random.ts';
+import type { StoredDurability } from '../../log/record.ts';
+import { withoutPassword } from '../../log/without-password.ts';
+import { type BrokerLog, openBrokerLog } from '../broker/broker-log.ts';
+import { readAddress, type SaslMechanism } from './address.ts';
+import { reasonOf } from './client.ts';
+import { KafkaCluster } from './cluster.ts';
+import { Fetcher } from './fetcher.ts';
+import { type Compression, KafkaPartition } from './partition.ts';
+import { prepareTopic } from './topic.ts';
+
+export interface KafkaLogOptions extends CommonLogOptions {
+  /** `kafka://[user:password@]host:port[,host:port]`, or `kafkas://` for TLS. */
+  readonly url: string;
+  /** The topic that holds the log. */
+  readonly name?: string | undefined;
+  /** Replicas of the topic when it has to be made; 0: as the brokers say. */
+  readonly replicas?: number | undefined;
+  readonly compression?: Compression | undefined;
+  readonly sasl?: SaslMechanism | undefined;
+  /** Class that the topic must be able to keep; undefined for whatever it keeps. */
+  readonly durability?: StoredDurability | undefined;
+  /** How long the start waits for the brokers, ms. */
+  readonly startTimeout?: number | undefined;
+  /** Of records and their ages. What waits for the brokers waits in real time. */
+  readonly clock?: Clock | undefined;
+  readonly random?: Random | undefined;
+}
+
+const startTimeoutDefault = 15_000;
+/** A tail that has been silent for longer is stuck, ms. */
+const silenceMost = 2500;
+
+/**
+ * Opens the log that lives in a topic of Kafka, or begins it. Rejects when no broker answers in time, or the topic must not
+ * be used (`prepareTopic`).
+ */
+export async function openKafkaLog(options: KafkaLogOptions): Promise<BrokerLog> {
+  const { url, name = 'tailrace', sasl = 'plain' } = options;
+  const cluster = new KafkaCluster(readAddress(url, sasl));
+  const stopWatch = systemClock.after(options.startTimeout ?? startTimeoutDefault, () => void cluster.close());
+  try {
+    const recordBytes = Math.min(options.recordBytes ?? logDefaults.recordBytes, logDefaults.recordBytesHard);
+    const { age, bytes } = options.retention ?? {};
+    const { replicas = 0, durability } = options;
+    const demands = { topic: name, partitions: 1, replicas, recordBytes, age, bytes, durability };
+    const { durabilities, minInSync, bytesMost } = await prepareTopic(cluster, demands);
+    return await openBrokerLog({
+      ...options,
+      recordBytes: Math.min(recordBytes, bytesMost),
+      partition: new KafkaPartition({
+        cluster,
+        fetcher: new Fetcher(cluster, systemClock),
+        topic: name,
+        partition: 0,
+        compression: options.compression ?? 'lz4',
+        minInSync,
+        onClose: () => cluster.close(),
+      }),
+      requestBytes: bytesMost,
+      capabilities: { ...capabilitiesOf.kafka, durabilities },
+      broker: 'Kafka',
+      silenceMost,
+    });
+  } catch (error) {
+    await cluster.close();
+    throw new Error(`the log cannot be opened: Kafka at ${withoutPassword(url)} does not serve it: ${reasonOf(error)}`);
+  } finally {
+    stopWatch();
+  }
+}
