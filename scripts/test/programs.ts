@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { fetchKafka, findKafka, kafkaVersion } from '../../packages/server/test/engines/kafka-program.ts';
+import { findNats, natsDirectory, natsVersion } from '../../packages/server/test/engines/nats-program.ts';
 
 /** A program that some suites need and npm does not bring. */
 interface Missing {
@@ -35,7 +36,7 @@ const programs: readonly Program[] = [
 /** Installs what is missing where that is possible (root on a Debian); returns what is missing still. */
 export function providePrograms(): readonly Missing[] {
   const missing = programs.filter(program => !isInstalled(program));
-  return [...provideFromDebian(missing), ...provideKafka()];
+  return [...provideFromDebian(missing), ...provideKafka(), ...provideNats()];
 }
 
 function provideFromDebian(missing: readonly Program[]): readonly Program[] {
@@ -64,6 +65,26 @@ function provideKafka(): readonly Missing[] {
     {
       name: `Kafka ${kafkaVersion} (fetched with Maven; needs java and mvn, or KAFKA_HOME)`,
       consequence: 'The suites of the log in Kafka do not run.',
+    },
+  ];
+}
+
+/** Debian's is too old: it ignores settings without a word, and tests against it pass wrongly. */
+function provideNats(): readonly Missing[] {
+  if (findNats() !== undefined) return [];
+  if (inPath('go')) {
+    console.log(`building nats-server ${natsVersion} by go install`);
+    spawnSync('go', ['install', `github.com/nats-io/nats-server/v2@v${natsVersion}`], {
+      stdio: 'inherit',
+      env: { ...process.env, GOBIN: natsDirectory, GOTOOLCHAIN: 'local' },
+      timeout: 600_000,
+    });
+  }
+  if (findNats() !== undefined) return [];
+  return [
+    {
+      name: `nats-server ${natsVersion} (built by \`go install\`, which needs Go)`,
+      consequence: 'The suites of the log in NATS do not run.',
     },
   ];
 }

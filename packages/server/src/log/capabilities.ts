@@ -21,7 +21,7 @@ export interface LogCapabilities {
   readonly trims: 'segments' | 'records';
 }
 
-export type EngineName = 'disk' | 'memory' | 'redis' | 'kafka';
+export type EngineName = 'disk' | 'memory' | 'redis' | 'kafka' | 'nats';
 
 /** What each can do at best: a server behind a shared log may be set to keep less. */
 export const capabilitiesOf: Readonly<Record<EngineName, LogCapabilities>> = {
@@ -29,10 +29,12 @@ export const capabilitiesOf: Readonly<Record<EngineName, LogCapabilities>> = {
   memory: { durabilities: [], shared: false, keeps: false, deletes: true, trims: 'records' },
   redis: { durabilities: ['fsync', 'written'], shared: true, keeps: false, deletes: true, trims: 'records' },
   kafka: { durabilities: ['fsync', 'written'], shared: true, keeps: false, deletes: false, trims: 'records' },
+  nats: { durabilities: ['fsync', 'written'], shared: true, keeps: false, deletes: false, trims: 'records' },
 };
 
 /** The engine that the setting `engine` names. */
 export function engineOf(setting: string): EngineName {
   if (setting === 'disk' || setting === 'memory') return setting;
+  if (/^(nats|tls):/.test(setting)) return 'nats';
   return setting.startsWith('kafka') ? 'kafka' : 'redis';
 }
