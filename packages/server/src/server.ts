@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { hostname } from 'node:os';
 import type { FrameLimits } from '@tailrace/protocol';
 import { pino } from 'pino';
 import { EngineBreaker, OriginPolicy } from './admission/index.ts';
@@ -136,6 +137,7 @@ export class Server {
       connectionsMax,
       spare: 256,
     });
+    this.#introduce('');
     metrics.watch({ clock, hub: this.hub, gateway: this.gateway, log, engine: this.#breaker });
   }
 
@@ -147,7 +149,15 @@ export class Server {
   }
 
   listen(): Promise<Address> {
-    return this.door.listen(this.config.host, this.config.port).then(({ address, port }) => ({ host: address, port }));
+    return this.door.listen(this.config.host, this.config.port).then(({ address, port }) => {
+      this.#introduce(`${address.includes(':') ? `[${address}]` : address}:${port}`);
+      return { host: address, port };
+    });
+  }
+
+  /** The other servers of a shared log are to know of this one. */
+  #introduce(address: string): void {
+    this.log.shared?.nodes.introduce({ name: hostname(), address, version });
   }
 
   /** A request handler for any node:http server (embedding). */
@@ -246,8 +256,8 @@ function openLog(
   const engine = engineOf(config.engine);
   const shared = { ...common, url: config.engine, durability: config.durability };
   if (engine === 'redis')
-    return import('./engines/redis/redis-log.ts').then(
-      ({ openRedisLog }) => openRedisLog({ ...shared, ...config.redis }),
+    return import('./engines/redis/open-partitions.ts').then(
+      ({ openPartitions }) => openPartitions({ ...shared, ...config.redis }),
       (error: unknown) => packageMissing(error, config.engine, 'ioredis'),
     );
   if (engine === 'kafka')

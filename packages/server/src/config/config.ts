@@ -13,7 +13,7 @@ export interface Config {
   readonly data: string;
   /** `disk`, `memory`, or the URL of a shared engine. */
   readonly engine: string;
-  readonly redis: { readonly name: string; readonly replicas: number };
+  readonly redis: { readonly name: string; readonly partitions: number; readonly replicas: number };
   readonly kafka: {
     readonly name: string;
     readonly replicas: number;

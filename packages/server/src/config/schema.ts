@@ -79,6 +79,11 @@ const settings = {
       '1 to 64 letters, digits, dots, hyphens or underscores',
       'What the keys of the log begin with in Redis: servers with the same name share one log.',
     ),
+    partitions: count(
+      1,
+      { min: 1, max: 256 },
+      'Streams over which the topics are spread, so that more than one core of Redis, or several servers of a cluster, carry the log. It stays as it is for the life of the log; with several, order is promised for each topic but not between topics.',
+    ),
     replicas: count(
       0,
       { min: 0, max: 16 },

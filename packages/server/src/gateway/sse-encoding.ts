@@ -26,7 +26,7 @@ export function sseEncoding(raw: boolean, tokens: Tokens): Encoding {
       }
       return scratch.copy();
     },
-    notice: sseNotice,
+    notice: tokens.short ? sseNotice : frame => sseNotice(frame, true),
   };
 }
 
@@ -60,12 +60,12 @@ function appendPayload(scratch: Scratch, record: LogRecord): void {
   scratch.text('\n');
 }
 
-/** A frame of §7 as SSE: without `sub`, its cursor as `id:` where the cursor moved. */
-export function sseNotice(frame: ServerFrame): Buffer {
+/** A frame of §7 as SSE: without `sub`, its cursor as `id:` where the cursor moved; `live` moves it where records seldom do. */
+export function sseNotice(frame: ServerFrame, liveMoves = false): Buffer {
   if (frame.type === 'cursor') return Buffer.from(`:\nid: ${frame.cursor}\n\n`);
   if (frame.type === 'heartbeat') return heartbeat;
   const { sub, ...rest } = frame as ServerFrame & { sub?: string };
-  const moves = 'cursor' in rest && rest.type !== 'live';
+  const moves = 'cursor' in rest && (liveMoves || rest.type !== 'live');
   return Buffer.from(`event: tailrace\n${moves ? `id: ${rest.cursor}\n` : ''}data: ${JSON.stringify(rest)}\n\n`);
 }
 

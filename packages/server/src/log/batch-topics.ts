@@ -8,35 +8,41 @@
 export class BatchTopics {
   readonly names: readonly string[];
   readonly #count: number;
-  /** `of` of each record, then `after` of each, then `firstOf` of each topic; none of them for a single topic. Then hashes. */
+  /**
+   * From `#at` on: `of` of each record, then `after` of each, then `firstOf` of each topic; none of them for a single topic.
+   * Then hashes.
+   */
   readonly #table: Int32Array;
+  readonly #at: number;
 
   /** `BatchTopicsBuilder` makes them. */
-  constructor(names: readonly string[], count: number, table: Int32Array) {
+  constructor(names: readonly string[], count: number, table: Int32Array, at: number) {
     this.names = names;
     this.#count = count;
     this.#table = table;
+    this.#at = at;
   }
 
   /** Index of the topic's first record. */
   firstOf(number: number): number {
-    return this.names.length === 1 ? 0 : this.#table[this.#count * 2 + number]!;
+    return this.names.length === 1 ? 0 : this.#table[this.#at + this.#count * 2 + number]!;
   }
 
   /** Hash of the topic's name. */
   hashOf(number: number): number {
-    return this.names.length === 1 ? this.#table[0]! : this.#table[this.#count * 2 + this.names.length + number]!;
+    const at = this.names.length === 1 ? 0 : this.#count * 2 + this.names.length + number;
+    return this.#table[this.#at + at]!;
   }
 
   /** Number of the topic of a record. */
   of(index: number): number {
-    return this.names.length === 1 ? 0 : this.#table[index]!;
+    return this.names.length === 1 ? 0 : this.#table[this.#at + index]!;
   }
 
   /** Index of the next record with the same topic, or −1. */
   after(index: number): number {
     if (this.names.length === 1) return index + 1 < this.#count ? index + 1 : -1;
-    return this.#table[this.#count + index]!;
+    return this.#table[this.#at + this.#count + index]!;
   }
 }
 
@@ -84,16 +90,23 @@ export class BatchTopicsBuilder {
     this.#lasts[number] = index;
   }
 
-  finish(): BatchTopics {
+  /** Numbers that the table of the topics takes. */
+  get tableLength(): number {
+    return this.topicCount === 1 ? 1 : this.#count * 2 + this.topicCount * 2;
+  }
+
+  /** Who gives a table has room in it from `at` on, and keeps it as long as the topics are used. */
+  finish(table: Int32Array = new Int32Array(this.tableLength), at = 0): BatchTopics {
     const names = this.#names.slice(0, this.topicCount);
     const count = this.#count;
-    if (names.length === 1) return new BatchTopics(names, count, this.#hashes.slice(0, 1));
-    const table = new Int32Array(count * 2 + names.length * 2);
-    copy(this.#topicOf, count, table, 0);
-    copy(this.#after, count, table, count);
-    copy(this.#firsts, names.length, table, count * 2);
-    copy(this.#hashes, names.length, table, count * 2 + names.length);
-    return new BatchTopics(names, count, table);
+    if (names.length === 1) table[at] = this.#hashes[0]!;
+    else {
+      copy(this.#topicOf, count, table, at);
+      copy(this.#after, count, table, at + count);
+      copy(this.#firsts, names.length, table, at + count * 2);
+      copy(this.#hashes, names.length, table, at + count * 2 + names.length);
+    }
+    return new BatchTopics(names, count, table, at);
   }
 }
 

@@ -1,4 +1,5 @@
 import type { FilterSet } from '@tailrace/protocol';
+import { HotMemory } from './hot-memory.ts';
 import { HotTopics } from './hot-topics.ts';
 import type { LogRecord } from './record.ts';
 import { PickedBatch, type RecordBatch } from './record-batch.ts';
@@ -15,6 +16,8 @@ import { type TopicHash, topicHash } from './topic-hash.ts';
  */
 export class HotTail {
   readonly maxBytes: number;
+  /** For batches that will be pushed: they give it back when they are forgotten. */
+  readonly memory: HotMemory;
   /** Offset (exclusive) above which every record is held. */
   base: number;
   /** Weight of the records held. */
@@ -29,6 +32,7 @@ export class HotTail {
   /** `hash`: what the batches' topics are hashed by. */
   constructor(maxBytes: number, base: number, hash: TopicHash = topicHash) {
     this.maxBytes = maxBytes;
+    this.memory = new HotMemory(maxBytes);
     this.base = base;
     this.#topics = new HotTopics(hash, serial => this.#batches[serial - this.#firstSerial]!);
   }
@@ -51,6 +55,7 @@ export class HotTail {
   reset(base: number): void {
     this.base = base;
     this.bytes = 0;
+    for (let b = this.#first; b < this.#batches.length; b++) this.#batches[b]!.release();
     this.#batches = [];
     this.#first = 0;
     this.#topics.drop(Number.POSITIVE_INFINITY);
@@ -69,8 +74,10 @@ export class HotTail {
     for (let b = this.#first; b < this.#batches.length; b++) {
       const batch = this.#batches[b]!;
       const left = replaced.has(batch) ? replaced.get(batch) : batch;
-      if (left === undefined) this.bytes -= batch.weight;
-      else batches.push(left);
+      if (left === undefined) {
+        this.bytes -= batch.weight;
+        batch.release();
+      } else batches.push(left);
     }
     this.#batches = batches;
     this.#firstSerial += this.#first;
@@ -232,6 +239,7 @@ export class HotTail {
     this.#first++;
     this.bytes -= batch.weight;
     this.base = batch.last;
+    batch.release();
     this.#topics.drop(this.#firstSerial + this.#first - 1);
     if (this.#first > 1024 && this.#first * 2 > this.#batches.length) {
       this.#batches = this.#batches.slice(this.#first);

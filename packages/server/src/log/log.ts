@@ -6,6 +6,7 @@ import type { Places } from './places.ts';
 import type { LogRecord, RecordSource, StoredDurability } from './record.ts';
 import type { RecordBatch } from './record-batch.ts';
 import type { OffsetRange } from './report.ts';
+import type { SharedLog } from './shared-log.ts';
 import type { Tables } from './tables.ts';
 import type { Tokens } from './tokens.ts';
 
@@ -52,6 +53,8 @@ export interface Log {
   readonly probes: readonly EngineProbe[];
   /** Carries what is in no log to the other nodes of a shared one; undefined for a log of one node. */
   readonly live: LiveChannel | undefined;
+  /** Missing for a log of one node. */
+  readonly shared?: SharedLog;
   readonly status: LogStatus;
   readonly memory: LogMemory;
   readonly tables: Tables;
@@ -107,6 +110,12 @@ export interface Log {
    * the head for the running epoch. Undefined for an epoch this log never had.
    */
   endOf(epoch: number): number | undefined;
+
+  /**
+   * Resolves when all is known here that the log held when this was called, or when that cannot be had: other nodes may have
+   * read more already than has come to this one. Undefined for a log of one node.
+   */
+  upToDate(): Promise<void> | undefined;
 
   /** Offset of the record that ended this topic, 0 for one that goes on or whose end is gone again; may be above the head. */
   endedAt(topic: string): number;

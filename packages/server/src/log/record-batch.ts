@@ -50,6 +50,9 @@ export abstract class RecordBatch {
     return low;
   }
 
+  /** Nobody will ask it for anything any more: what it takes of the hot tail's memory is used again. */
+  release(): void {}
+
   *records(): Generator<LogRecord> {
     for (let i = 0; i < this.count; i++) yield this.record(i);
   }
@@ -95,7 +98,7 @@ export class PlainBatch extends RecordBatch {
   }
 }
 
-/** Some records of another batch. The memory of the others goes when that one's does. */
+/** Some records of another batch, in whose place it is. The memory of the others goes when that one's does. */
 export class PickedBatch extends RecordBatch {
   readonly #source: RecordBatch;
   /** Of each record, its index there. */
@@ -135,6 +138,10 @@ export class PickedBatch extends RecordBatch {
 
   record(index: number): LogRecord {
     return this.#source.record(this.#picked[index]!);
+  }
+
+  override release(): void {
+    this.#source.release();
   }
 }
 

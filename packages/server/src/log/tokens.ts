@@ -1,4 +1,5 @@
 import {
+  type Cursor,
   cursorPrefix,
   cursorSuffix,
   formatCursor,
@@ -83,10 +84,16 @@ export class PlainTokens implements Tokens {
     return `${this.of(offset, time)}.t${told}`;
   }
 
-  resolve(token: string): Resolved {
-    const log = this.#log;
+  resolve(token: string): Resolved | Promise<Resolved> {
     if (isPartitioned(token)) return foreign(parsePartitionedCursor(token));
-    const { log: id, epoch, offset, time, snapshot, told } = parseCursor(token);
+    const cursor = parseCursor(token);
+    const now = this.#judge(cursor);
+    if (now.fits || cursor.log !== this.#log.id) return now;
+    return this.#log.upToDate()?.then(() => this.#judge(cursor)) ?? now;
+  }
+
+  #judge({ log: id, epoch, offset, time, snapshot, told }: Cursor): Resolved {
+    const log = this.#log;
     const end = id === log.id ? log.endOf(epoch) : undefined;
     if (end === undefined || offset > end) {
       const running = id === log.id && epoch === log.epochOf(log.head.offset + 1);

@@ -6,6 +6,7 @@ import { BatchSpace } from '../../src/log/disk/commit/batch-space.ts';
 import { OpenFiles } from '../../src/log/disk/files/open-files.ts';
 import { ActiveIndex } from '../../src/log/disk/index/active-index.ts';
 import { Segment } from '../../src/log/disk/segment/segment.ts';
+import type { HotMemory } from '../../src/log/hot-memory.ts';
 import { HotTail, LogRecord, PlainBatch, type RecordBatch } from '../../src/log/index.ts';
 import { PickedBatch } from '../../src/log/record-batch.ts';
 import { type TopicHash, topicHash } from '../../src/log/topic-hash.ts';
@@ -14,7 +15,7 @@ import { message, plain } from './messages.ts';
 import { firstSeed, SeededRandom } from './seeded-random.ts';
 
 /** A batch that went through the encoding of the disk log. */
-function encoded(records: readonly LogRecord[], hash: TopicHash = topicHash): RecordBatch {
+function encoded(records: readonly LogRecord[], hash: TopicHash, memory: HotMemory): RecordBatch {
   const segment = new Segment(new OpenFiles(undefined as never), '', {
     generation: 0,
     number: 1,
@@ -31,7 +32,7 @@ function encoded(records: readonly LogRecord[], hash: TopicHash = topicHash): Re
   for (const record of records) batch.add(record, record.offset, record.time);
   batch.close();
   batch.commitToIndex();
-  const committed = batch.toRecords();
+  const committed = batch.toRecords(memory);
   // the buffer is used again
   batch.buffer.fill(0xee);
   return committed;
@@ -82,7 +83,7 @@ describe.each([
               return new LogRecord(offset, time, message(`t/${topic}`, `${offset}`, { key: `k${topic}` }));
             });
             all.push(...records);
-            hot.push(toBatch(records, hash));
+            hot.push(toBatch(records, hash, hot.memory));
           }
           const held = all.filter(record => record.offset > hot.base);
           expect(held.length).toBeGreaterThan(0);
@@ -146,7 +147,7 @@ describe.each([
           return new LogRecord(++offset, 1000 + push, message(topic, `${offset}`));
         });
         held.push(...records);
-        hot.push(toBatch(records, hash));
+        hot.push(toBatch(records, hash, hot.memory));
         if (random.chance(0.01)) hot.trim(hot.base + random.below(offset - hot.base));
         if (random.chance(0.003)) {
           hot.reset(offset);
@@ -190,4 +191,25 @@ test('records picked from a batch again and again are read as soon as those pick
   for (let i = 0; i < 20_000; i++) batch = new PickedBatch(batch, i === 0 ? [0, 2] : [0, 1]);
   expect([...batch.records()]).toEqual([records[0], records[2]]);
   expect(batch.weight).toBe(records.reduce((sum, { weight }) => sum + weight, 0));
+});
+
+test('what was read stays as it was when its batch is evicted, and who kept the batch gets nothing of others', () => {
+  const hot = new HotTail(20_000, 0);
+  const kept: { record: LogRecord; text: string }[] = [];
+  const batches: { batch: RecordBatch; last: number }[] = [];
+  let offset = 0;
+  for (let push = 0; push < 400; push++) {
+    const texts = Array.from({ length: 1 + (push % 7) }, () => `${++offset} `.padEnd((offset * 37) % 900, 'x'));
+    const first = offset - texts.length + 1;
+    const records = texts.map((text, i) => new LogRecord(first + i, push, message(`t/${(first + i) % 3}`, text)));
+    const batch = encoded(records, topicHash, hot.memory);
+    hot.push(batch);
+    batches.push({ batch, last: offset });
+    for (const [i, text] of texts.entries()) kept.push({ record: hot.at(first + i)!, text });
+    if (push % 50 === 49) hot.remove('t/1', offset - 3);
+  }
+  for (const { record, text } of kept) expect(Buffer.from(record.data).toString()).toBe(text);
+  const evicted = batches.filter(({ last }) => last <= hot.base);
+  expect(evicted.length).toBeGreaterThan(300);
+  for (const { batch } of evicted) expect(() => batch.record(0)).toThrow(RangeError);
 });

@@ -36,13 +36,14 @@ const settle = 20;
 export async function prepareTopic(cluster: KafkaCluster, demands: TopicDemands): Promise<JudgedTopic> {
   const { topic } = demands;
   let place: Place | undefined;
-  for (let attempt = 1; place === undefined; attempt++) {
+  for (let why: unknown; place === undefined; ) {
+    if (cluster.reader.isClosed) throw why;
     try {
       place = await cluster.locate(topic, 0);
     } catch (error) {
+      if (!cluster.reader.isClosed) why = error;
       if ((error as { code?: unknown }).code === 'not_found') await create(cluster, demands);
-      // a topic that was just made has no leader for a moment
-      else if (attempt === 200) throw error;
+      // a topic that was just made has no leader for a moment, and brokers may be starting
       await new Promise<void>(resolve => systemClock.after(settle, resolve));
     }
   }

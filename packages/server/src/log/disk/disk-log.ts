@@ -182,6 +182,10 @@ export class DiskLog implements Log {
     return this.#opened.epochs.endOf(epoch, this.head.offset);
   }
 
+  upToDate(): undefined {
+    return undefined;
+  }
+
   endedAt(topic: string): number {
     return this.#admission.intake.ended.endOf(topic);
   }
@@ -228,7 +232,7 @@ export class DiskLog implements Log {
 
   /** Hot. */
   #onCommit(batch: Batch): void {
-    const records = batch.toRecords();
+    const records = batch.toRecords(this.hot.memory);
     this.hot.push(records);
     this.head = { epoch: this.#opened.epochs.current!.epoch, offset: batch.lastOffset, time: batch.lastTime };
     this.#admission.committed(records);

@@ -211,6 +211,10 @@ export class MemoryLog implements Log {
     return this.#epochs.endOf(epoch, this.head.offset);
   }
 
+  upToDate(): undefined {
+    return undefined;
+  }
+
   endedAt(topic: string): number {
     return this.#admission.intake.ended.endOf(topic);
   }

@@ -24,8 +24,15 @@ export interface WovenTokensParts {
   readonly map: WovenMap;
   /** Of the log. */
   readonly id: () => string;
+  /** See `Log.upToDate`. */
+  readonly upToDate: () => Promise<void> | undefined;
   /** ms of the newest record at or below a place, as far as that is known; else of the token. */
   readonly timeAt: (place: number, time: number) => number;
+}
+
+interface Judged {
+  readonly vector: Vector;
+  readonly reason: Misfit['reason'] | undefined;
 }
 
 /** Tokens that name one offset for each partition. */
@@ -68,21 +75,34 @@ export class WovenTokens implements Tokens {
   resolve(token: string): Resolved | Promise<Resolved> {
     if (!isPartitioned(token)) return foreign(parseCursor(token));
     const cursor = parsePartitionedCursor(token);
-    const { map, id } = this.#parts;
+    const { id, upToDate } = this.#parts;
     if (cursor.log !== id()) return foreign(cursor);
-    const vector = new Float64Array(map.partitions.length).fill(-1);
+    if (cursor.entries.some(({ partition }) => partition >= this.#parts.map.partitions.length)) return foreign(cursor);
+    const judged = this.#judge(cursor);
+    const fresh = judged.reason === undefined ? undefined : upToDate();
+    if (fresh !== undefined) return fresh.then(() => this.#resolved(cursor, this.#judge(cursor)));
+    return this.#resolved(cursor, judged);
+  }
+
+  /** As far as each partition named still is what the cursor meant; −1 for those to be read by its time. */
+  #judge(cursor: PartitionedCursor): Judged {
+    const { partitions } = this.#parts.map;
+    const vector = new Float64Array(partitions.length).fill(-1);
     let reason: Misfit['reason'] | undefined;
     for (const { partition, epoch, offset } of cursor.entries) {
-      const log = map.partitions[partition];
-      if (log === undefined) return foreign(cursor);
+      const log = partitions[partition]!;
       const end = log.endOf(epoch);
       if (end !== undefined) vector[partition] = Math.min(offset, end);
       if (end !== undefined && offset <= end) continue;
       const running = epoch === log.epochOf(log.head.offset + 1);
       reason = reason !== 'epoch' && running ? 'ahead' : 'epoch';
     }
-    if (!vector.includes(-1)) return this.#resolved(cursor, vector, reason);
-    return this.#byTime(cursor.time, vector).then(() => this.#resolved(cursor, vector, reason));
+    return { vector, reason };
+  }
+
+  #resolved(cursor: PartitionedCursor, { vector, reason }: Judged): Resolved | Promise<Resolved> {
+    if (!vector.includes(-1)) return this.#placed(cursor, vector, reason);
+    return this.#byTime(cursor.time, vector).then(() => this.#placed(cursor, vector, reason));
   }
 
   /** Fills in where those stand that are not named. */
@@ -95,7 +115,7 @@ export class WovenTokens implements Tokens {
     );
   }
 
-  #resolved(cursor: PartitionedCursor, vector: Vector, reason: Misfit['reason'] | undefined): Fitting | Misfit {
+  #placed(cursor: PartitionedCursor, vector: Vector, reason: Judged['reason']): Fitting | Misfit {
     const { map, timeAt } = this.#parts;
     const place = map.placeOf(vector);
     if (reason !== undefined) return { fits: false, reason, lastGood: place, time: cursor.time };

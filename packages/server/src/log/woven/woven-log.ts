@@ -81,6 +81,7 @@ export class WovenLog implements Log {
     this.tokens = new WovenTokens({
       map: this.#map,
       id: () => this.id,
+      upToDate: () => this.upToDate(),
       timeAt: (place, time) => this.hot.timeAt(place) ?? (place === this.head.offset ? this.head.time : time),
     });
     this.places = new WovenPlaces(this.#map, place => this.positionOf(place));
@@ -220,6 +221,11 @@ export class WovenLog implements Log {
 
   endOf(): undefined {
     return undefined;
+  }
+
+  upToDate(): Promise<void> | undefined {
+    const all = this.#partitions.map(log => log.upToDate());
+    return all.includes(undefined) ? undefined : Promise.all(all).then(() => {});
   }
 
   endedAt(topic: string): number {

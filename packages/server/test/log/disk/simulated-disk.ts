@@ -81,8 +81,14 @@ export class SimulatedDisk {
   readonly writesSynced: boolean;
   /** Whether it has writes past the page cache. */
   writesDirect: boolean;
-  /** Commits written so. */
+  /** Commits written so, those that began beside another, and those that ended before it. */
   directCommits = 0;
+  secondCommits = 0;
+  overtaken = 0;
+  /** Commits under way. */
+  readonly commits: Set<object> = new Set();
+  /** Operations may end in another order than they began. */
+  reorders = false;
   readonly #random: SeededRandom;
   #names = new Map<string, Inode>();
   #durableNames = new Map<string, Inode>();
@@ -98,6 +104,7 @@ export class SimulatedDisk {
 
   boot(): Disk {
     this.operations = 0;
+    this.commits.clear();
     return new BootedDisk(this, ++this.#boots);
   }
 
@@ -114,6 +121,16 @@ export class SimulatedDisk {
   end(operation: DiskOperation, file: string, end: () => void): void {
     if (this.stall?.(operation, file) === true) this.#stalled.push(end);
     else end();
+  }
+
+  /** Ends of what stalled what began last. */
+  resumeNewest(): void {
+    this.#stalled.pop()?.();
+  }
+
+  /** Turns of the event loop before an operation ends. */
+  turns(): number {
+    return this.reorders && this.#random.chance(0.3) ? 1 + this.#random.below(6) : 1;
   }
 
   /** Ends what stalled. */
@@ -303,7 +320,7 @@ class BootedDisk implements Disk {
 
   #later<T>(operation: DiskOperation, file: string, task: () => T): Promise<T> {
     return new Promise((resolve, reject) => {
-      setImmediate(() =>
+      const end = (): void =>
         this.#machine.end(operation, file, () => {
           if (!this.#machine.alive(this.#boot)) return;
           try {
@@ -311,8 +328,9 @@ class BootedDisk implements Disk {
           } catch (error) {
             reject(error);
           }
-        }),
-      );
+        });
+      const wait = (turns: number): unknown => setImmediate(turns > 1 ? () => wait(turns - 1) : end);
+      wait(this.#machine.turns());
     });
   }
 }
@@ -376,10 +394,24 @@ class SimulatedFile implements DiskFile {
     writeSynced: (...of) => {
       this.#checkDirect(...of);
       const [buffer, start, length] = of;
-      if (buffer.subarray(start, start + length).some(byte => byte !== 0)) this.#machine.directCommits++;
-      return this.#writeSynced(...of);
+      const isCommit = buffer.subarray(start, start + length).some(byte => byte !== 0);
+      return isCommit ? this.#commit(of) : this.#writeSynced(...of);
     },
   };
+
+  async #commit(of: Parameters<DiskFile['write']>): Promise<void> {
+    const machine = this.#machine;
+    machine.directCommits++;
+    if (machine.commits.size > 0) machine.secondCommits++;
+    const commit = {};
+    machine.commits.add(commit);
+    try {
+      await this.#writeSynced(...of);
+      if (machine.commits.values().next().value !== commit) machine.overtaken++;
+    } finally {
+      machine.commits.delete(commit);
+    }
+  }
 
   /** Refuses what real disks refuse, and what would endanger what is there. */
   #checkDirect(...[buffer, start, length, position]: Parameters<DiskFile['write']>): void {

@@ -11,6 +11,9 @@ export interface SimulationReport {
   starts: number;
   /** Commits written past the page cache. */
   direct: number;
+  /** Those that began beside another, and those that ended before it. */
+  seconds: number;
+  overtaken: number;
   appended: number;
   acked: number;
   tailsCut: number;
@@ -32,6 +35,8 @@ export function emptyReport(): SimulationReport {
   return {
     starts: 0,
     direct: 0,
+    seconds: 0,
+    overtaken: 0,
     appended: 0,
     acked: 0,
     tailsCut: 0,
@@ -82,6 +87,8 @@ class Simulation {
   readonly #compacts: boolean;
   /** Ids that must be recognised after a start. */
   readonly #remembers: number;
+  /** Share of messages that may be large: a commit of them goes past the page cache, and begins beside another. */
+  readonly #large: number;
   /** Messages without an id. */
   readonly #nameless = new Set<string>();
   /** What was appended at each offset, as far as it may still be there. */
@@ -103,9 +110,11 @@ class Simulation {
   constructor(seed: number, report: SimulationReport) {
     this.#random = new SeededRandom(seed);
     this.#machine = new SimulatedDisk(this.#random);
+    this.#machine.reorders = this.#random.chance(0.5);
     this.#report = report;
     this.#segmentBytes = this.#random.pick([2048, 8192, 65536]);
     this.#compacts = this.#random.chance(0.5);
+    this.#large = this.#random.pick([0.1, 0.7]);
     this.#remembers = this.#random.pick([0, ...keptIds]);
   }
 
@@ -125,6 +134,8 @@ class Simulation {
     await this.#compare(log);
     await log.close();
     this.#report.direct = this.#machine.directCommits;
+    this.#report.seconds = this.#machine.secondCommits;
+    this.#report.overtaken = this.#machine.overtaken;
     const { damages } = await verify(directory, this.#machine.boot());
     if (damages.length > 0) throw new Error(`verify finds ${JSON.stringify(damages)}`);
   }
@@ -213,6 +224,7 @@ class Simulation {
   async #live(log: DiskLog): Promise<void> {
     if (log.head.offset + 1 !== this.#expected.length + 1) throw new Error('the model is not at the head');
     let dead = false;
+    let over = false;
     const died = this.#random.chance(0.85)
       ? this.#dieAt(1 + this.#random.below(120)).then(() => {
           dead = true;
@@ -221,7 +233,13 @@ class Simulation {
     const rounds = 1 + this.#random.below(30);
     for (let i = 0; i < rounds && !dead; i++) {
       const appends: Promise<void>[] = [];
-      for (let w = this.#random.below(6); w >= 0; w--) appends.push(this.#append(log));
+      for (let w = this.#random.below(6); w >= 0; w--) {
+        const append = this.#append(log);
+        // some writers go on as soon as they have their ack
+        appends.push(
+          this.#random.chance(0.5) ? append : append.then(() => (over || dead ? undefined : this.#append(log))),
+        );
+      }
       if (this.#compacts && this.#random.chance(0.15)) {
         // it may be overtaken by an end of any kind
         const compaction = log.compact().catch(() => undefined);
@@ -243,6 +261,7 @@ class Simulation {
     }
     this.#report.sealed += log.status.segments;
     this.#machine.onOperation = undefined;
+    over = true;
     if (dead) return;
     if (this.#random.chance(0.5)) {
       await log.close();
@@ -267,7 +286,7 @@ class Simulation {
     const durability = this.#random.chance(0.4) ? 'written' : 'fsync';
     const messages = Array.from({ length: 1 + this.#random.below(3) }, () => {
       const id = `m${this.#serial++}`;
-      const size = this.#random.chance(0.1) ? this.#random.below(5000) : this.#random.below(200);
+      const size = this.#random.chance(this.#large) ? this.#random.below(5000) : this.#random.below(200);
       this.#expected.push(id);
       const topic = `t/${this.#random.below(4)}`;
       this.#topicOf.set(id, topic);

@@ -1,3 +1,4 @@
+import type { HotMemory } from '../../hot-memory.ts';
 import { encodedBound } from '../../intake.ts';
 import type { PendingAppend } from '../../pending-append.ts';
 import type { RecordSource } from '../../record.ts';
@@ -6,7 +7,7 @@ import { finishFrame, frameHeaderBytes, frameTargetBytes, writeFrame } from '../
 import { encodeRecord, recordHeaderBytes, recordOffset, recordTime, writeTopic } from '../segment/record-codec.ts';
 import type { Segment } from '../segment/segment.ts';
 import type { BatchSpace } from './batch-space.ts';
-import { EncodedBatch } from './encoded-batch.ts';
+import { HeldBatch } from './held-batch.ts';
 
 /** Bytes to keep free in front of a record: a frame header and padding. */
 export const frameOverhead: number = frameHeaderBytes + 8;
@@ -131,12 +132,19 @@ export class Batch {
     segment.end = this.position + this.length;
   }
 
-  /** For the hot tail, with memory of its own: the space is used again. Hot. */
-  toRecords(): EncodedBatch {
+  /** For the hot tail, in its memory: the space is used again. Hot. */
+  toRecords(memory: HotMemory): HeldBatch {
     const { buffer, places, topics } = this.space;
-    const bytes = Buffer.allocUnsafe(this.#recordsEnd);
-    buffer.copy(bytes, 0, 0, this.#recordsEnd);
-    return new EncodedBatch(bytes, places.slice(0, this.count), topics.finish(), this.segment.firstOffset);
+    const { count } = this;
+    const size = this.#recordsEnd;
+    const words = Math.ceil(size / 4);
+    const place = memory.take((words + count + topics.tableLength) * 4);
+    const { bytes, numbers } = place.chunk;
+    buffer.copy(bytes, place.at, 0, size);
+    const placesAt = place.at / 4 + words;
+    for (let i = 0; i < count; i++) numbers[placesAt + i] = place.at + places[i]!;
+    const batchTopics = topics.finish(numbers, placesAt + count);
+    return new HeldBatch(memory, place, placesAt, count, size, batchTopics, this.segment.firstOffset);
   }
 
   /** To the topic of the record that is being added, which ends at `end`. Hot. */

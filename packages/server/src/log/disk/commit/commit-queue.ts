@@ -87,6 +87,17 @@ export class CommitQueue {
     return this.#queue.shift();
   }
 
+  /** The same, when it is one of whole blocks, of at least `bytes`, that may begin; else it goes on collecting. */
+  nextDirect(bytes: number, mayBegin: (batch: Batch) => boolean): Batch | undefined {
+    const batch = this.#queue[0] ?? this.#collecting;
+    if (batch === undefined || batch.length === 0 || batch.length < bytes || !mayBegin(batch)) return undefined;
+    if (batch === this.#collecting) {
+      if (this.#borderOf(batch) === undefined) return undefined;
+      this.#enqueue(batch);
+    }
+    return batch.length % blockBytes === 0 ? this.#queue.shift() : undefined;
+  }
+
   /** The batch waits no more: it is committed, and nothing of it is needed. */
   done(batch: Batch): void {
     this.pendingBytes -= batch.counted;

@@ -12,6 +12,8 @@ export interface CommitterParts {
   readonly clock: Clock;
   readonly queue: CommitQueue;
   readonly writer: LogWriter;
+  /** A batch of at least so many bytes is written while the one before it still is. */
+  readonly secondBytes: number;
   /** The first segment of this run, as long as there is no file of it. */
   readonly firstSegment: () => Segment;
   /** Why the disk takes nothing just now. */
@@ -25,11 +27,16 @@ export interface CommitterParts {
 }
 
 /**
- * Commits what is appended, in order. One batch is written and synced at a time; what is appended meanwhile is the next
- * one (natural group commit: no timer, idle means at once, busy means larger).
+ * Commits what is appended, in order. While a batch is written and synced, what is appended is the next one (natural group
+ * commit: no timer, idle means at once, busy means larger).
  *
  *    queue ──► write ──► fdatasync ──► owner? ──► commit ──► appends settle
  *                       (unless all `written`)
+ *
+ * A second batch is on its way to the disk beside the first when it is large, so that the disk works while the next is
+ * encoded, and the other way round. Whichever the disk has first: the first is committed before it, and fails before it.
+ * Nothing says of a batch that it is durable before it and all before it are, so a start cuts one that a lost one
+ * precedes.
  */
 export class Committer {
   commits = 0;
@@ -39,6 +46,9 @@ export class Committer {
   readonly #queue: CommitQueue;
   readonly #writer: LogWriter;
   #writing: Batch | undefined;
+  /** Begun while the batch before it was under way. */
+  #second: { readonly batch: Batch; readonly written: Promise<void> } | undefined;
+  #wantsSecond = false;
   #committed: number;
   #running = false;
   #wantsRoll = false;
@@ -67,7 +77,10 @@ export class Committer {
       return;
     }
     this.#queue.join(append, sync);
-    if (this.#running) return;
+    if (this.#running) {
+      this.#wantSecond();
+      return;
+    }
     this.#running = true;
     // the rest of this turn of the event loop joins the batch
     this.#parts.clock.soon(() => void this.#run());
@@ -124,9 +137,11 @@ export class Committer {
   async #run(mark = false): Promise<void> {
     const queue = this.#queue;
     try {
-      for (let batch = queue.next(); batch !== undefined && this.fenced === undefined; batch = queue.next()) {
+      while (this.fenced === undefined) {
+        const batch = this.#second?.batch ?? queue.next();
+        if (batch === undefined) break;
         this.#writing = batch;
-        const stored = await this.#writer.store(batch);
+        const stored = await this.#store(batch);
         if (!stored) this.#stopIfFenced();
         this.#writing = undefined;
         if (!stored) {
@@ -134,8 +149,7 @@ export class Committer {
           continue;
         }
         this.#commit(batch);
-        // what the settled appends lead to in this turn belongs to the next batch already
-        await microtasksDone();
+        await this.#settle(batch);
       }
       if (this.#wantsRoll && this.fenced === undefined) {
         this.#wantsRoll = false;
@@ -143,9 +157,9 @@ export class Committer {
       }
       if (mark && this.fenced === undefined && queue.empty) await this.#markDurable();
       // a failure elsewhere may have fenced the log meanwhile
-      if (this.fenced !== undefined) this.#fence(this.fenced.cause);
+      if (this.fenced !== undefined) await this.#fenceBehindWrites(this.fenced.cause);
     } catch (error) {
-      this.#fence(error);
+      await this.#fenceBehindWrites(error);
     }
     // what came while the last step was under way
     if ((!queue.empty || this.#wantsRoll) && this.fenced === undefined) {
@@ -169,7 +183,58 @@ export class Committer {
     }
     this.#parts.onCommit(batch);
     this.#queue.done(batch);
-    for (const append of batch.appends) append.settle();
+  }
+
+  /** What the settled appends lead to in this turn belongs to the next batch already. */
+  async #settle({ appends, length }: Batch): Promise<void> {
+    // what one half leads to is written while the other is at work
+    const inHalves = this.#second === undefined && length >= 2 * this.#parts.secondBytes;
+    const half = inHalves ? appends.length >>> 1 : 0;
+    for (let i = 0; i < half; i++) appends[i]!.settle();
+    if (half > 0) {
+      await microtasksDone();
+      this.#beginNext();
+    }
+    for (let i = half; i < appends.length; i++) appends[i]!.settle();
+    await microtasksDone();
+  }
+
+  async #store(batch: Batch): Promise<boolean> {
+    if (this.#second === undefined) return this.#writer.store(batch);
+    const { written } = this.#second;
+    this.#second = undefined;
+    this.#beginSecond();
+    await written;
+    this.#writer.finish(batch);
+    return true;
+  }
+
+  /** Once the rest of this turn of the event loop has joined the batch. */
+  #wantSecond(): void {
+    if (this.#wantsSecond || this.#second !== undefined) return;
+    this.#wantsSecond = true;
+    this.#parts.clock.soon(() => {
+      this.#wantsSecond = false;
+      this.#beginSecond();
+    });
+  }
+
+  #beginSecond(): void {
+    if (this.#writer.underWay > 0) this.#beginNext();
+  }
+
+  #beginNext(): void {
+    if (this.#second !== undefined || this.fenced !== undefined) return;
+    const batch = this.#queue.nextDirect(this.#parts.secondBytes, next => this.#writer.mayBegin(next));
+    if (batch === undefined) return;
+    const written = this.#begin(batch);
+    // looked at when its turn has come
+    written.catch(() => undefined);
+    this.#second = { batch, written };
+  }
+
+  async #begin(batch: Batch): Promise<void> {
+    await this.#writer.begin(batch);
   }
 
   #refuse(batch: Batch): void {
@@ -177,7 +242,13 @@ export class Committer {
     const waiting = this.#queue.clear();
     this.#aimAtEnd();
     this.#parts.onRefused();
-    this.#failAll(batch, waiting, error);
+    this.#failAll([batch, ...waiting], error);
+  }
+
+  /** A file must not be closed while something is written to it. */
+  async #fenceBehindWrites(cause: unknown): Promise<void> {
+    await this.#second?.written.catch(() => undefined);
+    this.#fence(cause);
   }
 
   #fence(cause: unknown): void {
@@ -188,13 +259,14 @@ export class Committer {
     const error = new TailraceError('outcome_unknown', `the log failed while the publish was on its way: ${reason}`, {
       cause,
     });
-    this.#failAll(this.#writing, this.#queue.clear(), error);
+    const begun = [this.#writing, this.#second?.batch].filter(batch => batch !== undefined);
     this.#writing = undefined;
+    this.#second = undefined;
+    this.#failAll([...begun, ...this.#queue.clear()], error);
   }
 
-  #failAll(first: Batch | undefined, rest: readonly Batch[], error: Error): void {
-    for (const append of first?.appends ?? []) append.fail(error, this.#committed);
-    for (const batch of rest) for (const append of batch.appends) append.fail(error, this.#committed);
+  #failAll(batches: readonly Batch[], error: Error): void {
+    for (const { appends } of batches) for (const append of appends) append.fail(error, this.#committed);
   }
 
   /** What is appended next goes behind what is on disk. */

@@ -9,7 +9,7 @@ import {
   recordTime,
 } from '../segment/record-codec.ts';
 
-/** A committed batch as its bytes went to disk. */
+/** Committed records as they are encoded, in memory of their own that does not change. */
 export class EncodedBatch extends RecordBatch {
   readonly #bytes: Buffer;
   /** Where in the bytes each record begins. */

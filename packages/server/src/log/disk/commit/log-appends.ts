@@ -35,6 +35,9 @@ export interface LogAppendsParts {
 /** How often what was only `written` is synced and an idle log marks what is durable, in ms. */
 const beatMs = 500;
 
+/** Of 64 MiB it is 64 KiB: a second commit of less costs the processor more than the disk gains. */
+const secondShare = 1024;
+
 /** The appends of a log on disk: from the intake to their commit, and what becomes of the segments they fill. */
 export class LogAppends {
   readonly sealer: Sealer;
@@ -100,6 +103,7 @@ export class LogAppends {
       clock,
       queue: this.#queue,
       writer: this.#writer,
+      secondBytes: segmentBytes / secondShare,
       firstSegment,
       full: () => this.#space.full,
       onCommit: batch => this.#onCommit(batch),

@@ -1,6 +1,6 @@
 import * as path from 'node:path';
 import type { Clock } from '../../clock.ts';
-import { blockBytes } from '../files/aligned-memory.ts';
+import { alignToBlock, blockBytes } from '../files/aligned-memory.ts';
 import { type Disk, type DiskFile, isNoSpace, type Ownership, OwnershipLost } from '../files/disk.ts';
 import { finishFrame, frameHeaderBytes, writeFrame } from '../segment/frame.ts';
 import type { Segment } from '../segment/segment.ts';
@@ -31,18 +31,22 @@ export interface ActiveSegment {
 /** An idle log says on disk what is durable when nothing was written for so long, in ms. */
 const quietMs = 400;
 
-/** Writes batches to the active segment, one at a time, and opens the next. An error of it fences the log (I9). */
+/** Writes batches to the active segment, at most two at a time, and opens the next. An error of it fences the log (I9). */
 export class LogWriter {
   /** Newest offset that is synced. */
   durable: number;
   /** Undefined until the first batch of this run creates its segment. */
   active: ActiveSegment | undefined;
+  /** Batches that are being written past the page cache. */
+  underWay = 0;
   readonly #parts: LogWriterParts;
   #written: number;
   #dirty = false;
   /** Durable offset that the newest frame on disk carries. */
   #marked = 0;
   #lastWrite = 0;
+  /** The file that has taken one. */
+  #provenDirect: DiskFile | undefined;
 
   constructor(parts: LogWriterParts, head: number) {
     this.#parts = parts;
@@ -70,27 +74,76 @@ export class LogWriter {
   /** Writes the batch, and syncs when it must be. False when the disk has no room: then nothing of it was written. */
   async store(batch: Batch): Promise<boolean> {
     if (batch.length > 0) {
-      const { preparer, clock } = this.#parts;
+      const { preparer } = this.#parts;
       const end = batch.position + batch.length;
       if (batch.segment !== this.active?.segment && !(await this.open(batch.segment, end))) return false;
-      const { segment, filling } = this.active!;
+      const { filling } = this.active!;
       if (filling.filled < end && !(await preparer.fill(filling, end))) return false;
-      this.#checkOwnership();
-      segment.lastCrc = batch.finish(this.durable, segment.lastCrc);
-      this.#marked = this.durable;
+      if (this.#isDirect(batch)) {
+        await this.begin(batch);
+        this.finish(batch);
+        return true;
+      }
       const { file } = filling;
+      this.#complete(batch);
       // the sync is of what is written alone, so nothing before may wait for one
-      const together = batch.sync && !this.#dirty ? synced(file, batch) : undefined;
+      const together = batch.sync && !this.#dirty ? file.writeSynced : undefined;
       if (together === undefined) await file.write(batch.buffer, 0, batch.length, batch.position);
       else await together(batch.buffer, 0, batch.length, batch.position);
-      this.#written = batch.lastOffset;
-      this.#lastWrite = clock.monotonic();
+      this.#wrote(batch);
       if (together === undefined) this.#dirty = true;
       else this.#synced(this.#written);
     }
     if (batch.sync) await this.sync();
     if (batch.length > 0) this.#parts.preparer.used(batch.position + batch.length);
     return true;
+  }
+
+  /**
+   * Whether the batch may be written while the one before it still is. Only past the page cache: of two that share a page
+   * there, one could be told of the error that concerns the other.
+   */
+  mayBegin({ sync, segment, position, length }: Batch): boolean {
+    if (this.active === undefined || !sync || this.#dirty || this.underWay > 1) return false;
+    const { filling } = this.active;
+    if (segment !== this.active.segment || filling.file !== this.#provenDirect) return false;
+    return position % blockBytes === 0 && filling.filled >= alignToBlock(position + length);
+  }
+
+  /** Begins to write the batch past the page cache; `finish` must follow in the order of batches. */
+  begin(batch: Batch): Promise<void> {
+    this.#complete(batch);
+    this.underWay++;
+    return this.active!.filling.file.direct!.writeSynced(batch.buffer, 0, batch.length, batch.position);
+  }
+
+  /** The write that was begun is done, and those before it are. */
+  finish(batch: Batch): void {
+    const { file } = this.active!.filling;
+    // the first may have found out that the disk refuses such writes
+    this.#provenDirect = file.direct === undefined ? undefined : file;
+    this.underWay--;
+    this.#wrote(batch);
+    this.#synced(this.#written);
+    this.#parts.preparer.used(batch.position + batch.length);
+  }
+
+  /** Past the page cache where it can be: a new page of it costs more time than writing it. */
+  #isDirect({ sync, position, length }: Batch): boolean {
+    return sync && !this.#dirty && this.direct && position % blockBytes === 0 && length % blockBytes === 0;
+  }
+
+  /** What only the moment of writing knows. */
+  #complete(batch: Batch): void {
+    this.#checkOwnership();
+    const { segment } = this.active!;
+    segment.lastCrc = batch.finish(this.durable, segment.lastCrc);
+    this.#marked = this.durable;
+  }
+
+  #wrote(batch: Batch): void {
+    this.#written = batch.lastOffset;
+    this.#lastWrite = this.#parts.clock.monotonic();
   }
 
   async sync(): Promise<void> {
@@ -165,10 +218,4 @@ export class LogWriter {
   #checkOwnership(): void {
     if (this.#parts.ownership.lost()) throw new OwnershipLost();
   }
-}
-
-/** Past the page cache where it can be: a new page of it costs more time than writing it. */
-function synced(file: DiskFile, { position, length }: Batch): DiskFile['write'] | undefined {
-  const wholeBlocks = position % blockBytes === 0 && length % blockBytes === 0;
-  return (wholeBlocks ? file.direct?.writeSynced : undefined) ?? file.writeSynced;
 }

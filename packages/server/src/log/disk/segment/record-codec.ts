@@ -183,14 +183,15 @@ export function recordTopicBytes(buffer: Buffer, at: number): number {
 }
 
 /**
- * Reads the record at `at`, whose frame or crc has been checked. Its data is a view into `buffer`. Who knows the topic
- * saves its decoding.
+ * Reads the record at `at`, whose frame or crc has been checked. Its data is a view into `buffer`, or what `dataOf` makes of
+ * it. Who knows the topic saves its decoding.
  */
 export function decodeRecord(
   buffer: Buffer,
   at: number,
   firstOffset: number,
   topic: string = recordTopic(buffer, at),
+  dataOf: (buffer: Buffer, start: number, end: number) => Buffer = viewOf,
 ): LogRecord {
   const flags = buffer.readUInt16LE(at + 22);
   const end = at + recordLength(buffer, at);
@@ -206,7 +207,7 @@ export function decodeRecord(
   const sequence = flags & recordFlags.producer ? fields.double() : undefined;
   return new LogRecord(recordOffset(buffer, at, firstOffset), recordTime(buffer, at), {
     topic,
-    data: buffer.subarray(dataAt, end),
+    data: dataOf(buffer, dataAt, end),
     contentType,
     event,
     id,
@@ -217,6 +218,16 @@ export function decodeRecord(
     by,
     end: (flags & recordFlags.end) !== 0,
   });
+}
+
+function viewOf(buffer: Buffer, start: number, end: number): Buffer {
+  return buffer.subarray(start, end);
+}
+
+export function copyOf(buffer: Buffer, start: number, end: number): Buffer {
+  const copy = Buffer.allocUnsafe(end - start);
+  buffer.copy(copy, 0, start, end);
+  return copy;
 }
 
 class FieldReader {
