@@ -30,10 +30,6 @@ export class Keys {
     ];
   }
 
-  get state(): string {
-    return this.#key('state');
-  }
-
   /** Number of streams, of a log that has several; it is under the name of the whole. */
   get partitions(): string {
     return this.#key('partitions');
