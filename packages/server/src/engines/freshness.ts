@@ -1,23 +1,23 @@
 import type { Clock } from '../log/clock.ts';
 
-export interface FreshnessParts {
+export interface FreshnessParts<Stand> {
   readonly clock: Clock;
-  /** Asks the server for its newest record. */
-  readonly ask: () => Promise<{ readonly epoch: number; readonly offset: number }>;
-  /** Resolves when the tail of this node has come to a record, or never will. */
-  readonly reached: (epoch: number, offset: number) => Promise<void>;
+  /** Asks the server where the log stands. */
+  readonly ask: () => Promise<Stand>;
+  /** Resolves when the tail of this node has come so far, or never will. */
+  readonly reached: (stand: Stand) => Promise<void>;
 }
 
 /** How long a node is waited for that is behind, ms: clients wait with it. */
 const patience = 2000;
 
 /** Brings this node up to where the server is: what looks unknown here may be what another node has read already. */
-export class Freshness {
-  readonly #parts: FreshnessParts;
+export class Freshness<Stand> {
+  readonly #parts: FreshnessParts<Stand>;
   #asking: Promise<void> | undefined;
   #next: Promise<void> | undefined;
 
-  constructor(parts: FreshnessParts) {
+  constructor(parts: FreshnessParts<Stand>) {
     this.#parts = parts;
   }
 
@@ -47,7 +47,7 @@ export class Freshness {
       stopWatch = clock.after(patience, resolve);
     });
     const fresh = ask()
-      .then(({ epoch, offset }) => reached(epoch, offset))
+      .then(reached)
       // a server that does not answer leaves what is known
       .catch(() => {});
     await Promise.race([fresh, late]);

@@ -28,8 +28,10 @@ import type { OffsetRange } from '../../log/report.ts';
 import { type Tables, tablesOf } from '../../log/tables.ts';
 import { PlainTokens, type Tokens } from '../../log/tokens.ts';
 import type { BrokerPartition, Entry, Following, PartitionState } from '../broker-partition.ts';
+import { Freshness } from '../freshness.ts';
 import { type PackedRecord, packedBatch } from '../packed-record.ts';
 import { Appends } from './appends.ts';
+import { Coming } from './coming.ts';
 import { Directory } from './directory.ts';
 import { nodeBytes, readEntry } from './entry.ts';
 import { History } from './history.ts';
@@ -107,6 +109,8 @@ export class BrokerLog implements Log {
   #verdicts = new Verdicts(() => this.#known.epochs, -1);
   #following: Following | undefined;
   readonly #history: History;
+  readonly #coming = new Coming();
+  readonly #freshness: Freshness<PartitionState>;
   #isRewinding = false;
   #closing: Promise<void> | undefined;
   #damages = 0;
@@ -141,6 +145,11 @@ export class BrokerLog implements Log {
       known: this.#known,
       hot: this.hot,
       directory: this.#directory,
+    });
+    this.#freshness = new Freshness({
+      clock: systemClock,
+      ask: () => partition.state(),
+      reached: ({ head }) => (this.#known.offset >= head ? Promise.resolve() : this.#coming.to(head)),
     });
     this.#history = new History({ reads: this.#reads, directory: this.#directory, ended: this.#judge.ended });
     this.probes = [
@@ -254,6 +263,10 @@ export class BrokerLog implements Log {
 
   endOf(epoch: number): number | undefined {
     return this.#known.epochs.endOf(epoch, this.#known.offset);
+  }
+
+  upToDate(): Promise<void> {
+    return this.#freshness.upToDate();
   }
 
   endedAt(topic: string): number {
@@ -379,6 +392,7 @@ export class BrokerLog implements Log {
       begin = i + 1;
       bytes = 0;
     }
+    this.#coming.look(this.#known.offset);
   }
 
   /** Hot. */

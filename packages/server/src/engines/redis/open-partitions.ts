@@ -16,7 +16,7 @@ export interface PartitionedOptions extends RedisLogOptions {
 /** Opens the log that Redis holds in one stream or several. Rejects as `openRedisLog` does, and when it has another number of them. */
 export async function openPartitions(options: PartitionedOptions): Promise<Log> {
   const { partitions, startTimeout, url, name } = options;
-  const connection = new RedisConnection(url, 'start', () => {});
+  const connection = new RedisConnection(url, new Keys(name).partitions, 'start', () => {});
   const stopWatch = systemClock.after(startTimeout ?? startTimeoutDefault, () => connection.close());
   let held: number;
   try {
@@ -54,6 +54,7 @@ function partOf(options: PartitionedOptions, partition: number): RedisLogOptions
     ...options,
     // no name has a slash: no log of one stream is taken for a part
     name: `${name}/${partition}`,
+    partition,
     hotBytes: hotBytes / partitions,
     retention: { ...retention, bytes: bytes === undefined ? undefined : bytes / partitions },
   };

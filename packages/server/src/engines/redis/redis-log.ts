@@ -59,6 +59,8 @@ export interface RedisLogOptions extends CommonLogOptions {
   readonly url: string;
   /** What the names of its keys begin with; one log for each. */
   readonly name?: string | undefined;
+  /** Its number among those of a log in several streams. */
+  readonly partition?: number | undefined;
   /** Replicas that must have a batch before it is acked. */
   readonly replicas?: number | undefined;
   /** Class that the server must be able to keep; undefined for whatever it keeps. */
@@ -134,7 +136,7 @@ export class RedisLog implements Log {
   readonly #ended: EndedTopics;
   readonly #listeners = new Set<TailListener>();
   readonly #arrivals: Arrivals;
-  readonly #freshness: Freshness;
+  readonly #freshness: Freshness<Status>;
   #following: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
   #damages = 0;
@@ -148,13 +150,13 @@ export class RedisLog implements Log {
     const report = (told: LogReport): void => options.onReport?.(told);
     this.#keys = new Keys(options.name ?? 'tailrace');
     this.#known = new KnownLog(random.id(8));
-    this.#lag = new KnownLag('0', systemClock, () => this.#known.offset);
+    this.#lag = new KnownLag(String(options.partition ?? 0), systemClock, () => this.#known.offset);
     const onHead = (head: number): void => this.#lag.told(head);
     this.#arrivals = new Arrivals(this.#known);
     this.#freshness = new Freshness({
       clock: systemClock,
-      ask: () => this.#newestOfServer(),
-      reached: (epoch, offset) => this.#arrivals.reached(epoch, offset),
+      ask: () => this.#askStatus(this.#reader),
+      reached: ({ epochs, head }) => this.#arrivals.reached(new EpochList(epochs).epochOf(head), head),
     });
     const connect = (role: string, told: (report: LogReport) => void): RedisConnection =>
       new RedisConnection(options.url, this.#keys.log, role, told);
@@ -477,11 +479,6 @@ export class RedisLog implements Log {
 
   async #askStatus(connection: RedisConnection): Promise<Status> {
     return readStatus(await statusScript.run(connection.redis, this.#keys.all, this.#knownArguments()));
-  }
-
-  async #newestOfServer(): Promise<{ epoch: number; offset: number }> {
-    const { epochs, head } = await this.#askStatus(this.#reader);
-    return { epoch: new EpochList(epochs).epochOf(head), offset: head };
   }
 
   #begin(told: Status): void {

@@ -23,6 +23,7 @@ import type { Places } from '../places.ts';
 import type { LogRecord, StoredDurability } from '../record.ts';
 import type { RecordBatch } from '../record-batch.ts';
 import type { OffsetRange } from '../report.ts';
+import type { SharedLog } from '../shared-log.ts';
 import type { Tables } from '../tables.ts';
 import type { Tokens } from '../tokens.ts';
 import { WovenAppends } from './appends.ts';
@@ -116,6 +117,13 @@ export class WovenLog implements Log {
 
   get live(): LiveChannel | undefined {
     return this.#partitions[0]!.live;
+  }
+
+  get shared(): SharedLog | undefined {
+    const { shared } = this.#partitions[0]!;
+    if (shared === undefined) return undefined;
+    const tails = this.#partitions.flatMap(log => log.shared?.tails ?? []);
+    return { nodes: shared.nodes, groups: shared.groups, tails };
   }
 
   get status(): LogStatus {
