@@ -262,7 +262,7 @@ function openLog(
     );
   if (engine === 'kafka')
     return import('./engines/kafka/kafka-log.ts').then(
-      ({ openKafkaLog }) => openKafkaLog({ ...shared, ...config.kafka }),
+      ({ openKafkaPartitions }) => openKafkaPartitions({ ...shared, ...config.kafka }),
       (error: unknown) => packageMissing(error, config.engine, '@platformatic/kafka'),
     );
   if (engine === 'nats')

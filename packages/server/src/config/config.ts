@@ -16,6 +16,7 @@ export interface Config {
   readonly redis: { readonly name: string; readonly partitions: number; readonly replicas: number };
   readonly kafka: {
     readonly name: string;
+    readonly partitions: number;
     readonly replicas: number;
     readonly compression: 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd';
     readonly sasl: 'plain' | 'scram-sha-256' | 'scram-sha-512';

@@ -97,6 +97,11 @@ const settings = {
       '1 to 249 letters, digits, dots, hyphens or underscores',
       'The Kafka topic that holds the log, made when missing: servers with the same name share one log.',
     ),
+    partitions: count(
+      1,
+      { min: 1, max: 256 },
+      'Partitions of the topic, so that several brokers carry the log. It stays as it is for the life of the log; with several, order is promised for each topic but not between topics.',
+    ),
     replicas: count(
       0,
       { min: 0, max: 16 },

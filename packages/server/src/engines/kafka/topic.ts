@@ -6,7 +6,7 @@ import type { KafkaCluster, Place } from './cluster.ts';
 /** What is asked of a topic. */
 export interface TopicDemands {
   readonly topic: string;
-  /** When it has to be made. */
+  /** What it has, or has to be made with. */
   readonly partitions: number;
   /** Replicas of each partition when it has to be made; 0: as the brokers say. */
   readonly replicas: number;
@@ -99,7 +99,13 @@ async function configOf(cluster: KafkaCluster, topic: string): Promise<ReadonlyM
   }
 }
 
-function judge(config: ReadonlyMap<string, string>, place: Place, { topic, durability }: TopicDemands): JudgedTopic {
+function judge(config: ReadonlyMap<string, string>, place: Place, demands: TopicDemands): JudgedTopic {
+  const { topic, partitions, durability } = demands;
+  if (place.partitions !== partitions)
+    throw new Error(
+      `topic ${topic} has ${place.partitions} partition${place.partitions === 1 ? '' : 's'} and not ${partitions}: ` +
+        `set kafka.partitions to ${place.partitions}, or begin another log with kafka.name`,
+    );
   const policy = config.get('cleanup.policy') ?? 'delete';
   if (policy !== 'delete')
     throw new Error(`topic ${topic} has cleanup.policy=${policy}, which drops records silently: set it to delete`);
