@@ -22,26 +22,30 @@ const javaOptions = [
 /** A real Kafka broker, its own controller, on ports and in a directory of its own. */
 export class KafkaServer {
   readonly port: number;
+  /** Clients that come in here are sent to the proxy that `start` was given. */
+  readonly proxiedPort: number;
   readonly directory: string;
   #process: ChildProcess | undefined;
 
-  private constructor(port: number, directory: string) {
+  private constructor(port: number, proxiedPort: number, directory: string) {
     this.port = port;
+    this.proxiedPort = proxiedPort;
     this.directory = directory;
   }
 
-  /** `more`: properties beyond those that sync every write. */
-  static async start(more: Readonly<Record<string, string>> = {}): Promise<KafkaServer> {
+  /** `proxyPort`: of a proxy that leads to `proxiedPort`; `more`: properties beyond those that sync every write. */
+  static async start(proxyPort = 0, more: Readonly<Record<string, string>> = {}): Promise<KafkaServer> {
     const directory = mkdtempSync(join(tmpdir(), 'tailrace-kafka-'));
     directories.push(directory);
-    const server = new KafkaServer(await freePort(), directory);
+    const server = new KafkaServer(await freePort(), await freePort(), directory);
     const controllerPort = await freePort();
     const properties = {
       'process.roles': 'broker,controller',
       'node.id': '1',
       'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
-      listeners: `PLAINTEXT://127.0.0.1:${server.port},CONTROLLER://127.0.0.1:${controllerPort}`,
-      'advertised.listeners': `PLAINTEXT://127.0.0.1:${server.port}`,
+      listeners: `PLAINTEXT://127.0.0.1:${server.port},PROXIED://127.0.0.1:${server.proxiedPort},CONTROLLER://127.0.0.1:${controllerPort}`,
+      'advertised.listeners': `PLAINTEXT://127.0.0.1:${server.port},PROXIED://127.0.0.1:${proxyPort === 0 ? server.proxiedPort : proxyPort}`,
+      'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT',
       'controller.listener.names': 'CONTROLLER',
       'log.dirs': join(directory, 'data'),
       'offsets.topic.replication.factor': '1',

@@ -201,9 +201,10 @@ export class Appends {
       if (this.#abandoned) throw unknown('the log was closed before this node had read back what the broker took');
       if (clock.monotonic() - since > giveUpAfter) throw unknown('the broker has not answered for ten minutes');
       try {
-        await Promise.race([partition.append(request.entries), request.settled()]);
+        const appended = partition.append(request.entries).then(() => true);
+        const isTaken = await Promise.race([appended, request.settled().then(() => false)]);
         isUncertain = true;
-        await within(clock, patience, request.settled());
+        if (isTaken) await within(clock, patience, request.settled());
       } catch (error) {
         const code = error instanceof TailraceError ? error.code : 'outcome_unknown';
         if (code === 'outcome_unknown') isUncertain = true;

@@ -84,11 +84,12 @@ export class Verdicts {
   judge(entry: BrokerEntry, time: number): Verdict {
     this.#forgetBefore(entry.offset - reach);
     if (!this.#isCurrent(entry)) return stale;
-    const isKnown = entry.seen >= this.#from;
+    if (entry.seen < this.#from) return this.#leaveOpen(entry, time, entry.seen);
+    // numbers grow with what was seen: entries that are left open say nothing of the order of those that are known
     const before = this.#turns.get(entry.node);
     if (before !== undefined && entry.number <= before.number) return repeated;
-    if (!entry.isFirst && before?.number !== entry.number - 1 && isKnown) return repeated;
-    const verdict = this.#contradiction(entry, time, before, isKnown);
+    if (!entry.isFirst && before?.number !== entry.number - 1) return repeated;
+    const verdict = this.#contradiction(entry, time, before);
     const { kind } = verdict;
     this.#turns.set(entry.node, {
       number: entry.number,
@@ -109,33 +110,40 @@ export class Verdicts {
     return oldest === undefined || epoch < oldest.epoch || epoch > epochs.current!.epoch;
   }
 
-  #contradiction(entry: BrokerEntry, time: number, before: Turn | undefined, isKnown: boolean): Verdict {
-    if (entry.continues && before !== undefined && !entry.isFirst) {
+  #contradiction(entry: BrokerEntry, time: number, before: Turn | undefined): Verdict {
+    if (entry.continues && before !== undefined) {
       if (before.failed) return abandoned;
-      if (before.openFrom !== undefined) return { kind: 'open', from: before.openFrom };
+      if (before.openFrom !== undefined) return this.#leaveOpen(entry, time, before.openFrom);
     }
     const isBare = isPlain(entry.bytes);
-    if (isBare && this.#ends.size === 0) return isKnown ? taken : { kind: 'open', from: entry.seen };
+    if (isBare && this.#ends.size === 0) return taken;
     const record = isBare ? undefined : unpackRecord(entry);
     const topic = record?.topic ?? packedTopic(entry);
     const found = record === undefined ? undefined : this.#repeats(record, entry.seen);
     if (found !== undefined)
       return found.openFrom === undefined
         ? { kind: 'duplicate', offset: found.offset, time: found.time }
-        : { kind: 'open', from: found.openFrom };
+        : this.#leaveOpen(entry, time, found.openFrom);
     const end = newer(this.#ends.get(topic), entry.seen);
     if (end !== undefined)
-      return end.openFrom === undefined ? { kind: 'ended', offset: end.offset } : { kind: 'open', from: end.openFrom };
+      return end.openFrom === undefined
+        ? { kind: 'ended', offset: end.offset }
+        : this.#leaveOpen(entry, time, end.openFrom);
     if (record?.key !== undefined && entry.isConditional) {
       const newest = newer(this.#keys.get(keyOf(topic, record.key)), entry.seen);
       if (newest !== undefined)
         return newest.openFrom === undefined
           ? { kind: 'unexpected', offset: newest.deletes ? 0 : newest.offset }
-          : { kind: 'open', from: newest.openFrom };
+          : this.#leaveOpen(entry, time, newest.openFrom);
     }
-    const openFrom = isKnown ? undefined : entry.seen;
-    if (record !== undefined) this.#take(record, entry.offset, time, openFrom);
-    return openFrom === undefined ? taken : { kind: 'open', from: openFrom };
+    if (record !== undefined) this.#take(record, entry.offset, time, undefined);
+    return taken;
+  }
+
+  /** Whatever it may contradict is open too. */
+  #leaveOpen(entry: BrokerEntry, time: number, from: number): Verdict {
+    if (!isPlain(entry.bytes)) this.#take(unpackRecord(entry), entry.offset, time, from);
+    return { kind: 'open', from };
   }
 
   #repeats({ topic, id, by, producer, sequence }: LogRecord, seen: number): Mark | undefined {

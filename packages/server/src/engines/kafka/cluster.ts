@@ -13,9 +13,8 @@ export interface Place {
   readonly replicas: number;
 }
 
-/** How long a broker may take to answer, ms; a produce waits for the slowest replica. */
+/** How long a broker may take to answer, ms. */
 const answerTimeout = 5000;
-const produceTimeout = 10_000;
 /** How long a broker holds a read at the tail of which there is nothing yet, ms. */
 export const waitMost = 500;
 
@@ -27,7 +26,7 @@ export class KafkaCluster {
   readonly #places = new Map<string, Promise<Place>>();
 
   constructor(access: KafkaAccess) {
-    this.writer = new KafkaClient(access, 'writer', produceTimeout + answerTimeout);
+    this.writer = new KafkaClient(access, 'writer', answerTimeout);
     this.follower = new KafkaClient(access, 'tail', waitMost + answerTimeout);
     this.reader = new KafkaClient(access, 'reader', answerTimeout);
   }

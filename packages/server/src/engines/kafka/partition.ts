@@ -31,7 +31,8 @@ export interface KafkaPartitionParts {
 const earliest = -2n;
 const latest = -1n;
 const allReplicas = -1;
-const produceTimeout = 10_000;
+/** How long the slowest replica may take, ms: less than an answer may. */
+const produceTimeout = 4000;
 const deleteTimeout = 4000;
 /** How often a read is made again whose connection went, or whose partition moved. */
 const attemptsMost = 4;

@@ -6,7 +6,7 @@ import type { KafkaCluster, Place } from './cluster.ts';
 /** What is asked of a topic. */
 export interface TopicDemands {
   readonly topic: string;
-  /** When it has to be made. */
+  /** What it has, or has to be made with. */
   readonly partitions: number;
   /** Replicas of each partition when it has to be made; 0: as the brokers say. */
   readonly replicas: number;
@@ -36,13 +36,14 @@ const settle = 20;
 export async function prepareTopic(cluster: KafkaCluster, demands: TopicDemands): Promise<JudgedTopic> {
   const { topic } = demands;
   let place: Place | undefined;
-  for (let attempt = 1; place === undefined; attempt++) {
+  for (let why: unknown; place === undefined; ) {
+    if (cluster.reader.isClosed) throw why;
     try {
       place = await cluster.locate(topic, 0);
     } catch (error) {
+      if (!cluster.reader.isClosed) why = error;
       if ((error as { code?: unknown }).code === 'not_found') await create(cluster, demands);
-      // a topic that was just made has no leader for a moment
-      else if (attempt === 200) throw error;
+      // a topic that was just made has no leader for a moment, and brokers may be starting
       await new Promise<void>(resolve => systemClock.after(settle, resolve));
     }
   }
@@ -98,7 +99,13 @@ async function configOf(cluster: KafkaCluster, topic: string): Promise<ReadonlyM
   }
 }
 
-function judge(config: ReadonlyMap<string, string>, place: Place, { topic, durability }: TopicDemands): JudgedTopic {
+function judge(config: ReadonlyMap<string, string>, place: Place, demands: TopicDemands): JudgedTopic {
+  const { topic, partitions, durability } = demands;
+  if (place.partitions !== partitions)
+    throw new Error(
+      `topic ${topic} has ${place.partitions} partition${place.partitions === 1 ? '' : 's'} and not ${partitions}: ` +
+        `set kafka.partitions to ${place.partitions}, or begin another log with kafka.name`,
+    );
   const policy = config.get('cleanup.policy') ?? 'delete';
   if (policy !== 'delete')
     throw new Error(`topic ${topic} has cleanup.policy=${policy}, which drops records silently: set it to delete`);
