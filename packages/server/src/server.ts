@@ -267,7 +267,7 @@ function openLog(
     );
   if (engine === 'nats')
     return import('./engines/nats/nats-log.ts').then(
-      ({ openNatsLog }) => openNatsLog({ ...shared, ...config.nats }),
+      ({ openNatsPartitions }) => openNatsPartitions({ ...shared, ...config.nats }),
       (error: unknown) => packageMissing(error, config.engine, '@nats-io/transport-node @nats-io/jetstream'),
     );
   if (config.engine === 'memory') return Promise.resolve(openMemoryLog(common));

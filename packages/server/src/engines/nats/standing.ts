@@ -18,6 +18,8 @@ export interface Retention {
 
 export interface StandingParts {
   readonly names: Names;
+  /** Partitions of the log. */
+  readonly count: number;
   readonly replicas: number;
   readonly retention: Retention;
   readonly seen: Seen;
@@ -45,6 +47,7 @@ type WithName = Partial<StreamConfig> & Pick<StreamConfig, 'name'>;
 /** ns */
 const duplicateWindowLeast = 100e6;
 const idKey = 'tailrace_id';
+const countKey = 'tailrace_partitions';
 /** Epochs that are remembered: whoever stood in an older one is told that it is gone. */
 const epochsMost = 1000;
 
@@ -63,14 +66,12 @@ export class Standing {
   }
 
   async ask(line: Line): Promise<PartitionState> {
-    const { names, seen, clock } = this.#parts;
+    const { seen, clock } = this.#parts;
     for (;;) {
       // what is read and told while this waits for answers is newer than they are
       const before = seen.now;
       const info = await this.#stream(line);
-      const id = info.config.metadata?.[idKey];
-      if (id === undefined)
-        throw new Error(`stream ${names.stream} was not made by Tailrace: nats.name has to be another`);
+      const id = this.#idOf(info);
       const { page, sequence } = await this.#page(line);
       const known = page?.id === id ? page : undefined;
       const run = runOf(line, info);
@@ -95,6 +96,17 @@ export class Standing {
   get #limits(): Pick<StreamConfig, 'max_age' | 'max_bytes'> {
     const { age, bytes } = this.#parts.retention;
     return { max_age: age === undefined ? 0 : Math.max(100, age) * 1e6, max_bytes: bytes ?? -1 };
+  }
+
+  #idOf({ config: { name, metadata } }: StreamInfo): string {
+    const id = metadata?.[idKey];
+    if (id === undefined) throw new Error(`stream ${name} was not made by Tailrace: nats.name has to be another`);
+    const held = metadata?.[countKey] ?? '1';
+    if (Number(held) !== this.#parts.count)
+      throw new Error(
+        `the log of stream ${name} has ${held} partitions and not ${this.#parts.count}: set nats.partitions to ${held}, or begin another log with nats.name`,
+      );
+    return id;
   }
 
   #adopt(info: StreamInfo, { id, epochs }: EpochPage): PartitionState {
@@ -134,7 +146,7 @@ export class Standing {
   }
 
   async #stream(line: Line): Promise<StreamInfo> {
-    const { names, random } = this.#parts;
+    const { names, count, random } = this.#parts;
     const { streams } = line.jetstream;
     return unlessMissing(streams.info(names.stream), async () => {
       await this.#make(line, {
@@ -145,7 +157,7 @@ export class Standing {
         // entries have no ids by which they would be known
         duplicate_window: duplicateWindowLeast,
         ...this.#limits,
-        metadata: { [idKey]: random.id(12) },
+        metadata: { [idKey]: random.id(12), [countKey]: String(count) },
       });
       return streams.info(names.stream);
     });
