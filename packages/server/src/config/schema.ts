@@ -68,9 +68,9 @@ const settings = {
   data: text('./data', /^[^\0]+$/, 'a path', 'Directory that holds the log; made when missing. One server at a time.'),
   engine: text(
     'disk',
-    /^(disk|memory|rediss?:\/\/[^\s/]+(\/\d{1,4})?|redis\+sentinel:\/\/[^\s/]+\/[^\s/]+(\/\d{1,4})?|kafkas?:\/\/[^\s/]+|(nats|tls):\/\/[^\s/]+)$/,
+    /^(disk|memory|rediss?:\/\/[^\s/]+(\/\d{1,4})?|redis\+sentinel:\/\/[^\s/]+\/[^\s/]+(\/\d{1,4})?|redis\+cluster:\/\/[^\s/]+|kafkas?:\/\/[^\s/]+|(nats|tls):\/\/[^\s/]+)$/,
     'disk, memory, or the URL of Redis, Kafka or NATS such as redis://127.0.0.1:6379, kafka://127.0.0.1:9092 or nats://127.0.0.1:4222',
-    'Where the log lives. `memory` keeps only `hot.bytes` of records and loses them with the process. `redis://[user:password@]host:port[/database]` (`rediss://` for TLS), or `redis+sentinel://[user:password@]host:port,host:port/primary` with Sentinels, `kafka://[user:password@]host:port[,host:port]` (`kafkas://` for TLS), or `nats://[user:password@]host:port[,host:port]` (`tls://` for TLS) shares one log between all servers that name it: see clusters.md.',
+    'Where the log lives. `memory` keeps only `hot.bytes` of records and loses them with the process. `redis://[user:password@]host:port[/database]` (`rediss://` for TLS), `redis+sentinel://[user:password@]host:port,host:port/primary` with Sentinels, `redis+cluster://[user:password@]host:port,host:port` for a Redis Cluster, `kafka://[user:password@]host:port[,host:port]` (`kafkas://` for TLS), or `nats://[user:password@]host:port[,host:port]` (`tls://` for TLS) shares one log between all servers that name it: see clusters.md.',
   ),
   redis: group({
     name: text(
