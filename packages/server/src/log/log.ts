@@ -54,7 +54,7 @@ export interface Log {
   /** Carries what is in no log to the other nodes of a shared one; undefined for a log of one node. */
   readonly live: LiveChannel | undefined;
   /** Missing for a log of one node. */
-  readonly shared?: SharedLog;
+  readonly shared?: SharedLog | undefined;
   readonly status: LogStatus;
   readonly memory: LogMemory;
   readonly tables: Tables;

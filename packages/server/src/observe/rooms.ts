@@ -13,11 +13,13 @@ export interface WatchedRooms {
     readonly floor: number;
     readonly rewinds: number;
     readonly live: { readonly lost: number } | undefined;
-    readonly shared?: {
-      readonly nodes: { readonly all: readonly unknown[] };
-      readonly groups: { readonly opened: readonly WatchedGroup[] };
-      readonly tails: readonly { readonly partition: string; readonly records: number; readonly ms: number }[];
-    };
+    readonly shared?:
+      | {
+          readonly nodes: { readonly all: readonly unknown[] };
+          readonly groups: { readonly opened: readonly WatchedGroup[] };
+          readonly tails: readonly { readonly partition: string; readonly records: number; readonly ms: number }[];
+        }
+      | undefined;
     readonly hot: { readonly bytes: number; readonly topicCount: number; readonly batchCount: number };
     readonly status: {
       readonly state: string;
