@@ -1,6 +1,6 @@
 import { JetStreamApiError, type StreamConfig, type StreamInfo } from '@nats-io/jetstream';
 import { headers } from '@nats-io/transport-node';
-import type { Clock } from '../../log/clock.ts';
+import { type Clock, systemClock } from '../../log/clock.ts';
 import { type EpochStart, nextEpoch } from '../../log/epoch-list.ts';
 import type { Random } from '../../log/random.ts';
 import type { PartitionState } from '../broker-partition.ts';
@@ -44,6 +44,8 @@ interface FoundPage {
 
 type WithName = Partial<StreamConfig> & Pick<StreamConfig, 'name'>;
 
+const catchUpAttempts = 20;
+const catchUpPause = 100;
 /** ns */
 const duplicateWindowLeast = 100e6;
 const idKey = 'tailrace_id';
@@ -52,8 +54,8 @@ const countKey = 'tailrace_partitions';
 const epochsMost = 1000;
 
 /**
- * Tells where a stream stands, and begins a new epoch where that is needed: a server that was started again, or has another
- * leader, may have lost its newest entries, since what it has acked it has not always synced. The epochs are in a stream of
+ * Tells where a stream stands, and begins a new epoch where that is needed: a server that was started again may have lost its
+ * newest entries, since what it has acked it has not always synced. The epochs are in a stream of
  * their own and change only from the newest page that is there, so that all nodes agree, and no node appends over a
  * connection before it has asked here.
  */
@@ -67,16 +69,21 @@ export class Standing {
 
   async ask(line: Line): Promise<PartitionState> {
     const { seen, clock } = this.#parts;
-    for (;;) {
+    for (let attempt = 1; ; attempt++) {
       // what is read and told while this waits for answers is newer than they are
       const before = seen.now;
       const info = await this.#stream(line);
       const id = this.#idOf(info);
       const { page, sequence } = await this.#page(line);
       const known = page?.id === id ? page : undefined;
-      const run = runOf(line, info);
+      const run = runOf(line);
       const kept = before.id === id ? await this.#kept(line, info, before, known?.epochs ?? []) : undefined;
       if (!seen.isSameAs(before)) continue;
+      // who has just begun to lead a cluster may have to catch up
+      if (kept !== undefined && line.nats.info!.cluster !== undefined && attempt < catchUpAttempts) {
+        await new Promise<void>(resolve => systemClock.after(catchUpPause, resolve));
+        continue;
+      }
       if (known?.run === run && kept === undefined) return this.#adopt(info, known);
       const first = Math.min(kept ?? Number.POSITIVE_INFINITY, info.state.last_seq) + 1;
       const epoch = nextEpoch(Math.max(seen.epoch, known?.epochs.at(-1)?.epoch ?? 0), clock.now());
@@ -210,11 +217,14 @@ async function unlessMissing<T>(question: Promise<T>, missing: () => Promise<T>)
   return missing();
 }
 
-/** Changes whenever entries may have been lost: a server alone was started again, or in a cluster another leads. */
-function runOf({ nats }: Line, { cluster }: StreamInfo): string {
+/**
+ * Changes whenever entries may have been lost without a sign. A server alone may lose some when it is started again, and
+ * nobody appends over a connection from before. In a cluster others go on appending while leaders change, and what a majority
+ * had stays: a loss there is known by what was seen.
+ */
+function runOf({ nats }: Line): string {
   const server = nats.info!;
-  if (server.cluster === undefined) return server.server_id;
-  return `${cluster?.leader} ${cluster?.leader_since}`;
+  return server.cluster === undefined ? server.server_id : `cluster ${server.cluster}`;
 }
 
 /** Where the epoch ended, as far as epochs that began later tell. */
