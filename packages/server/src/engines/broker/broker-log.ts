@@ -112,6 +112,8 @@ export class BrokerLog implements Log {
   readonly #coming = new Coming();
   readonly #freshness: Freshness<PartitionState>;
   #isRewinding = false;
+  /** The broker cannot be followed just now. */
+  #away = false;
   #closing: Promise<void> | undefined;
   #damages = 0;
 
@@ -165,8 +167,11 @@ export class BrokerLog implements Log {
       onEntries: entries => {
         if (!this.#isRewinding) this.#take(entries);
       },
-      onState: state => this.#compare(state),
-      onTrouble: reason => this.#tell(reason),
+      onState: state => {
+        this.#isBack();
+        this.#compare(state);
+      },
+      onTrouble: reason => this.#isAway(reason),
     });
     this.#history.start();
   }
@@ -474,6 +479,24 @@ export class BrokerLog implements Log {
     this.#damages++;
     this.lost = [...this.lost, { from: offset, to: offset }];
     this.#options.onReport?.({ level: 'error', kind: 'damaged', message: damaged(offset).message });
+  }
+
+  #isAway(reason: string): void {
+    if (this.#away) return;
+    this.#away = true;
+    this.#options.onReport?.({
+      level: 'warn',
+      kind: 'engine_lost',
+      message:
+        `${this.#options.broker} is lost: ${reason}. It is tried again until it answers; what is published waits, ` +
+        'subscribers stay',
+    });
+  }
+
+  #isBack(): void {
+    if (!this.#away) return;
+    this.#away = false;
+    this.#options.onReport?.({ level: 'info', kind: 'engine_back', message: `${this.#options.broker} is back` });
   }
 
   #tell(message: string): void {
