@@ -265,6 +265,11 @@ function openLog(
       ({ openKafkaPartitions }) => openKafkaPartitions({ ...shared, ...config.kafka }),
       (error: unknown) => packageMissing(error, config.engine, '@platformatic/kafka'),
     );
+  if (engine === 'nats')
+    return import('./engines/nats/nats-log.ts').then(
+      ({ openNatsLog }) => openNatsLog({ ...shared, ...config.nats }),
+      (error: unknown) => packageMissing(error, config.engine, '@nats-io/transport-node @nats-io/jetstream'),
+    );
   if (config.engine === 'memory') return Promise.resolve(openMemoryLog(common));
   return openDiskLog({
     ...common,

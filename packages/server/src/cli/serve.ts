@@ -117,6 +117,7 @@ function banner(config: Config, { host, port }: { readonly host: string; readonl
 }
 
 /** What a shared log is called where it lives. */
-function logName({ engine, redis, kafka }: Config): string {
-  return engineOf(engine) === 'kafka' ? kafka.name : redis.name;
+function logName(config: Config): string {
+  const engine = engineOf(config.engine);
+  return engine === 'disk' || engine === 'memory' ? '' : config[engine].name;
 }

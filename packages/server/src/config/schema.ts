@@ -68,9 +68,9 @@ const settings = {
   data: text('./data', /^[^\0]+$/, 'a path', 'Directory that holds the log; made when missing. One server at a time.'),
   engine: text(
     'disk',
-    /^(disk|memory|rediss?:\/\/[^\s/]+(\/\d{1,4})?|redis\+sentinel:\/\/[^\s/]+\/[^\s/]+(\/\d{1,4})?|kafkas?:\/\/[^\s/]+)$/,
-    'disk, memory, or the URL of Redis or Kafka such as redis://127.0.0.1:6379 or kafka://127.0.0.1:9092',
-    'Where the log lives. `memory` keeps only `hot.bytes` of records and loses them with the process. `redis://[user:password@]host:port[/database]` (`rediss://` for TLS), or `redis+sentinel://[user:password@]host:port,host:port/primary` with Sentinels, or `kafka://[user:password@]host:port[,host:port]` (`kafkas://` for TLS) shares one log between all servers that name it: see clusters.md.',
+    /^(disk|memory|rediss?:\/\/[^\s/]+(\/\d{1,4})?|redis\+sentinel:\/\/[^\s/]+\/[^\s/]+(\/\d{1,4})?|redis\+cluster:\/\/[^\s/]+|kafkas?:\/\/[^\s/]+|(nats|tls):\/\/[^\s/]+)$/,
+    'disk, memory, or the URL of Redis, Kafka or NATS such as redis://127.0.0.1:6379, kafka://127.0.0.1:9092 or nats://127.0.0.1:4222',
+    'Where the log lives. `memory` keeps only `hot.bytes` of records and loses them with the process. `redis://[user:password@]host:port[/database]` (`rediss://` for TLS), `redis+sentinel://[user:password@]host:port,host:port/primary` with Sentinels, `redis+cluster://[user:password@]host:port,host:port` for a Redis Cluster, `kafka://[user:password@]host:port[,host:port]` (`kafkas://` for TLS), or `nats://[user:password@]host:port[,host:port]` (`tls://` for TLS) shares one log between all servers that name it: see clusters.md.',
   ),
   redis: group({
     name: text(
@@ -116,6 +116,23 @@ const settings = {
       ['plain', 'scram-sha-256', 'scram-sha-512'],
       'plain',
       'How the user and password of `engine` are shown to Kafka.',
+    ),
+  }),
+  nats: group({
+    name: text(
+      'tailrace',
+      /^[A-Za-z0-9_-]{1,64}$/,
+      '1 to 64 letters, digits, hyphens or underscores',
+      'What the streams of the log in NATS JetStream begin with, made when missing: servers with the same name share one log.',
+    ),
+    replicas: count(
+      1,
+      { min: 1, max: 5 },
+      'Servers of NATS that keep each record, for streams that have to be made. Give it three where it matters.',
+    ),
+    synced: onOff(
+      false,
+      'Says that the NATS servers sync each write (`sync_interval: always`), which they tell nobody: then one of them alone can keep `durability: fsync`.',
     ),
   }),
   durability: choice(

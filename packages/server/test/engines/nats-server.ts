@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { connect, type NatsConnection } from '@nats-io/transport-node';
+import { connect, type NatsConnection, type NodeConnectionOptions } from '@nats-io/transport-node';
 import { freePort } from '../cli/served.ts';
 import { findNats } from './nats-program.ts';
 
@@ -81,8 +81,8 @@ export class NatsServer {
   }
 
   /** A client of the test's own. */
-  client(): Promise<NatsConnection> {
-    return connect({ servers: this.url });
+  client(options: NodeConnectionOptions = {}): Promise<NatsConnection> {
+    return connect({ servers: this.url, ...options });
   }
 
   signal(signal: NodeJS.Signals): void {

@@ -69,14 +69,23 @@ export class RedisCluster {
     return info.includes('state=online') && info.includes(`offset=${offset},`);
   }
 
-  /** Moves our slot and all that is in it, as `redis-cli --cluster reshard` does. */
-  async move(from: Node, to: Node): Promise<void> {
+  /**
+   * Moves our slot and all that is in it, as `redis-cli --cluster reshard` does; `inBetween` when there is one key less here
+   * than there was: that which `first` matches, if any.
+   */
+  async move(
+    from: Node,
+    to: Node,
+    first: RegExp = /^/,
+    inBetween: () => Promise<void> = async () => {},
+  ): Promise<void> {
     await to.client.call('CLUSTER', 'SETSLOT', this.slot, 'IMPORTING', from.id);
     await from.client.call('CLUSTER', 'SETSLOT', this.slot, 'MIGRATING', to.id);
-    for (;;) {
-      const keys = (await from.client.call('CLUSTER', 'GETKEYSINSLOT', this.slot, 10)) as string[];
-      if (keys.length === 0) break;
-      await from.client.call('MIGRATE', '127.0.0.1', to.server.port, '', 0, 5000, 'KEYS', ...keys);
+    const keys = (await from.client.call('CLUSTER', 'GETKEYSINSLOT', this.slot, 1000)) as string[];
+    keys.sort((one, other) => Number(first.test(other)) - Number(first.test(one)));
+    for (const [i, key] of keys.entries()) {
+      await from.client.call('MIGRATE', '127.0.0.1', to.server.port, key, 0, 5000);
+      if (i === 0) await inBetween();
     }
     for (const { client } of [to, from, ...this.others])
       await client.call('CLUSTER', 'SETSLOT', this.slot, 'NODE', to.id);

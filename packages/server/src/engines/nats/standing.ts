@@ -7,7 +7,7 @@ import type { PartitionState } from '../broker-partition.ts';
 import { apiError, isWrongSequence } from './api-errors.ts';
 import type { Line } from './connection.ts';
 import type { Names } from './names.ts';
-import { nanosecondsOf, type Seen } from './seen.ts';
+import { type Mark, type Moment, nanosecondsOf, type Seen } from './seen.ts';
 
 export interface Retention {
   /** Entries older than that are removed, by the time at which the server took them, ms. */
@@ -63,19 +63,24 @@ export class Standing {
   }
 
   async ask(line: Line): Promise<PartitionState> {
+    const { names, seen, clock } = this.#parts;
     for (;;) {
+      // what is read and told while this waits for answers is newer than they are
+      const before = seen.now;
       const info = await this.#stream(line);
       const id = info.config.metadata?.[idKey];
       if (id === undefined)
-        throw new Error(`stream ${info.config.name} was not made by Tailrace: nats.name has to be another`);
+        throw new Error(`stream ${names.stream} was not made by Tailrace: nats.name has to be another`);
       const { page, sequence } = await this.#page(line);
       const known = page?.id === id ? page : undefined;
       const run = runOf(line, info);
-      const kept = await this.#kept(line, info, id, known);
-      if (known?.run === run && kept === undefined) return this.#state(info, known);
+      const kept = before.id === id ? await this.#kept(line, info, before, known?.epochs ?? []) : undefined;
+      if (!seen.isSameAs(before)) continue;
+      if (known?.run === run && kept === undefined) return this.#adopt(info, known);
       const first = Math.min(kept ?? Number.POSITIVE_INFINITY, info.state.last_seq) + 1;
-      const next = { id, run, epochs: withNext(known?.epochs ?? [], first, this.#parts.clock.now()) };
-      if (await this.#write(line, next, sequence)) return this.#state(info, next);
+      const epoch = nextEpoch(Math.max(seen.epoch, known?.epochs.at(-1)?.epoch ?? 0), clock.now());
+      const next = { id, run, epochs: withNext(known?.epochs ?? [], { epoch, first }) };
+      if (await this.#write(line, next, sequence)) return this.#adopt(info, next);
     }
   }
 
@@ -92,40 +97,40 @@ export class Standing {
     return { max_age: age === undefined ? 0 : Math.max(100, age) * 1e6, max_bytes: bytes ?? -1 };
   }
 
-  #state(info: StreamInfo, { id, epochs }: EpochPage): PartitionState {
+  #adopt(info: StreamInfo, { id, epochs }: EpochPage): PartitionState {
     this.info = info;
     const { seen } = this.#parts;
     const { first_seq, last_seq, bytes } = info.state;
+    if (seen.id !== id) seen.goBack(0);
+    else seen.goBack(endBehind(epochs, seen.epoch));
     seen.id = id;
     seen.epoch = epochs.at(-1)!.epoch;
-    seen.offset = Math.max(seen.offset, last_seq);
-    return { id, epochs, floor: Math.max(0, first_seq - 1), head: last_seq, bytes };
+    seen.reached(last_seq);
+    return { id, epochs, floor: Math.max(0, first_seq - 1), head: seen.offset, bytes };
   }
 
-  /** Up to where the stream holds what this node has seen; undefined when that is everything. */
-  async #kept(line: Line, { state }: StreamInfo, id: string, page: EpochPage | undefined): Promise<number | undefined> {
-    const { seen } = this.#parts;
-    if (seen.id !== id) {
-      seen.goBack(0);
-      return undefined;
-    }
+  /** Up to where the stream holds what this node had seen; undefined when all is there that the epochs do not tell of. */
+  async #kept(
+    line: Line,
+    { state }: StreamInfo,
+    before: Moment,
+    epochs: readonly EpochStart[],
+  ): Promise<number | undefined> {
+    // the page itself was lost
+    if ((epochs.at(-1)?.epoch ?? 0) < before.epoch) return state.last_seq;
     // another node may have noticed what this one does
-    const later = page?.epochs.find(({ epoch }) => epoch > seen.epoch);
-    if (later !== undefined) seen.goBack(later.first - 1);
-    if (state.last_seq < seen.offset) {
-      seen.goBack(state.last_seq);
-      return state.last_seq;
-    }
-    const holds = async (mark: { offset: number; stored: number }): Promise<boolean> => {
+    const end = endBehind(epochs, before.epoch);
+    if (state.last_seq < Math.min(before.offset, end)) return state.last_seq;
+    const holds = async (mark: Mark): Promise<boolean> => {
       if (mark.offset < state.first_seq) return true;
       const found = await line.jetstream.streams.getMessage(this.#parts.names.stream, { seq: mark.offset });
       // one that was deleted by hand tells nothing
       return found === null || nanosecondsOf(found.timestamp) === mark.stored;
     };
-    if (seen.newest === undefined || (await holds(seen.newest))) return undefined;
-    const same = await seen.newestThat(holds);
-    seen.goBack(same);
-    return same;
+    const marks = before.marks.filter(({ offset }) => offset <= end);
+    for (const mark of marks.toReversed())
+      if (await holds(mark)) return mark === marks.at(-1) ? undefined : mark.offset;
+    return marks.length === 0 ? undefined : 0;
   }
 
   async #stream(line: Line): Promise<StreamInfo> {
@@ -200,8 +205,14 @@ function runOf({ nats }: Line, { cluster }: StreamInfo): string {
   return `${cluster?.leader} ${cluster?.leader_since}`;
 }
 
-/** `first`: the first offset of the epoch that begins. Epochs of which nothing is left stay, empty. */
-function withNext(epochs: readonly EpochStart[], first: number, now: number): readonly EpochStart[] {
-  const kept = epochs.slice(-epochsMost + 1).map(start => ({ ...start, first: Math.min(start.first, first) }));
-  return [...kept, { epoch: nextEpoch(kept.at(-1)?.epoch ?? 0, now), first }];
+/** Where the epoch ended, as far as epochs that began later tell. */
+function endBehind(epochs: readonly EpochStart[], epoch: number): number {
+  const later = epochs.find(start => start.epoch > epoch);
+  return later === undefined ? Number.POSITIVE_INFINITY : later.first - 1;
+}
+
+/** Epochs of which nothing is left stay, empty. */
+function withNext(epochs: readonly EpochStart[], next: EpochStart): readonly EpochStart[] {
+  const kept = epochs.slice(-epochsMost + 1).map(({ epoch, first }) => ({ epoch, first: Math.min(first, next.first) }));
+  return [...kept, next];
 }

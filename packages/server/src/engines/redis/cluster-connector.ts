@@ -50,16 +50,18 @@ class ClusterConnector extends AbstractConnector {
 
   async #primary(emit: (type: string, error: Error) => void): Promise<HostAndPort> {
     for (;;) {
+      let failed: unknown;
       for (const node of this.#nodes) {
         let found: HostAndPort | undefined;
         try {
           found = await this.#ask(node);
         } catch (error) {
-          emit('error', error as Error);
+          failed = error;
         }
         if (!this.connecting) throw new Error('the connection is closed');
         if (found !== undefined) return found;
       }
+      emit('error', failed as Error);
       await new Promise<void>(resolve => systemClock.after(pauseAfterError, resolve));
     }
   }

@@ -81,6 +81,7 @@ export class RedisConnection {
   #ready(): void {
     if (this.#down) this.#report({ level: 'info', kind: 'engine_back', message: 'Redis is back' });
     this.#down = false;
+    this.#lastError = '';
     for (const { resolve } of this.#waiting.splice(0)) resolve();
   }
 

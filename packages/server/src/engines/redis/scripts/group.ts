@@ -10,11 +10,11 @@ import { settle } from './settle.ts';
  * whoever sends it, and search all that is pending for what is due.
  */
 const group = `
-local GROUP, DUE, HELD, LAST = KEYS[11], KEYS[12], KEYS[13], KEYS[14]
+local GROUP, DUE, HELD, LAST = KEYS[12], KEYS[13], KEYS[14], KEYS[15]
 `;
 
 /**
- * Begins a group, or finds it. ARGV 7: its filters; 8: the offset behind which a new one begins. KEYS[15]: names of groups;
+ * Begins a group, or finds it. ARGV 7: its filters; 8: the offset behind which a new one begins. KEYS[16]: names of groups;
  * ARGV 9: its name. Answers its filters and how far it has come.
  */
 export const openGroup: Script = new Script(`${settle}${group}
@@ -22,7 +22,7 @@ local state = settle()
 if redis.call('EXISTS', GROUP) == 0 then
   redis.call('DEL', DUE, HELD)
   redis.call('HSET', GROUP, 'filters', ARGV[7], 'next', whole(math.min(state.head, math.max(state.floor, tonumber(ARGV[8])))))
-  redis.call('SADD', KEYS[15], ARGV[9])
+  redis.call('SADD', KEYS[16], ARGV[9])
 end
 return redis.call('HMGET', GROUP, 'filters', 'next')
 `);
