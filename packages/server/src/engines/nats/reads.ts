@@ -1,8 +1,7 @@
-import { errors } from '@nats-io/transport-node';
 import { TailraceError } from '@tailrace/protocol';
 import { systemClock } from '../../log/clock.ts';
 import type { Entry, PartitionRead } from '../broker-partition.ts';
-import type { KeptConnection, Line } from './connection.ts';
+import { ConnectionLost, type KeptConnection, type Line } from './connection.ts';
 import { decodeEntry } from './entry.ts';
 import type { Names } from './names.ts';
 
@@ -107,7 +106,7 @@ export class Reads {
         if (!isNotFound(error)) throw error;
       }
       // an answer that a lost connection cut short looks like one that ended
-      if (line.isLost || line.nats.isClosed()) throw new errors.ClosedConnectionError();
+      if (line.isLost || line.nats.isClosed()) throw new ConnectionLost('the connection is lost');
       return entries;
     });
   }
