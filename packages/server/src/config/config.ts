@@ -21,7 +21,12 @@ export interface Config {
     readonly compression: 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd';
     readonly sasl: 'plain' | 'scram-sha-256' | 'scram-sha-512';
   };
-  readonly nats: { readonly name: string; readonly replicas: number; readonly synced: boolean };
+  readonly nats: {
+    readonly name: string;
+    readonly partitions: number;
+    readonly replicas: number;
+    readonly synced: boolean;
+  };
   readonly durability: 'fsync' | 'written';
   readonly insecure: boolean;
   readonly origins: readonly string[];

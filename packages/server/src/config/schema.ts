@@ -127,6 +127,11 @@ const settings = {
       '1 to 64 letters, digits, hyphens or underscores',
       'What the streams of the log in NATS JetStream begin with, made when missing: servers with the same name share one log.',
     ),
+    partitions: count(
+      1,
+      { min: 1, max: 64 },
+      'Streams over which the topics are spread, so that several servers of a cluster carry the log. It stays as it is for the life of the log; with several, order is promised for each topic but not between topics.',
+    ),
     replicas: count(
       1,
       { min: 1, max: 5 },

@@ -1,7 +1,21 @@
-import type { Config } from '../config/index.ts';
 import type { Clock } from '../log/clock.ts';
 import { type CommonLogOptions, type EngineName, engineOf, type Log, type Random } from '../log/index.ts';
+import type { StoredDurability } from '../log/record.ts';
 import { withoutPassword } from '../log/without-password.ts';
+
+import type { PartitionedOptions as KafkaOptions } from './kafka/kafka-log.ts';
+import type { PartitionedOptions as NatsOptions } from './nats/nats-log.ts';
+import type { PartitionedOptions as RedisOptions } from './redis/open-partitions.ts';
+
+/** What the settings say of engines. */
+export interface EngineSettings {
+  /** The URL. */
+  readonly engine: string;
+  readonly durability: StoredDurability;
+  readonly redis: Pick<RedisOptions, 'name' | 'partitions' | 'replicas'>;
+  readonly kafka: Pick<KafkaOptions, 'name' | 'partitions' | 'replicas' | 'compression' | 'sasl'>;
+  readonly nats: Pick<NatsOptions, 'name' | 'partitions' | 'replicas' | 'synced'>;
+}
 
 export interface SharedLogOptions extends CommonLogOptions {
   readonly clock: Clock;
@@ -16,7 +30,7 @@ const packages: Readonly<Record<Exclude<EngineName, 'disk' | 'memory'>, string>>
 };
 
 /** Opens the log behind the URL that the setting `engine` is. The code for it is loaded only then. */
-export async function openSharedLog(config: Config, common: SharedLogOptions): Promise<Log> {
+export async function openSharedLog(config: EngineSettings, common: SharedLogOptions): Promise<Log> {
   const options = { ...common, url: config.engine, durability: config.durability };
   const engine = engineOf(config.engine) as keyof typeof packages;
   const open = {
@@ -29,8 +43,8 @@ export async function openSharedLog(config: Config, common: SharedLogOptions): P
       return openKafkaPartitions({ ...options, ...config.kafka });
     },
     nats: async () => {
-      const { openNatsLog } = await loaded(import('./nats/nats-log.ts'), config.engine, engine);
-      return openNatsLog({ ...options, ...config.nats });
+      const { openNatsPartitions } = await loaded(import('./nats/nats-log.ts'), config.engine, engine);
+      return openNatsPartitions({ ...options, ...config.nats });
     },
   };
   return open[engine]();
