@@ -1,15 +1,20 @@
 import { spawnSync } from 'node:child_process';
 import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
+import { fetchKafka, findKafka, kafkaVersion } from '../../packages/server/test/engines/kafka-program.ts';
+import { findNats, natsDirectory, natsVersion } from '../../packages/server/test/engines/nats-program.ts';
 
 /** A program that some suites need and npm does not bring. */
-interface Program {
+interface Missing {
   readonly name: string;
+  /** What does not happen without it. */
+  readonly consequence: string;
+}
+
+interface Program extends Missing {
   /** Names under which it may stand in PATH. */
   readonly commands: readonly string[];
   readonly debianPackage: string;
-  /** What does not happen without it. */
-  readonly consequence: string;
 }
 
 const programs: readonly Program[] = [
@@ -29,8 +34,12 @@ const programs: readonly Program[] = [
 ];
 
 /** Installs what is missing where that is possible (root on a Debian); returns what is missing still. */
-export function providePrograms(): readonly Program[] {
+export function providePrograms(): readonly Missing[] {
   const missing = programs.filter(program => !isInstalled(program));
+  return [...provideFromDebian(missing), ...provideKafka(), ...provideNats()];
+}
+
+function provideFromDebian(missing: readonly Program[]): readonly Program[] {
   if (missing.length === 0 || process.getuid?.() !== 0 || !inPath('apt-get')) return missing;
   const names = missing.map(program => program.debianPackage);
   console.log(`installing ${names.join(', ')} from Debian's packages`);
@@ -42,6 +51,42 @@ export function providePrograms(): readonly Program[] {
     timeout: 600_000,
   });
   return missing.filter(program => !isInstalled(program));
+}
+
+/** Debian has none. */
+function provideKafka(): readonly Missing[] {
+  if (findKafka() !== undefined) return [];
+  if (inPath('mvn') && inPath('java')) {
+    console.log(`fetching Kafka ${kafkaVersion} with Maven`);
+    fetchKafka();
+  }
+  if (findKafka() !== undefined) return [];
+  return [
+    {
+      name: `Kafka ${kafkaVersion} (fetched with Maven; needs java and mvn, or KAFKA_HOME)`,
+      consequence: 'The suites of the log in Kafka do not run.',
+    },
+  ];
+}
+
+/** Debian's is too old: it ignores settings without a word, and tests against it pass wrongly. */
+function provideNats(): readonly Missing[] {
+  if (findNats() !== undefined) return [];
+  if (inPath('go')) {
+    console.log(`building nats-server ${natsVersion} by go install`);
+    spawnSync('go', ['install', `github.com/nats-io/nats-server/v2@v${natsVersion}`], {
+      stdio: 'inherit',
+      env: { ...process.env, GOBIN: natsDirectory, GOTOOLCHAIN: 'local' },
+      timeout: 600_000,
+    });
+  }
+  if (findNats() !== undefined) return [];
+  return [
+    {
+      name: `nats-server ${natsVersion} (built by \`go install\`, which needs Go)`,
+      consequence: 'The suites of the log in NATS do not run.',
+    },
+  ];
 }
 
 function isInstalled(program: Program): boolean {

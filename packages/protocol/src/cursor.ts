@@ -21,7 +21,7 @@ export interface Cursor {
 
 /**
  * Token layout 1, for a log with one partition: `k<log>.<epoch base 36>.<offset>.<time base 36>[.<snapshot>|.t<told>]`.
- * Other first letters are kept for layouts with several partitions and lanes.
+ * Other first letters are those of other layouts.
  */
 const pattern = /^k([a-z0-9]{4,16})\.([0-9a-z]{1,10})\.([0-9]{1,16})\.([0-9a-z]{1,10})(?:\.(t?)([0-9]{1,16}))?$/;
 
@@ -43,15 +43,10 @@ export function cursorSuffix(offset: number, time: number): string {
   return `${offset}.${time.toString(36)}`;
 }
 
-/** Reads a token; throws `cursor_invalid` when no server can have made it. Whether it still fits is the log's word. */
+/** Reads a token of layout 1; throws `cursor_invalid` when no server can have made it. Whether it still fits is the log's word. */
 export function parseCursor(token: string): Cursor {
   const match = token.length <= cursorTokenMaxBytes ? pattern.exec(token) : null;
-  if (match === null) {
-    throw new TailraceError(
-      'cursor_invalid',
-      `cursor ${JSON.stringify(token.slice(0, 80))} is not one that Tailrace sent; pass cursors back unchanged`,
-    );
-  }
+  if (match === null) throw cursorInvalid(token, 'is not one that Tailrace sent; pass cursors back unchanged');
   const cursor: Cursor = {
     log: match[1]!,
     epoch: Number.parseInt(match[2]!, 36),
@@ -64,11 +59,12 @@ export function parseCursor(token: string): Cursor {
     !Number.isSafeInteger(cursor.offset) ||
     !Number.isSafeInteger(cursor.time) ||
     !Number.isSafeInteger(cursor.snapshot ?? cursor.told ?? 0)
-  ) {
-    throw new TailraceError(
-      'cursor_invalid',
-      `cursor ${JSON.stringify(token.slice(0, 80))} holds a number beyond 2^53`,
-    );
-  }
+  )
+    throw cursorInvalid(token, 'holds a number beyond 2^53');
   return cursor;
+}
+
+/** `what`: what is wrong with it. */
+export function cursorInvalid(token: string, what: string): TailraceError {
+  return new TailraceError('cursor_invalid', `cursor ${JSON.stringify(token.slice(0, 80))} ${what}`);
 }

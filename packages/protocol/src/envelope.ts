@@ -21,8 +21,8 @@ export interface Envelope {
 /** The parts of a record that an envelope shows beside its payload. */
 export interface EnvelopeSource {
   readonly topic: string;
-  /** 0 for class `none`. */
-  readonly offset: number;
+  /** Offset in its partition, as clients are told; 0 for class `none`. */
+  readonly partitionOffset: number;
   readonly time: number;
   readonly id: string | undefined;
   readonly key: string | undefined;
@@ -39,7 +39,7 @@ export interface EnvelopeSource {
  */
 export function envelopeHead(source: EnvelopeSource): string {
   let json = `{"topic":${JSON.stringify(source.topic)}`;
-  if (source.offset !== 0) json += `,"offset":${source.offset}`;
+  if (source.partitionOffset !== 0) json += `,"offset":${source.partitionOffset}`;
   json += `,"time":${source.time}`;
   if (source.id !== undefined) json += `,"id":${JSON.stringify(source.id)}`;
   if (source.key !== undefined) json += `,"key":${JSON.stringify(source.key)}`;

@@ -1,5 +1,12 @@
 export * from './content-type.ts';
-export * from './cursor.ts';
+export {
+  type Cursor,
+  cursorPrefix,
+  cursorSuffix,
+  cursorTokenMaxBytes,
+  formatCursor,
+  parseCursor,
+} from './cursor.ts';
 export * from './deadline.ts';
 export * from './durability.ts';
 export * from './envelope.ts';
@@ -13,6 +20,7 @@ export * from './limits.ts';
 export * from './message.ts';
 export * from './nearest.ts';
 export * from './parse-frame.ts';
+export * from './partitioned-cursor.ts';
 export * from './plain-lines.ts';
 export * from './query.ts';
 export * from './set-aside.ts';

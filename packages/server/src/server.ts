@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
+import { hostname } from 'node:os';
 import type { FrameLimits } from '@tailrace/protocol';
 import { pino } from 'pino';
 import { EngineBreaker, OriginPolicy } from './admission/index.ts';
@@ -136,6 +137,7 @@ export class Server {
       connectionsMax,
       spare: 256,
     });
+    this.#introduce('');
     metrics.watch({ clock, hub: this.hub, gateway: this.gateway, log, engine: this.#breaker });
   }
 
@@ -147,7 +149,15 @@ export class Server {
   }
 
   listen(): Promise<Address> {
-    return this.door.listen(this.config.host, this.config.port).then(({ address, port }) => ({ host: address, port }));
+    return this.door.listen(this.config.host, this.config.port).then(({ address, port }) => {
+      this.#introduce(`${address.includes(':') ? `[${address}]` : address}:${port}`);
+      return { host: address, port };
+    });
+  }
+
+  /** The other servers of a shared log are to know of this one. */
+  #introduce(address: string): void {
+    this.log.shared?.nodes.introduce({ name: hostname(), address, version });
   }
 
   /** A request handler for any node:http server (embedding). */
@@ -243,11 +253,22 @@ function openLog(
     },
     onCommitStats: metrics.onCommit,
   };
-  if (engineOf(config.engine) === 'redis')
-    return import('./engines/redis/redis-log.ts').then(
-      ({ openRedisLog }) =>
-        openRedisLog({ ...common, ...config.redis, url: config.engine, durability: config.durability }),
-      (error: unknown) => packageMissing(error, config.engine),
+  const engine = engineOf(config.engine);
+  const shared = { ...common, url: config.engine, durability: config.durability };
+  if (engine === 'redis')
+    return import('./engines/redis/open-partitions.ts').then(
+      ({ openPartitions }) => openPartitions({ ...shared, ...config.redis }),
+      (error: unknown) => packageMissing(error, config.engine, 'ioredis'),
+    );
+  if (engine === 'kafka')
+    return import('./engines/kafka/kafka-log.ts').then(
+      ({ openKafkaPartitions }) => openKafkaPartitions({ ...shared, ...config.kafka }),
+      (error: unknown) => packageMissing(error, config.engine, '@platformatic/kafka'),
+    );
+  if (engine === 'nats')
+    return import('./engines/nats/nats-log.ts').then(
+      ({ openNatsLog }) => openNatsLog({ ...shared, ...config.nats }),
+      (error: unknown) => packageMissing(error, config.engine, '@nats-io/transport-node @nats-io/jetstream'),
     );
   if (config.engine === 'memory') return Promise.resolve(openMemoryLog(common));
   return openDiskLog({
@@ -262,7 +283,7 @@ function openLog(
 }
 
 /** The package that talks to the server is not installed unless somebody wants it. */
-function packageMissing(error: unknown, engine: string): never {
+function packageMissing(error: unknown, engine: string, name: string): never {
   if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
-  throw new Error(`engine ${withoutPassword(engine)} needs a package that is not installed: npm install ioredis`);
+  throw new Error(`engine ${withoutPassword(engine)} needs a package that is not installed: npm install ${name}`);
 }

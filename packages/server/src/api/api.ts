@@ -19,6 +19,7 @@ import { deleteTopicRoute } from './routes/delete-topic.ts';
 import { discoveryRoute } from './routes/discovery.ts';
 import { aliveRoute, readyRoute } from './routes/health.ts';
 import { metricsRoute } from './routes/metrics.ts';
+import { nodesRoute } from './routes/nodes.ts';
 import { replayRoute } from './routes/replay.ts';
 import { sessionRoute, sessionsRoute } from './routes/sessions.ts';
 import { stateRoute } from './routes/state.ts';
@@ -105,6 +106,7 @@ export class Api {
       deleteTopicRoute(hub, limits),
       sessionsRoute(hub, limits),
       sessionRoute(hub),
+      nodesRoute(hub.log),
       aliveRoute,
       readyRoute(hub),
       metricsRoute(metrics),

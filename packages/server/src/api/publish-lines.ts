@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type InputLimits, type PlainLines, TailraceError, toTailraceError } from '@tailrace/protocol';
 import type { HeaderList } from '../admission/index.ts';
 import { type Held, type Hub, type Published, passedOn } from '../hub/index.ts';
+import type { Appended } from '../log/index.ts';
 import type { PublishCounts } from '../observe/publish-counts.ts';
 import type { Answers } from './answers.ts';
 import { type Bodies, type Swept, sendContinue } from './bodies.ts';
@@ -52,8 +53,7 @@ export class PublishLines implements Swept, Held {
   #finished = false;
   #accepted = 0;
   #duplicates = 0;
-  #lastOffset = 0;
-  #lastTime = 0;
+  #last: Appended | undefined;
   /** Something was accepted that no progress line has told. */
   #untold = false;
   #idle = 0;
@@ -208,10 +208,7 @@ export class PublishLines implements Swept, Held {
           counts.duplicates++;
           this.#duplicates++;
         } else counts.appended++;
-        if (result.offset > this.#lastOffset) {
-          this.#lastOffset = result.offset;
-          this.#lastTime = result.time;
-        }
+        if (this.#last === undefined || isLater(result, this.#last)) this.#last = result;
       }
       this.#accepted++;
       this.#untold = true;
@@ -257,8 +254,8 @@ export class PublishLines implements Swept, Held {
   }
 
   #cursorMember(): string {
-    if (this.#lastOffset === 0) return '';
-    return `,"cursor":"${this.#o.hub.tokens.of(this.#lastOffset, this.#lastTime)}"`;
+    if (this.#last === undefined) return '';
+    return `,"cursor":"${this.#o.hub.tokens.ofAppended(this.#last)}"`;
   }
 
   #writeHead(): void {
@@ -268,4 +265,8 @@ export class PublishLines implements Swept, Held {
     if (this.#o.answers.closing || (this.#readEnded && !this.#req.complete)) headers.push('Connection', 'close');
     res.writeHead(200, [...headers, ...this.#cors]);
   }
+}
+
+function isLater(one: Appended, other: Appended): boolean {
+  return one.time > other.time || (one.time === other.time && one.offset > other.offset);
 }

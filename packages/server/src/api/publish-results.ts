@@ -1,5 +1,6 @@
 import { type PublishResult, TailraceError, toTailraceError } from '@tailrace/protocol';
-import { type Published, passedOn, type Tokens } from '../hub/index.ts';
+import { type Published, passedOn } from '../hub/index.ts';
+import type { Tokens } from '../log/index.ts';
 import type { PublishCounts } from '../observe/publish-counts.ts';
 
 /** Turns what the publisher says into what the client is told (§4), and counts it. */
@@ -24,7 +25,7 @@ export class PublishResults {
     }
     if (result.duplicate) this.#counts.duplicates++;
     else this.#counts.appended++;
-    return `{"offset":${result.offset},"cursor":"${this.#tokens.of(result.offset, result.time)}","duplicate":${result.duplicate}}`;
+    return `{"offset":${result.offset},"cursor":"${this.#tokens.ofAppended(result)}","duplicate":${result.duplicate}}`;
   }
 
   /** Any error of a publish as one for the client; counts it, and reports a fault of ours. */
@@ -56,7 +57,7 @@ export class PublishResults {
       } else {
         if (result.duplicate) this.#counts.duplicates++;
         else this.#counts.appended++;
-        const cursor = this.#tokens.of(result.offset, result.time);
+        const cursor = this.#tokens.ofAppended(result);
         told.push({ offset: result.offset, cursor, duplicate: result.duplicate });
         accepted++;
       }

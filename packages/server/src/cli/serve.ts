@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { type Config, formatSize } from '../config/index.ts';
+import { engineOf } from '../log/capabilities.ts';
 import { withoutPassword } from '../log/without-password.ts';
 import { version } from '../version.ts';
 import { coloursFor } from './colour.ts';
@@ -111,6 +112,12 @@ function banner(config: Config, { host, port }: { readonly host: string; readonl
       ? `in memory, ${formatSize(config.hot.bytes)}: lost when the server stops`
       : config.engine === 'disk'
         ? `${resolve(config.data)} ${survives}`
-        : `${config.redis.name} at ${withoutPassword(config.engine)} ${survives}`;
+        : `${logName(config)} at ${withoutPassword(config.engine)} ${survives}`;
   return `${bold('tailrace')} ${version} at ${bold(`http://${shown}:${port}/`)}\n${dim('log')} ${kept}\n`;
+}
+
+/** What a shared log is called where it lives. */
+function logName(config: Config): string {
+  const engine = engineOf(config.engine);
+  return engine === 'disk' || engine === 'memory' ? '' : config[engine].name;
 }

@@ -13,7 +13,15 @@ export interface Config {
   readonly data: string;
   /** `disk`, `memory`, or the URL of a shared engine. */
   readonly engine: string;
-  readonly redis: { readonly name: string; readonly replicas: number };
+  readonly redis: { readonly name: string; readonly partitions: number; readonly replicas: number };
+  readonly kafka: {
+    readonly name: string;
+    readonly partitions: number;
+    readonly replicas: number;
+    readonly compression: 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd';
+    readonly sasl: 'plain' | 'scram-sha-256' | 'scram-sha-512';
+  };
+  readonly nats: { readonly name: string; readonly replicas: number; readonly synced: boolean };
   readonly durability: 'fsync' | 'written';
   readonly insecure: boolean;
   readonly origins: readonly string[];

@@ -68,9 +68,9 @@ const settings = {
   data: text('./data', /^[^\0]+$/, 'a path', 'Directory that holds the log; made when missing. One server at a time.'),
   engine: text(
     'disk',
-    /^(disk|memory|rediss?:\/\/[^\s/]+(\/\d{1,4})?|redis\+sentinel:\/\/[^\s/]+\/[^\s/]+(\/\d{1,4})?)$/,
-    'disk, memory, or the URL of a Redis server such as redis://127.0.0.1:6379',
-    'Where the log lives. `memory` keeps only `hot.bytes` of records and loses them with the process. `redis://[user:password@]host:port[/database]` (`rediss://` for TLS), or `redis+sentinel://[user:password@]host:port,host:port/primary` with Sentinels, shares one log between all servers that name it: see clusters.md.',
+    /^(disk|memory|rediss?:\/\/[^\s/]+(\/\d{1,4})?|redis\+sentinel:\/\/[^\s/]+\/[^\s/]+(\/\d{1,4})?|redis\+cluster:\/\/[^\s/]+|kafkas?:\/\/[^\s/]+|(nats|tls):\/\/[^\s/]+)$/,
+    'disk, memory, or the URL of Redis, Kafka or NATS such as redis://127.0.0.1:6379, kafka://127.0.0.1:9092 or nats://127.0.0.1:4222',
+    'Where the log lives. `memory` keeps only `hot.bytes` of records and loses them with the process. `redis://[user:password@]host:port[/database]` (`rediss://` for TLS), `redis+sentinel://[user:password@]host:port,host:port/primary` with Sentinels, `redis+cluster://[user:password@]host:port,host:port` for a Redis Cluster, `kafka://[user:password@]host:port[,host:port]` (`kafkas://` for TLS), or `nats://[user:password@]host:port[,host:port]` (`tls://` for TLS) shares one log between all servers that name it: see clusters.md.',
   ),
   redis: group({
     name: text(
@@ -79,10 +79,60 @@ const settings = {
       '1 to 64 letters, digits, dots, hyphens or underscores',
       'What the keys of the log begin with in Redis: servers with the same name share one log.',
     ),
+    partitions: count(
+      1,
+      { min: 1, max: 256 },
+      'Streams over which the topics are spread, so that more than one core of Redis, or several servers of a cluster, carry the log. It stays as it is for the life of the log; with several, order is promised for each topic but not between topics.',
+    ),
     replicas: count(
       0,
       { min: 0, max: 16 },
       'Replicas that must have a record before its publish is acked. With 0 a failover of Redis may lose acked records that no replica had yet; subscribers are told.',
+    ),
+  }),
+  kafka: group({
+    name: text(
+      'tailrace',
+      /^[A-Za-z0-9._-]{1,249}$/,
+      '1 to 249 letters, digits, dots, hyphens or underscores',
+      'The Kafka topic that holds the log, made when missing: servers with the same name share one log.',
+    ),
+    partitions: count(
+      1,
+      { min: 1, max: 256 },
+      'Partitions of the topic, so that several brokers carry the log. It stays as it is for the life of the log; with several, order is promised for each topic but not between topics.',
+    ),
+    replicas: count(
+      0,
+      { min: 0, max: 16 },
+      'Replicas of the topic when it has to be made; 0: as the brokers say. Give it three, and `min.insync.replicas=2`, where it matters.',
+    ),
+    compression: choice(
+      ['none', 'gzip', 'snappy', 'lz4', 'zstd'],
+      'lz4',
+      'How batches of records are compressed on their way to Kafka and there.',
+    ),
+    sasl: choice(
+      ['plain', 'scram-sha-256', 'scram-sha-512'],
+      'plain',
+      'How the user and password of `engine` are shown to Kafka.',
+    ),
+  }),
+  nats: group({
+    name: text(
+      'tailrace',
+      /^[A-Za-z0-9_-]{1,64}$/,
+      '1 to 64 letters, digits, hyphens or underscores',
+      'What the streams of the log in NATS JetStream begin with, made when missing: servers with the same name share one log.',
+    ),
+    replicas: count(
+      1,
+      { min: 1, max: 5 },
+      'Servers of NATS that keep each record, for streams that have to be made. Give it three where it matters.',
+    ),
+    synced: onOff(
+      false,
+      'Says that the NATS servers sync each write (`sync_interval: always`), which they tell nobody: then one of them alone can keep `durability: fsync`.',
     ),
   }),
   durability: choice(

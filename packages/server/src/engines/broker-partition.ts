@@ -15,9 +15,10 @@ export interface BrokerPartition {
   state(): Promise<PartitionState>;
 
   /**
-   * Appends in this order, each once even where a request had to be sent again; resolves with their offsets once the
-   * broker has committed them as it promises. Rejects with `outcome_unknown` when it cannot be known, `log_full` or
-   * `engine_unavailable` when nothing was appended.
+   * Appends in this order; resolves with their offsets once the broker has committed them as it promises. Rejects with
+   * `outcome_unknown` when some of them may have been appended, or may yet be; with `log_full`, `engine_unavailable` and
+   * any other when none was. `BrokerLog` sends the same again until its own tail brings them: repeats are void, so that a
+   * partition may make sure that each is appended once and need not.
    */
   append(entries: readonly NewEntry[]): Promise<readonly number[]>;
 
@@ -71,7 +72,7 @@ export interface PartitionRead {
 }
 
 export interface PartitionListener {
-  /** Consecutive. Must not throw. */
+  /** Consecutive. The first of an epoch comes behind a state that names the epoch. Must not throw. */
   onEntries(entries: readonly Entry[]): void;
   /** After each new connection and every few seconds: where the partition stands. It may have lost its newest entries. */
   onState(state: PartitionState): void;

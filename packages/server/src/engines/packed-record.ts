@@ -3,6 +3,8 @@ import { EncodedBatch } from '../log/disk/commit/encoded-batch.ts';
 import {
   decodeRecord,
   encodeRecord,
+  recordEndsTopic,
+  recordFlags,
   recordHeaderBytes,
   recordIsWhole,
   recordTopic,
@@ -26,10 +28,15 @@ export interface PackedRecord {
 
 const seed = 0x7a11ace5;
 
-export function packRecord(record: RecordSource): Buffer {
-  const buffer = Buffer.allocUnsafeSlow(encodedBound(record) + recordHeaderBytes);
+export function packedEndsTopic({ bytes }: PackedRecord): boolean {
+  return recordEndsTopic(bytes, 0);
+}
+
+/** `ahead`: bytes to leave free in front of it. */
+export function packRecord(record: RecordSource, ahead = 0): Buffer {
+  const buffer = Buffer.allocUnsafeSlow(ahead + encodedBound(record) + recordHeaderBytes);
   const view = new DataView(buffer.buffer, buffer.byteOffset, buffer.length);
-  return buffer.subarray(0, encodeRecord(buffer, view, 0, record, 0, 0, 0, seed));
+  return buffer.subarray(0, encodeRecord(buffer, view, ahead, record, 0, 0, 0, seed));
 }
 
 /** Whether Tailrace wrote these bytes and they are as it wrote them. Before `unpackRecord` or `packedBatch` took them. */
@@ -47,7 +54,14 @@ export function packedTopic({ bytes }: PackedRecord): string {
   return recordTopic(bytes, 0);
 }
 
+/** Whether it has no more to it than its topic: no id, sequence or key, and the topic goes on. Hot. */
+export function isPlain(bytes: Buffer): boolean {
+  const { id, producer, key, end } = recordFlags;
+  return (bytes.readUInt16LE(flagsAt) & (id | producer | key | end)) === 0;
+}
+
 const aheadAt = 8;
+const flagsAt = 22;
 const timeAt = 16;
 
 /** `records`, of which there must be one, in one piece of memory: what the broker's client read them into can go. */

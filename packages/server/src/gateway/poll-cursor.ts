@@ -1,4 +1,5 @@
-import type { Reader, Tokens } from '../hub/index.ts';
+import type { Reader } from '../hub/index.ts';
+import type { Tokens } from '../log/index.ts';
 
 /**
  * Where a poll stands. The next poll knows nothing else: so the cursor says of which snapshot it is in the middle, or what

@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer';
 import type { ServerFrame } from '@tailrace/protocol';
-import { type Encoding, envelopeMaxBytes, type Tokens, writeEnvelope } from '../hub/index.ts';
-import type { LogRecord } from '../log/index.ts';
+import { type Encoding, envelopeMaxBytes, writeEnvelope } from '../hub/index.ts';
+import type { LogRecord, Tokens } from '../log/index.ts';
 import { Scratch } from './scratch.ts';
 
 const LF = 10;
@@ -9,7 +9,7 @@ const CR = 13;
 
 /**
  * Events of GET /v1/sse (§5): the envelope as data, or with `raw` the payload alone. The id of an event is the cursor
- * at its record, so that an EventSource resumes by itself.
+ * at its record, so that an EventSource resumes by itself; where cursors are long, only the last of a block has one.
  */
 export function sseEncoding(raw: boolean, tokens: Tokens): Encoding {
   const scratch = new Scratch();
@@ -19,13 +19,14 @@ export function sseEncoding(raw: boolean, tokens: Tokens): Encoding {
     wrap: null,
     body(records, stored) {
       scratch.clear();
+      const last = records[records.length - 1];
       for (const record of records) {
-        if (stored) scratch.text(`id: ${tokens.of(record.offset, record.time)}\n`);
+        if (stored && (tokens.short || record === last)) scratch.text(`id: ${tokens.of(record.offset, record.time)}\n`);
         append(scratch, record, stored);
       }
       return scratch.copy();
     },
-    notice: sseNotice,
+    notice: tokens.short ? sseNotice : frame => sseNotice(frame, true),
   };
 }
 
@@ -59,12 +60,12 @@ function appendPayload(scratch: Scratch, record: LogRecord): void {
   scratch.text('\n');
 }
 
-/** A frame of §7 as SSE: without `sub`, its cursor as `id:` where the cursor moved. */
-export function sseNotice(frame: ServerFrame): Buffer {
+/** A frame of §7 as SSE: without `sub`, its cursor as `id:` where the cursor moved; `live` moves it where records seldom do. */
+export function sseNotice(frame: ServerFrame, liveMoves = false): Buffer {
   if (frame.type === 'cursor') return Buffer.from(`:\nid: ${frame.cursor}\n\n`);
   if (frame.type === 'heartbeat') return heartbeat;
   const { sub, ...rest } = frame as ServerFrame & { sub?: string };
-  const moves = 'cursor' in rest && rest.type !== 'live';
+  const moves = 'cursor' in rest && (liveMoves || rest.type !== 'live');
   return Buffer.from(`event: tailrace\n${moves ? `id: ${rest.cursor}\n` : ''}data: ${JSON.stringify(rest)}\n\n`);
 }
 

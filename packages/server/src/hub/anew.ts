@@ -1,7 +1,6 @@
 import type { FilterSet } from '@tailrace/protocol';
-import type { Log, Position } from '../log/index.ts';
+import type { Log, Place, Position } from '../log/index.ts';
 import type { NewestList } from './newest.ts';
-import type { Place } from './start.ts';
 
 /** Where one begins anew who may hold what was deleted. */
 export interface Anew {

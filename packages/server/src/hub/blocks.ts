@@ -1,10 +1,9 @@
 import type { FilterSet } from '@tailrace/protocol';
-import { type Dropped, type Log, type LogRecord, nothingDropped, type Position } from '../log/index.ts';
+import { type Dropped, type Log, type LogRecord, nothingDropped, type Position, type Tokens } from '../log/index.ts';
 import { BlockCache } from './block-cache.ts';
 import type { Encoding } from './encoding.ts';
 import { type NewestList, readNewest } from './newest.ts';
 import { logRewound } from './rewound.ts';
-import type { Tokens } from './tokens.ts';
 
 /** An encoded stretch of the log, ready to be written to any number of sockets. */
 export class Block {

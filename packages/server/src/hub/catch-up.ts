@@ -1,4 +1,13 @@
-import { type Clock, type Dropped, Gate, type Log, laterDropped, type Position } from '../log/index.ts';
+import {
+  type Clock,
+  type Dropped,
+  Gate,
+  type Log,
+  laterDropped,
+  type Place,
+  type Position,
+  type Tokens,
+} from '../log/index.ts';
 import { beginAnew } from './anew.ts';
 import { Block, type Blocks } from './blocks.ts';
 import type { Cohort } from './cohort.ts';
@@ -8,9 +17,7 @@ import { type Newest, NewestList } from './newest.ts';
 import { Pins } from './pins.ts';
 import type { Session } from './session.ts';
 import type { Slices } from './slices.ts';
-import type { Place } from './start.ts';
 import type { Subscription } from './subscription.ts';
-import type { Tokens } from './tokens.ts';
 
 export interface CatchUpOptions {
   readonly log: Log;

@@ -6,7 +6,7 @@ export function haveEnded(log: Log, { exact }: FilterSet, offset: number): boole
   if (exact === null) return false;
   for (const topic of exact) {
     const end = log.endedAt(topic);
-    if (end === 0 || end > offset) return false;
+    if (end === 0 || !log.places.hasPassed(offset, topic, end)) return false;
   }
   return true;
 }

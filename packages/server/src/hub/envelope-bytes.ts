@@ -48,7 +48,7 @@ export function writeEnvelope(target: Buffer, at: number, record: LogRecord, sto
     if (topicHeads.size >= topicHeadsMax) topicHeads.clear();
     topicHeads.set(record.topic, head);
   }
-  const end = at + target.write(`${head}${record.offset},"time":${record.time},"data":`, at, 'latin1');
+  const end = at + target.write(`${head}${record.partitionOffset},"time":${record.time},"data":`, at, 'latin1');
   return close(target, copyJson(target, end, record.data));
 }
 
@@ -72,7 +72,7 @@ function isPlain(record: LogRecord): boolean {
 }
 
 function writeFull(target: Buffer, at: number, record: LogRecord, stored: boolean): number {
-  const head = envelopeHead(stored ? record : { ...record, offset: 0 });
+  const head = envelopeHead(stored ? record : { ...record, partitionOffset: 0 });
   let end = at + target.write(head, at);
   const { data } = record;
   const kind = payloadKind(record.contentType);

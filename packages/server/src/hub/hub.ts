@@ -1,5 +1,5 @@
 import { type FilterSet, type Message, TailraceError, toTailraceError } from '@tailrace/protocol';
-import type { Clock, Dropped, Log, Position, Random, RecordBatch, RecordSource } from '../log/index.ts';
+import type { Clock, Dropped, Log, Place, Position, Random, RecordBatch, RecordSource, Tokens } from '../log/index.ts';
 import { Blocks, labelKey } from './blocks.ts';
 import { Brake } from './brake.ts';
 import { CatchUp } from './catch-up.ts';
@@ -14,10 +14,9 @@ import { type Breaker, type DurabilityRule, Publisher } from './publisher.ts';
 import { Reader } from './reader.ts';
 import { type Deliveries, Session, type SessionOwner } from './session.ts';
 import { Slices } from './slices.ts';
-import { type Place, resolveStart, type Start, type StartRequest } from './start.ts';
+import { resolveStart, type Start, type StartRequest } from './start.ts';
 import { StateReader } from './state-reader.ts';
 import { Subscription } from './subscription.ts';
-import { Tokens } from './tokens.ts';
 import { type IndexTarget, TopicIndex } from './topic-index.ts';
 import { VolatileTail } from './volatile.ts';
 
@@ -90,7 +89,7 @@ export class Hub implements CohortHost {
     this.#o = options;
     this.log = log;
     this.clock = clock;
-    this.tokens = new Tokens(log);
+    this.tokens = log.tokens;
     this.blocks = new Blocks(log, this.tokens, blockCacheBytes);
     this.newest = new Newest(log);
     this.roundHead = log.head.offset;

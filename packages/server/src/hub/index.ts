@@ -11,6 +11,5 @@ export type { FinishWaiter, Outlet } from './outlet.ts';
 export { type DurabilityRule, failures, type Published, Publisher, passedOn } from './publisher.ts';
 export { type Read, Reader } from './reader.ts';
 export { type CutReason, type Deliveries, Session, type SessionOwner } from './session.ts';
-export type { Place, Start, StartRequest } from './start.ts';
+export type { Start, StartRequest } from './start.ts';
 export { Subscription } from './subscription.ts';
-export { Tokens } from './tokens.ts';

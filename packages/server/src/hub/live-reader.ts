@@ -1,8 +1,7 @@
 import type { FilterSet } from '@tailrace/protocol';
-import { type Dropped, type Log, type LogRecord, nothingDropped } from '../log/index.ts';
+import { type Dropped, type Log, type LogRecord, nothingDropped, type Place } from '../log/index.ts';
 import type { Newest, NewestList } from './newest.ts';
 import { Reader } from './reader.ts';
-import type { Place } from './start.ts';
 import type { IndexTarget, TopicIndex } from './topic-index.ts';
 import type { VolatileTail } from './volatile.ts';
 

@@ -1,7 +1,6 @@
 import type { FilterSet } from '@tailrace/protocol';
-import { Gate, type Log, type LogRecord, type Position } from '../log/index.ts';
+import { Gate, type Log, type LogRecord, type Place, type Position } from '../log/index.ts';
 import { logRewound } from './rewound.ts';
-import type { Place } from './start.ts';
 
 /** Bytes of lists kept for those who walk over them. */
 const keptBytes = 8 * 1024 * 1024;
@@ -278,7 +277,7 @@ export async function readNewest(
   if (gone > 0) {
     const next = await log.positionOf(Math.max(log.floor, offsets[gone - 1]!));
     // what is gone above the floor has been replaced since, and what replaced it follows
-    return { records: [], next, trimmedTo: offsets[0]! <= log.floor ? next : undefined };
+    return { records: [], next, trimmedTo: log.places.isAtFloor(offsets[0]!) ? next : undefined };
   }
   const next = from + records.length === end ? list.to : records[records.length - 1]!;
   return { records, next, trimmedTo: undefined };

@@ -1,9 +1,8 @@
 import type { FilterSet } from '@tailrace/protocol';
-import { type Dropped, type Log, type LogRecord, laterDropped, nothingDropped } from '../log/index.ts';
+import { type Dropped, type Log, type LogRecord, laterDropped, nothingDropped, type Place } from '../log/index.ts';
 import { beginAnew } from './anew.ts';
 import { type Newest, type NewestList, readNewest } from './newest.ts';
 import { logRewound } from './rewound.ts';
-import type { Place } from './start.ts';
 import type { IndexTarget, TopicIndex } from './topic-index.ts';
 
 /** What one read of a Reader gave. */

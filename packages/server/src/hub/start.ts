@@ -1,5 +1,14 @@
-import { type Cursor, type FilterSet, type From, parseCursor, parseFrom } from '@tailrace/protocol';
-import { type Clock, type Dropped, type Log, nothingDropped, type Position } from '../log/index.ts';
+import { type FilterSet, type From, parseFrom } from '@tailrace/protocol';
+import {
+  type Clock,
+  type Dropped,
+  type Fitting,
+  type Log,
+  type Misfit,
+  nothingDropped,
+  type Place,
+  type Position,
+} from '../log/index.ts';
 import { beginAnew } from './anew.ts';
 import { NewestList } from './newest.ts';
 
@@ -28,11 +37,6 @@ export interface Start {
 
 export type ResetReason = 'epoch' | 'ahead' | 'compacted';
 
-export interface Place {
-  readonly offset: number;
-  readonly time: number;
-}
-
 export interface StartRequest {
   readonly cursor: string | undefined;
   readonly from: string | undefined;
@@ -54,29 +58,36 @@ export function resolveStart(
 ): Start | Promise<Start> {
   const from = request.from === undefined ? undefined : parseFrom(request.from, clock.now());
   if (request.cursor === undefined) return startFrom(log, from ?? { at: 'now' }, filters, newest);
-  const cursor = parseCursor(request.cursor);
-  const end = cursor.log === log.id ? log.endOf(cursor.epoch) : undefined;
-  const at = { offset: cursor.offset, time: timeOf(log, cursor) };
+  const resolved = log.tokens.resolve(request.cursor);
+  if (resolved instanceof Promise) return resolved.then(found => startAt(log, found, from, filters, newest));
+  return startAt(log, resolved, from, filters, newest);
+}
+
+function startAt(
+  log: Log,
+  cursor: Fitting | Misfit,
+  from: From | undefined,
+  filters: FilterSet,
+  newest: NewestOf,
+): Start | Promise<Start> {
+  if (!cursor.fits)
+    return resetTo(log, cursor, from, filters).then(async to => ({
+      at: to,
+      recovered: false,
+      jump: { type: 'reset', to, reason: cursor.reason },
+      told: await log.droppedAfter(to.offset, filters),
+      snapshot: undefined,
+      now: false,
+    }));
   // what an operator gave up as lost is told by `gap` when reading comes by; it must not be denied before (I4)
-  const recovered = !log.lost.some(range => range.to > cursor.offset);
-  const { snapshot = 0 } = cursor;
+  const { at, whole: recovered, snapshot = 0, told } = cursor;
+  const isTrimmed = log.places.isTrimmed(at.offset);
   // what retention took of a snapshot nobody can go on with: all that is left behind that is read instead
-  if (end !== undefined && cursor.offset < snapshot && snapshot <= end && cursor.offset >= log.floor)
-    return goOnSnapshot(log, at, recovered, snapshot, filters, newest);
-  if (end !== undefined && cursor.offset <= end) {
-    const dropped = log.droppedAfter(Math.max(cursor.offset, log.floor), filters);
-    if (cursor.offset >= log.floor && dropped === nothingDropped)
-      return { at, recovered, jump: undefined, told: nothingDropped, snapshot: undefined, now: false };
-    return resume(log, at, recovered, dropped, filters, newest, cursor.told);
-  }
-  return resetTo(log, cursor.time, end, from, filters).then(async to => ({
-    at: to,
-    recovered: false,
-    jump: { type: 'reset', to, reason: isRunning(log, cursor) ? 'ahead' : 'epoch' },
-    told: await log.droppedAfter(to.offset, filters),
-    snapshot: undefined,
-    now: false,
-  }));
+  if (at.offset < snapshot && !isTrimmed) return goOnSnapshot(log, at, recovered, snapshot, filters, newest);
+  const dropped = log.droppedAfter(Math.max(at.offset, log.floor), filters);
+  if (!isTrimmed && dropped === nothingDropped)
+    return { at, recovered, jump: undefined, told: nothingDropped, snapshot: undefined, now: false };
+  return resume(log, at, recovered, dropped, filters, newest, told);
 }
 
 /** A cursor that still means what it meant, but retention or rules may have taken away what follows it. */
@@ -96,7 +107,8 @@ async function resume(
     const anew = await beginAnew(log, filters, told.deletions, asOf => newest(undefined, asOf));
     return { ...missing, jump: { type: 'reset', to: anew.at, reason: 'compacted' }, snapshot: anew.snapshot };
   }
-  if (at.offset < log.floor) return { ...missing, jump: { type: 'gap', to: await log.positionOf(log.floor) } };
+  if (log.places.isTrimmed(at.offset))
+    return { ...missing, jump: { type: 'gap', to: await log.places.behindTrimmed(at.offset) } };
   if (told.records > at.offset)
     return { ...missing, jump: told.records > toldBefore ? { type: 'gap', to: at } : undefined };
   return { ...missing, recovered, jump: undefined };
@@ -118,25 +130,15 @@ async function goOnSnapshot(
   return { at, recovered, jump: undefined, told: nothingDropped, snapshot, now: false };
 }
 
-/** Whether the cursor is of the epoch to which the next record belongs. */
-function isRunning(log: Log, { log: id, epoch }: Cursor): boolean {
-  return id === log.id && epoch === log.epochOf(log.head.offset + 1);
-}
-
-/** The log's own time of a position: the token's would be given back as it came. Below the hot tail it is taken at its word. */
-function timeOf(log: Log, { offset, time }: Place): number {
-  return offset === log.head.offset ? log.head.time : (log.hot.timeAt(offset) ?? time);
-}
-
 // the last good point of the cursor's epoch, else its time, else what `from` says
 async function resetTo(
   log: Log,
-  time: number,
-  end: number | undefined,
+  { lastGood, time }: Misfit,
   from: From | undefined,
   filters: FilterSet,
 ): Promise<Place> {
-  if (end !== undefined) return log.positionOf(Math.max(end, log.floor));
+  if (lastGood !== undefined)
+    return log.places.isTrimmed(lastGood) ? log.places.behindTrimmed(lastGood) : log.positionOf(lastGood);
   if (time > 0) return log.positionAt(time);
   const nothing: NewestOf = count => new NewestList({ count, to: log.head }, new Float64Array());
   const start = await startFrom(log, from ?? { at: 'now' }, filters, nothing);
@@ -154,7 +156,7 @@ function startFrom(log: Log, from: From, filters: FilterSet, newest: NewestOf): 
     case 'time':
       return log
         .positionAt(from.time)
-        .then(at => (at.offset <= log.floor && log.floor > 0 ? trimmed(log, at, filters) : whole(log, at, filters)));
+        .then(at => (log.places.isAtFloor(at.offset) ? trimmed(log, at, filters) : whole(log, at, filters)));
     case 'last':
       return startLast(log, from.count, newest);
   }
@@ -169,9 +171,10 @@ async function startLast(log: Log, count: number | undefined, newest: NewestOf):
 }
 
 async function fromOffset(log: Log, after: number, filters: FilterSet): Promise<Start> {
-  const wanted = Math.min(Math.max(0, after), log.head.offset);
-  if (wanted >= log.floor) return whole(log, await log.positionOf(wanted), filters);
-  return trimmed(log, await log.positionOf(log.floor), filters);
+  const wanted = await log.places.beginning(Math.max(0, after));
+  return log.places.isTrimmed(wanted.offset)
+    ? trimmed(log, await log.places.behindTrimmed(wanted.offset), filters)
+    : whole(log, wanted, filters);
 }
 
 /** A beginning that retention has not reached; rules may have dropped what follows all the same. */

@@ -15,21 +15,26 @@ export interface LogCapabilities {
   readonly shared: boolean;
   /** Rules with `keep` remove records. Tables are tables without it, too. */
   readonly keeps: boolean;
+  /** A topic can be deleted for good; what retention leaves of it stays otherwise. */
+  readonly deletes: boolean;
   /** What goes at once when something is trimmed. */
   readonly trims: 'segments' | 'records';
 }
 
-export type EngineName = 'disk' | 'memory' | 'redis';
+export type EngineName = 'disk' | 'memory' | 'redis' | 'kafka' | 'nats';
 
 /** What each can do at best: a server behind a shared log may be set to keep less. */
 export const capabilitiesOf: Readonly<Record<EngineName, LogCapabilities>> = {
-  disk: { durabilities: ['fsync', 'written'], shared: false, keeps: true, trims: 'segments' },
-  memory: { durabilities: [], shared: false, keeps: false, trims: 'records' },
-  redis: { durabilities: ['fsync', 'written'], shared: true, keeps: false, trims: 'records' },
+  disk: { durabilities: ['fsync', 'written'], shared: false, keeps: true, deletes: true, trims: 'segments' },
+  memory: { durabilities: [], shared: false, keeps: false, deletes: true, trims: 'records' },
+  redis: { durabilities: ['fsync', 'written'], shared: true, keeps: false, deletes: true, trims: 'records' },
+  kafka: { durabilities: ['fsync', 'written'], shared: true, keeps: false, deletes: false, trims: 'records' },
+  nats: { durabilities: ['fsync', 'written'], shared: true, keeps: false, deletes: false, trims: 'records' },
 };
 
 /** The engine that the setting `engine` names. */
 export function engineOf(setting: string): EngineName {
   if (setting === 'disk' || setting === 'memory') return setting;
-  return 'redis';
+  if (/^(nats|tls):/.test(setting)) return 'nats';
+  return setting.startsWith('kafka') ? 'kafka' : 'redis';
 }

@@ -25,10 +25,16 @@ export class Deletions {
   /** The highest offset that one of them deletes; 0 while there is none. */
   newest = 0;
   #byTopic: ReadonlyMap<string, Deletion> = none;
+  #listener: (deletion: Deletion) => void = () => {};
 
   /** It never changes: who holds it has the deletions of one moment. */
   get byTopic(): ReadonlyMap<string, Deletion> {
     return this.#byTopic;
+  }
+
+  /** Calls `listener` with what is deleted from now. */
+  listen(listener: (deletion: Deletion) => void): void {
+    this.#listener = listener;
   }
 
   /** Throws `overloaded`. */
@@ -43,6 +49,7 @@ export class Deletions {
     this.#byTopic = new Map(this.#byTopic).set(deletion.topic, deletion);
     this.newest = Math.max(this.newest, deletion.upTo);
     this.version++;
+    this.#listener(deletion);
   }
 
   /** Forgets those for which `is` holds. */

@@ -32,6 +32,18 @@ export class EndedTopics {
     }
   }
 
+  /** Takes ends from before all that are known, in ascending order. */
+  addOlder(ends: readonly (readonly [topic: string, offset: number])[]): void {
+    const newer = [...this.#offsets];
+    this.#offsets.clear();
+    for (const [topic, offset] of ends.slice(Math.max(0, ends.length + newer.length - this.limit)))
+      this.add(topic, offset);
+    for (const [topic, offset] of newer) {
+      this.#offsets.delete(topic);
+      this.add(topic, offset);
+    }
+  }
+
   /** Forgets ends that were never committed. */
   rollback(head: number): void {
     // only the newest can be above the head, but a Map cannot be walked backwards; a rollback is rare

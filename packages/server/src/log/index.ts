@@ -16,6 +16,7 @@ export { type VerifyReport, verify } from './disk/offline/verify.ts';
 export { openDiskLog } from './disk/open-disk-log.ts';
 export { Gate } from './disk/read/gate.ts';
 export { type Damage, describeDamage, LogDamaged } from './disk/segment/damage.ts';
+export * from './group-store.ts';
 export * from './hot-tail.ts';
 export type { KeepRule } from './keep-rules.ts';
 export * from './log.ts';
@@ -29,8 +30,11 @@ export {
   type RetentionOptions,
   type ScrubOptions,
 } from './options.ts';
+export type { Places } from './places.ts';
 export * from './random.ts';
 export * from './record.ts';
 export * from './record-batch.ts';
 export type { FilePlace, LogReport, OffsetRange } from './report.ts';
+export type * from './shared-log.ts';
 export { type Tables, tablesOf } from './tables.ts';
+export type { Fitting, Misfit, Place, Tokens } from './tokens.ts';

@@ -2,14 +2,17 @@ import type { FilterSet, Message } from '@tailrace/protocol';
 import type { LogCapabilities } from './capabilities.ts';
 import type { Deletions } from './deletions.ts';
 import type { HotTail } from './hot-tail.ts';
+import type { Places } from './places.ts';
 import type { LogRecord, RecordSource, StoredDurability } from './record.ts';
 import type { RecordBatch } from './record-batch.ts';
 import type { OffsetRange } from './report.ts';
+import type { SharedLog } from './shared-log.ts';
 import type { Tables } from './tables.ts';
+import type { Tokens } from './tokens.ts';
 
 /**
  * One ordered, append-only sequence of records: the seam under everything (design §6, §8). An engine with several
- * partitions gives one `Log` for each.
+ * partitions has one `Log` for each, of which `WovenLog` makes one.
  *
  * The contract, which `test/log/contract.ts` runs against every implementation:
  * - Offsets begin at 1, strictly increase and are never reused inside an epoch. They are not dense.
@@ -29,6 +32,8 @@ export interface Log {
   /** 4–16 characters of [a-z0-9]; the same for the life of the log, different for every other log. */
   readonly id: string;
   readonly capabilities: LogCapabilities;
+  readonly tokens: Tokens;
+  readonly places: Places;
   /** The newest committed records, in memory: read without waiting. */
   readonly hot: HotTail;
   /** The newest committed position; offset 0 and time 0 for a log that never held a record. */
@@ -48,6 +53,8 @@ export interface Log {
   readonly probes: readonly EngineProbe[];
   /** Carries what is in no log to the other nodes of a shared one; undefined for a log of one node. */
   readonly live: LiveChannel | undefined;
+  /** Missing for a log of one node. */
+  readonly shared?: SharedLog | undefined;
   readonly status: LogStatus;
   readonly memory: LogMemory;
   readonly tables: Tables;
@@ -103,6 +110,12 @@ export interface Log {
    * the head for the running epoch. Undefined for an epoch this log never had.
    */
   endOf(epoch: number): number | undefined;
+
+  /**
+   * Resolves when all is known here that the log held when this was called, or when that cannot be had: other nodes may have
+   * read more already than has come to this one. Undefined for a log of one node.
+   */
+  upToDate(): Promise<void> | undefined;
 
   /** Offset of the record that ended this topic, 0 for one that goes on or whose end is gone again; may be above the head. */
   endedAt(topic: string): number;
@@ -162,14 +175,17 @@ export interface Current {
 
 export interface Deleted {
   /** The newest record that is deleted; undefined when the topic had none. */
-  readonly upTo: Position | undefined;
+  readonly upTo: (Position & Pick<Appended, 'partition'>) | undefined;
   /** Files still hold some of it. */
   readonly pending: boolean;
 }
 
 export interface Appended {
+  /** What clients are told: of a log of several partitions the offset in its own. */
   readonly offset: number;
   readonly time: number;
+  /** Where there are several. */
+  readonly partition?: number;
   /** True: a record with the same id, or producer and sequence, was there already, and this is its offset. */
   readonly duplicate: boolean;
 }

@@ -4,6 +4,8 @@ import type { Durability, EnvelopeSource, MessageHeaders } from '@tailrace/proto
 export class LogRecord implements EnvelopeSource {
   readonly topic: string;
   readonly offset: number;
+  /** Offset in its partition, which is what clients are told. The same as `offset` where there is one partition. */
+  readonly partitionOffset: number;
   /** Commit time, integer ms since 1970 UTC; never falls within a log. */
   readonly time: number;
   readonly data: Uint8Array;
@@ -17,9 +19,10 @@ export class LogRecord implements EnvelopeSource {
   readonly by: string | undefined;
   readonly end: boolean;
 
-  constructor(offset: number, time: number, message: RecordSource) {
+  constructor(offset: number, time: number, message: RecordSource, partitionOffset: number = offset) {
     this.topic = message.topic;
     this.offset = offset;
+    this.partitionOffset = partitionOffset;
     this.time = time;
     this.data = message.data;
     this.contentType = message.contentType;
@@ -39,7 +42,7 @@ export class LogRecord implements EnvelopeSource {
   }
 }
 
-export type RecordSource = Omit<LogRecord, 'offset' | 'time' | 'weight'>;
+export type RecordSource = Omit<LogRecord, 'offset' | 'partitionOffset' | 'time' | 'weight'>;
 
 /** How an append is to be kept; the log's default when left out. `none` never reaches a log. */
 export type StoredDurability = Exclude<Durability, 'none'>;

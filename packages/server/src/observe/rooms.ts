@@ -13,6 +13,13 @@ export interface WatchedRooms {
     readonly floor: number;
     readonly rewinds: number;
     readonly live: { readonly lost: number } | undefined;
+    readonly shared?:
+      | {
+          readonly nodes: { readonly all: readonly unknown[] };
+          readonly groups: { readonly opened: readonly WatchedGroup[] };
+          readonly tails: readonly { readonly partition: string; readonly records: number; readonly ms: number }[];
+        }
+      | undefined;
     readonly hot: { readonly bytes: number; readonly topicCount: number; readonly batchCount: number };
     readonly status: {
       readonly state: string;
@@ -55,6 +62,19 @@ export interface WatchedRooms {
     readonly cut: Iterable<readonly [string, number]>;
     grades(): { readonly roundTrip: Grades; readonly jitter: Grades };
   };
+}
+
+interface WatchedGroup {
+  readonly name: string;
+  readonly lastStatus:
+    | {
+        readonly lag: number;
+        readonly lagMs: number;
+        readonly pending: number;
+        readonly due: number;
+        readonly missed: number;
+      }
+    | undefined;
 }
 
 type Remembered =
@@ -173,6 +193,43 @@ export function roomReadings({ clock, log, hub, gateway, engine }: WatchedRooms)
       () => log.live?.lost ?? 0,
     ),
     counter('log_rewinds_total', 'Times that the engine lost its newest records while it ran.', () => log.rewinds),
+    gauge(
+      'cluster_nodes',
+      'Servers that share the log and were heard of within 90 s, this one included.',
+      () => log.shared?.nodes.all.length ?? 1,
+    ),
+    gauge(
+      'tail_lag_records',
+      'Records that the server behind a shared log has and that have not come to this node.',
+      () => log.shared?.tails.map(({ partition, records }) => [partition, records] as const) ?? [],
+      'partition',
+    ),
+    gauge(
+      'tail_lag_seconds',
+      'How long the first of them has been known of and has not come.',
+      () => log.shared?.tails.map(({ partition, ms }) => [partition, ms / 1000] as const) ?? [],
+      'partition',
+    ),
+    gauge('group_lag_records', 'Records that a group has not looked at.', () => ofGroups(log, 'lag'), 'group'),
+    gauge(
+      'group_lag_seconds',
+      'How much older than the newest record the last one is that a group has looked at.',
+      () => ofGroups(log, 'lagMs', 1000),
+      'group',
+    ),
+    gauge('group_pending', 'Records that were claimed and are not acked.', () => ofGroups(log, 'pending'), 'group'),
+    gauge(
+      'group_due',
+      'Records that wait for a member again, since their deadline is over or one let go of them.',
+      () => ofGroups(log, 'due'),
+      'group',
+    ),
+    counter(
+      'group_missed_total',
+      'Records that were removed from the log before a group had done them.',
+      () => ofGroups(log, 'missed'),
+      'group',
+    ),
     gauge('log_head_offset', 'Offset of the newest record.', () => log.head.offset),
     gauge('log_floor_offset', 'Records with a greater offset are all there.', () => log.floor),
     gauge('log_epoch', 'Epoch of the running log.', () => log.head.epoch),
@@ -238,6 +295,15 @@ export function roomReadings({ clock, log, hub, gateway, engine }: WatchedRooms)
     gauge('hot_batches', 'Committed batches kept in memory.', () => log.hot.batchCount),
     gauge('hot_topics', 'Topics with records in memory.', () => log.hot.topicCount),
   ];
+}
+
+function* ofGroups(
+  log: WatchedRooms['log'],
+  number: keyof NonNullable<WatchedGroup['lastStatus']>,
+  scale = 1,
+): Generator<readonly [string, number]> {
+  for (const { name, lastStatus } of log.shared?.groups.opened ?? [])
+    if (lastStatus !== undefined) yield [name, lastStatus[number] / scale];
 }
 
 function longestLag(hub: WatchedRooms['hub']): number {

@@ -35,6 +35,7 @@ it('shows every route, and no other', async () => {
       'GET /readyz',
       'GET /v1',
       'GET /v1/log',
+      'GET /v1/nodes',
       'GET /v1/poll',
       'GET /v1/sessions',
       'GET /v1/sessions/{id}',

@@ -1,8 +1,8 @@
 import { filterSet, type Message, parseCursor } from '@tailrace/protocol';
 import { afterEach, expect, test } from 'vitest';
 import { openRedisLog, type RedisLog, type RedisLogOptions } from '../../src/engines/redis/redis-log.ts';
-import { Tokens } from '../../src/hub/tokens.ts';
 import type { LogReport } from '../../src/log/report.ts';
+import { PlainTokens } from '../../src/log/tokens.ts';
 import { message, offsetOf, readAllOf, until } from '../log/messages.ts';
 import { FaultyProxy } from './faulty-proxy.ts';
 import { RedisServer } from './redis-server.ts';
@@ -208,7 +208,7 @@ withRedis('faults of Redis', () => {
   test('cursors of what follows a restart name its epoch', async () => {
     const server = await startServer();
     const log = await open(server.url);
-    const tokens = new Tokens(log);
+    const tokens = new PlainTokens(log);
     log.tail({ onCommit: () => {}, onEpoch: () => tokens.forget() });
     await log.append([message('a', 'one')], 'fsync');
     tokens.of(1, 0);

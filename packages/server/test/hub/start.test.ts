@@ -3,6 +3,7 @@ import { beforeEach, describe, expect, it } from 'vitest';
 import { Newest } from '../../src/hub/newest.ts';
 import { resolveStart, type Start, type StartRequest } from '../../src/hub/start.ts';
 import { type Log, openMemoryLog } from '../../src/log/index.ts';
+import { PlainTokens } from '../../src/log/tokens.ts';
 import { SimulatedClock } from './simulation.ts';
 
 const set = filterSet(['a/#']);
@@ -144,6 +145,7 @@ describe('where a subscription begins', () => {
     // the same log as a later run sees it: epoch 1 ended at 6
     const later = new Proxy<Log>(log, {
       get(target, name) {
+        if (name === 'tokens') return new PlainTokens(later);
         if (name === 'endOf') return (epoch: number) => (epoch === 1 ? 6 : target.endOf(epoch));
         const value = Reflect.get(target, name, target) as unknown;
         return typeof value === 'function' ? (value as (...args: unknown[]) => unknown).bind(target) : value;

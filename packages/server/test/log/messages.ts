@@ -22,9 +22,10 @@ export function message(topic: string, data: string | Uint8Array = '1', fields: 
   };
 }
 
-/** A record as plain values, to compare with. */
+/** A record as plain values, to compare with; where there is one partition, its offset is said once. */
 export function plain(record: LogRecord): Record<string, unknown> {
-  const { durability: _, ...rest } = { ...record, durability: undefined };
+  const { durability: _, partitionOffset, ...rest } = { ...record, durability: undefined };
+  if (partitionOffset !== record.offset) throw new Error(`${record.offset} is ${partitionOffset} in its partition`);
   return {
     ...rest,
     data: Buffer.from(record.data).toString('latin1'),

@@ -52,7 +52,7 @@ export function deleteTopicRoute(hub: Hub, limits: InputLimits): ApiRoute {
       checkTopic(topic, limits);
       checkNotReserved(topic);
       const { upTo, pending } = await hub.log.deleteTopic(topic);
-      const newest = upTo === undefined ? {} : { offset: upTo.offset, cursor: hub.tokens.of(upTo.offset, upTo.time) };
+      const newest = upTo === undefined ? {} : { offset: upTo.offset, cursor: hub.tokens.ofAppended(upTo) };
       return new Answer(pending ? 202 : 200, 'application/json', JSON.stringify({ topic, ...newest, pending }));
     },
   };

@@ -25,7 +25,8 @@ export async function newestFirst(
   let weight = 0;
   let end = to;
   for (let size = Math.max(firstWindow, limit); end > from && !stopped(); size *= 4) {
-    const begin = Math.max(from, log.floor, end - size);
+    const begin = log.places.stepBack(from, end, size);
+    if (begin >= end) break;
     const window = await readWindow(log, filters, begin, end, limit + 1 - records.length, pageBytes - weight);
     for (let i = window.length - 1; i >= 0; i--) {
       const record = window[i]!;
@@ -34,7 +35,6 @@ export async function newestFirst(
       records.push(record);
       weight += record.weight;
     }
-    if (begin <= log.floor) break;
     end = begin;
   }
   return { records, more: false };

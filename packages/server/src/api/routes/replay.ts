@@ -1,14 +1,6 @@
-import {
-  type Cursor,
-  type FilterSet,
-  type InputLimits,
-  isTailraceError,
-  parseCursor,
-  parseFrom,
-  urlFrom,
-} from '@tailrace/protocol';
-import type { Hub, Place, Start } from '../../hub/index.ts';
-import type { Dropped, LogRecord } from '../../log/index.ts';
+import { type FilterSet, type InputLimits, isTailraceError, parseFrom, urlFrom } from '@tailrace/protocol';
+import type { Hub, Start } from '../../hub/index.ts';
+import type { Dropped, Log, LogRecord, Place } from '../../log/index.ts';
 import { filterParameter, queryFilters } from '../filters.ts';
 import type { ApiRoute, answered, Call } from '../route.ts';
 import { envelopeSchema } from '../schemas.ts';
@@ -88,16 +80,25 @@ async function range(hub: Hub, filters: FilterSet, from: string, to: string | un
   );
   const head = log.head.offset;
   if (to === undefined) return [start, head];
-  if (isCursor(to)) {
-    const cursor = endCursor(to);
-    const end = cursor.log === log.id ? log.endOf(cursor.epoch) : undefined;
-    const offset = end === undefined ? (await log.positionAt(cursor.time)).offset : Math.min(cursor.offset, end);
-    return [start, Math.min(head, offset)];
-  }
-  const until = parseFrom(to, hub.clock.now(), 'to');
-  if (until.at === 'offset') return [start, Math.min(head, until.offset)];
-  if (until.at === 'time') return [start, Math.min(head, (await log.positionAt(until.time)).offset)];
-  return [start, until.at === 'earliest' ? 0 : head];
+  return upTo(log, start, Math.min(head, await endOf(hub, to, head)));
+}
+
+async function endOf(hub: Hub, to: string, head: number): Promise<number> {
+  const { log, clock } = hub;
+  if (isCursor(to)) return endOfCursor(log, to);
+  const until = parseFrom(to, clock.now(), 'to');
+  if (until.at === 'offset') return (await log.places.beginning(until.offset)).offset;
+  if (until.at === 'time') return (await log.positionAt(until.time)).offset;
+  return until.at === 'earliest' ? 0 : head;
+}
+
+/** The stretch from where `start` leads to `end`, as the log counts such a one. */
+function upTo(log: Log, start: Start, end: number): [Start, number] {
+  const { at, jump, snapshot } = start;
+  if (snapshot !== undefined) return [start, end];
+  const [from, to] = log.places.between((jump?.to ?? at).offset, end);
+  if (jump === undefined) return [{ ...start, at: { ...at, offset: from } }, to];
+  return [{ ...start, jump: { ...jump, to: { ...jump.to, offset: from } } }, to];
 }
 
 // a time may have a dot too, but begins with a digit
@@ -105,9 +106,12 @@ function isCursor(text: string): boolean {
   return /^[a-z].*\./i.test(text);
 }
 
-function endCursor(token: string): Cursor {
+/** Where reading up to a cursor ends: at the last point that it still means, or at its time. */
+async function endOfCursor(log: Log, token: string): Promise<number> {
   try {
-    return parseCursor(token);
+    const cursor = await log.tokens.resolve(token);
+    if (cursor.fits) return cursor.at.offset;
+    return cursor.lastGood ?? (await log.positionAt(cursor.time)).offset;
   } catch (error) {
     throw isTailraceError(error) ? error.placed({ field: 'to' }) : error;
   }

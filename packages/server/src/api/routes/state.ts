@@ -1,4 +1,4 @@
-import { type FilterSet, type InputLimits, parseCursor, TailraceError } from '@tailrace/protocol';
+import { type FilterSet, type InputLimits, TailraceError } from '@tailrace/protocol';
 import type { Hub } from '../../hub/index.ts';
 import type { LogRecord, Position } from '../../log/index.ts';
 import { filterParameter, queryFilters } from '../filters.ts';
@@ -46,7 +46,7 @@ async function state(call: Call, options: StateOptions): Promise<typeof answered
   const { hub, limits } = options;
   const filters = queryFilters(query.list('filter'), limits);
   const keys = query.list('key');
-  const page = pageOf(hub, query.text('cursor'), query.integer('after'));
+  const page = await pageOf(hub, query.text('cursor'), query.integer('after'));
   if (keys.length > 0) checkKeys(filters, keys, page, limits);
   const limit = query.integer('limit') ?? Number.POSITIVE_INFINITY;
   return answerLines(call, options, out =>
@@ -59,7 +59,7 @@ interface Page {
   readonly after: number;
 }
 
-function pageOf(hub: Hub, token: string | undefined, after: number | undefined): Page {
+async function pageOf(hub: Hub, token: string | undefined, after: number | undefined): Promise<Page> {
   if ((token === undefined) !== (after === undefined)) {
     const [missing, given] = token === undefined ? ['cursor', 'after'] : ['after', 'cursor'];
     throw new TailraceError(
@@ -69,9 +69,8 @@ function pageOf(hub: Hub, token: string | undefined, after: number | undefined):
     );
   }
   if (token === undefined) return { to: undefined, after: 0 };
-  const { log, epoch, offset, time } = parseCursor(token);
-  const end = log === hub.log.id ? hub.log.endOf(epoch) : undefined;
-  if (end === undefined || offset > end)
+  const cursor = await hub.log.tokens.resolve(token);
+  if (!cursor.fits)
     throw new TailraceError(
       'cursor_invalid',
       'cursor is not one of this log any more: begin with the first page again',
@@ -79,7 +78,7 @@ function pageOf(hub: Hub, token: string | undefined, after: number | undefined):
         at: { field: 'cursor' },
       },
     );
-  return { to: { epoch, offset, time }, after: after! };
+  return { to: { epoch: hub.log.epochOf(cursor.at.offset), ...cursor.at }, after: after! };
 }
 
 function checkKeys(filters: FilterSet, keys: readonly string[], { to }: Page, limits: InputLimits): void {

@@ -1,11 +1,11 @@
 import { type Message, TailraceError } from '@tailrace/protocol';
-import type { Redis } from 'ioredis';
 import type { Clock } from '../../log/clock.ts';
 import { encodedBound } from '../../log/intake.ts';
 import type { Appended, AppendFailure } from '../../log/log.ts';
 import { expectFailed, recordTooLarge, sequenceTooOld, topicEnded } from '../../log/refusals.ts';
 import { packRecord } from '../packed-record.ts';
-import { answerTimeout, isPassing, type RedisConnection } from './connection.ts';
+import { isPassing, type RedisConnection } from './connection.ts';
+import { replicated } from './replicated.ts';
 import { append as appendScript, outcome } from './scripts/append.ts';
 
 type Result = Appended | AppendFailure;
@@ -214,7 +214,7 @@ export class Appends {
       try {
         const answer = await connection.ask(async redis => {
           const told = await appendScript.run(redis, keys, args());
-          if (replicas > 0) await this.#replicated(redis, replicas);
+          await replicated(redis, replicas);
           return told;
         });
         this.refused = undefined;
@@ -226,14 +226,6 @@ export class Appends {
       }
       await new Promise<void>(resolve => clock.after(pauseAfterError, resolve));
     }
-  }
-
-  async #replicated(redis: Redis, replicas: number): Promise<void> {
-    const count = Number(await redis.call('WAIT', replicas, answerTimeout - 1000));
-    if (count < replicas)
-      throw unknown(
-        `${count} of ${replicas} replicas (redis.replicas) have it: it survives the primary, and may be lost with it`,
-      );
   }
 
   #refusal(error: unknown): TailraceError {

@@ -1,7 +1,8 @@
 import { Redis } from 'ioredis';
 import { systemClock } from '../../log/clock.ts';
 import type { LogReport } from '../../log/report.ts';
-import { readAddress } from './address.ts';
+import { isCluster, readAddress, readClusterAddress } from './address.ts';
+import { clusterConnector } from './cluster-connector.ts';
 
 /** How long a server may take to answer one command before its connection is given up, ms. */
 export const answerTimeout = 5000;
@@ -23,28 +24,17 @@ export class RedisConnection {
   #lastError = '';
   #waiting: { resolve: () => void; reject: (error: Error) => void }[] = [];
 
-  constructor(url: string, role: string, report: (report: LogReport) => void) {
+  /** `key`: any of those that are used; those of one log are on one node of a cluster. */
+  constructor(url: string, key: string, role: string, report: (report: LogReport) => void) {
     this.#report = report;
-    const address = readAddress(url);
-    const options = {
-      protocol: 2 as const,
-      connectionName: `tailrace ${role}`,
-      connectTimeout,
-      // one that is given up is not waited for
-      disconnectTimeout: 100,
-      enableOfflineQueue: false,
-      autoResendUnfulfilledCommands: false,
-      maxRetriesPerRequest: 0,
-      retryStrategy: (times: number) => Math.min(retryMost, retryFirst * 2 ** Math.min(times, 10)),
-      // a primary that became a replica refuses writes and lets go whoever waits: the address may lead elsewhere by now
-      reconnectOnError: (error: Error) => /^(READONLY|UNBLOCKED|MASTERDOWN)/.test(error.message),
-    };
-    this.redis = typeof address === 'string' ? new Redis(address, options) : new Redis({ ...options, ...address });
+    this.redis = clientOf(url, key, role);
     this.redis.on('ready', () => this.#ready());
     this.redis.on('error', (error: Error) => {
       this.#lastError = error.message;
     });
     this.redis.on('close', () => this.#lost());
+    // a channel has gone to another node of the cluster
+    this.redis.on('moved', () => this.renew());
   }
 
   get isClosed(): boolean {
@@ -79,7 +69,7 @@ export class RedisConnection {
 
   /** Gives up the connection as it is and makes another: what is under way on it rejects. */
   renew(): void {
-    if (!this.#closed) this.redis.disconnect(true);
+    if (!this.#closed && this.redis.status !== 'connecting') this.redis.disconnect(true);
   }
 
   close(): void {
@@ -91,6 +81,7 @@ export class RedisConnection {
   #ready(): void {
     if (this.#down) this.#report({ level: 'info', kind: 'engine_back', message: 'Redis is back' });
     this.#down = false;
+    this.#lastError = '';
     for (const { resolve } of this.#waiting.splice(0)) resolve();
   }
 
@@ -106,10 +97,33 @@ export class RedisConnection {
   }
 }
 
+function clientOf(url: string, key: string, role: string): Redis {
+  const options = {
+    protocol: 2 as const,
+    connectionName: `tailrace ${role}`,
+    connectTimeout,
+    // one that is given up is not waited for
+    disconnectTimeout: 100,
+    enableOfflineQueue: false,
+    autoResendUnfulfilledCommands: false,
+    maxRetriesPerRequest: 0,
+    retryStrategy: (times: number) => Math.min(retryMost, retryFirst * 2 ** Math.min(times, 10)),
+    // a primary that became a replica refuses writes and lets go whoever waits: the address may lead elsewhere by now
+    reconnectOnError: (error: Error) => /^(READONLY|UNBLOCKED|MASTERDOWN|MOVED|CLUSTERDOWN)/.test(error.message),
+  };
+  if (isCluster(url)) {
+    const { username, password, nodes } = readClusterAddress(url);
+    const user = { ...(username === undefined ? {} : { username }), ...(password === undefined ? {} : { password }) };
+    return new Redis({ ...options, ...user, Connector: clusterConnector({ ...user, nodes }, key) });
+  }
+  const address = readAddress(url);
+  return typeof address === 'string' ? new Redis(address, options) : new Redis({ ...options, ...address });
+}
+
 /** Whether the command may have failed only because of the connection or a server that is starting or changing roles. */
 export function isPassing(error: unknown): boolean {
   if (!(error instanceof Error)) return false;
   // an error of the server begins with its code
   if (!/^[A-Z]{3,} /.test(error.message)) return true;
-  return /^(LOADING|READONLY|UNBLOCKED|MASTERDOWN|BUSY|TRYAGAIN|CLUSTERDOWN|NOREPLICAS) /.test(error.message);
+  return /^(LOADING|READONLY|UNBLOCKED|MASTERDOWN|BUSY|MOVED|ASK|TRYAGAIN|CLUSTERDOWN|NOREPLICAS) /.test(error.message);
 }

@@ -13,46 +13,56 @@ const nodesMost = 1000;
 /** A connection on which nothing comes may be dead: nobody writes to it, so that TCP would not notice. */
 const pingEvery = 5000;
 
+export interface RedisLiveParts {
+  readonly sender: RedisConnection;
+  readonly receiver: RedisConnection;
+  readonly clock: Clock;
+  readonly channel: string;
+  /** The channel is that of one node of a cluster: no other hears of it. */
+  readonly isSharded: boolean;
+  /** Id of this node. */
+  readonly node: string;
+}
+
 /**
  * Messages of class `none` over Redis Pub/Sub, which keeps nothing and promises nothing. Each node numbers what it sends, so
  * that the others know what they missed.
  */
 export class RedisLive implements LiveChannel {
   lost = 0;
-  readonly #sender: RedisConnection;
-  readonly #receiver: RedisConnection;
-  readonly #channel: string;
-  readonly #node: string;
+  readonly #parts: RedisLiveParts;
   readonly #stopPings: () => void;
   readonly #listeners = new Set<(message: RecordSource) => void>();
   /** Number of the newest message of each other node. */
   readonly #seen = new Map<string, number>();
   #number = 0;
 
-  constructor(sender: RedisConnection, receiver: RedisConnection, clock: Clock, channel: string, node: string) {
-    this.#sender = sender;
-    this.#receiver = receiver;
-    this.#channel = channel;
-    this.#node = node;
-    receiver.redis.on('messageBuffer', (_: Buffer, bytes: Buffer) => this.#take(bytes));
+  constructor(parts: RedisLiveParts) {
+    this.#parts = parts;
+    const { receiver, clock } = parts;
+    for (const event of ['messageBuffer', 'smessageBuffer'])
+      receiver.redis.on(event, (_: Buffer, bytes: Buffer) => this.#take(bytes));
     // nobody else tells of it, and the subscription comes back with the connection
-    receiver.redis.on('ready', () => void receiver.redis.subscribe(channel).catch(() => {}));
+    receiver.redis.on('ready', () => void this.#subscribe().catch(() => {}));
     this.#stopPings = clock.every(pingEvery, () => this.#ping());
   }
 
   /** Resolves when what other nodes send arrives. */
   async ready(): Promise<void> {
-    await this.#receiver.ready();
-    await this.#receiver.redis.subscribe(this.#channel);
+    await this.#parts.receiver.ready();
+    await this.#subscribe();
   }
 
   send(message: Message): void {
+    const { sender, channel, isSharded, node } = this.#parts;
     const head = Buffer.alloc(headBytes);
-    head.write(this.#node, 0, 'latin1');
+    head.write(node, 0, 'latin1');
     head.writeDoubleLE(++this.#number, nodeBytes);
-    if (!this.#sender.isReady) return;
+    if (!sender.isReady) return;
     // the number is used up: whoever misses the message learns it from the next
-    this.#sender.redis.publish(this.#channel, Buffer.concat([head, packRecord(message)])).catch(() => {});
+    sender.redis
+      .call(isSharded ? 'SPUBLISH' : 'PUBLISH', channel, Buffer.concat([head, packRecord(message)]))
+      .catch(() => {});
   }
 
   listen(listener: (message: RecordSource) => void): () => void {
@@ -66,15 +76,21 @@ export class RedisLive implements LiveChannel {
     this.#stopPings();
   }
 
+  #subscribe(): Promise<unknown> {
+    const { receiver, channel, isSharded } = this.#parts;
+    return isSharded ? receiver.redis.ssubscribe(channel) : receiver.redis.subscribe(channel);
+  }
+
   #ping(): void {
-    if (this.#receiver.isReady) this.#receiver.ask(redis => redis.ping()).catch(() => {});
+    const { receiver } = this.#parts;
+    if (receiver.isReady) receiver.ask(redis => redis.ping()).catch(() => {});
   }
 
   #take(bytes: Buffer): void {
     const packed = bytes.subarray(headBytes);
     if (bytes.length < headBytes || !isPacked(packed)) return;
     const node = bytes.toString('latin1', 0, nodeBytes);
-    if (node === this.#node) return;
+    if (node === this.#parts.node) return;
     const number = bytes.readDoubleLE(nodeBytes);
     const seen = this.#seen.get(node);
     // whatever a node sent before this one knew of it is not missed

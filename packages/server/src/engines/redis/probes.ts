@@ -10,6 +10,8 @@ export interface ProbesParts {
   /** Arguments that every script begins with. */
   readonly known: () => readonly (string | number)[];
   readonly tail: Tail;
+  /** The server has records up to here. */
+  readonly onHead: (head: number) => void;
   /** Unlike that of any other node. */
   readonly node: string;
 }
@@ -38,7 +40,7 @@ export class Probes {
   }
 
   async #roundTrip(): Promise<void> {
-    const { connection, keys, known, node } = this.#parts;
+    const { connection, keys, known, node, onHead } = this.#parts;
     if (!connection.isReady) throw new Error(connection.lastError || 'there is no connection');
     // one that was given up on is not waited for any more
     for (const given of this.#waiting.values()) given();
@@ -47,6 +49,7 @@ export class Probes {
     try {
       // while publishes are refused nobody else notices that this connection is dead
       const id = (await connection.ask(redis => probeScript.run(redis, keys.all, [...known(), said]))) as Buffer;
+      onHead(Number.parseInt(id.toString(), 10));
       await found;
       await connection.ask(redis => redis.xdel(keys.log, id.toString()));
     } finally {

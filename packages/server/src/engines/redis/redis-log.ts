@@ -4,6 +4,7 @@ import { type Clock, systemClock } from '../../log/clock.ts';
 import { currentOf } from '../../log/current.ts';
 import { Deletions } from '../../log/deletions.ts';
 import { EndedTopics } from '../../log/ended-topics.ts';
+import { EpochList } from '../../log/epoch-list.ts';
 import { HotTail } from '../../log/hot-tail.ts';
 import { KeyIndex } from '../../log/key-index.ts';
 import type {
@@ -22,12 +23,18 @@ import type {
   TopicInfo,
 } from '../../log/log.ts';
 import { type CommonLogOptions, logDefaults } from '../../log/options.ts';
+import { type Places, PlainPlaces } from '../../log/places.ts';
 import { type Random, systemRandom } from '../../log/random.ts';
 import type { LogRecord, StoredDurability } from '../../log/record.ts';
 import type { LogReport, OffsetRange } from '../../log/report.ts';
+import type { SharedLog } from '../../log/shared-log.ts';
 import { type Tables, tablesOf } from '../../log/tables.ts';
+import { PlainTokens, type Tokens } from '../../log/tokens.ts';
 import { withoutPassword } from '../../log/without-password.ts';
+import { Freshness } from '../freshness.ts';
+import { KnownLag } from '../known-lag.ts';
 import { type PackedRecord, packedBatch } from '../packed-record.ts';
+import { isCluster } from './address.ts';
 import { Appends } from './appends.ts';
 import { Arrivals } from './arrivals.ts';
 import { RedisConnection } from './connection.ts';
@@ -38,6 +45,9 @@ import { KnownLog } from './known-log.ts';
 import { nodeBytes, RedisLive } from './live.ts';
 import { Probes } from './probes.ts';
 import { Reads } from './reads.ts';
+import { RedisGroups } from './redis-groups.ts';
+import { RedisNodes } from './redis-nodes.ts';
+import { replicated } from './replicated.ts';
 import { Retention } from './retention.ts';
 import { markDeleted } from './scripts/delete.ts';
 import { readStatus, type Status, status as statusScript } from './scripts/status.ts';
@@ -45,10 +55,12 @@ import { judgeServer } from './server-settings.ts';
 import { Tail } from './tail.ts';
 
 export interface RedisLogOptions extends CommonLogOptions {
-  /** `redis://[user:password@]host:port[/db]`, or `rediss://` for TLS. */
+  /** See `readAddress` and `readClusterAddress`. */
   readonly url: string;
   /** What the names of its keys begin with; one log for each. */
   readonly name?: string | undefined;
+  /** Its number among those of a log in several streams. */
+  readonly partition?: number | undefined;
   /** Replicas that must have a batch before it is acked. */
   readonly replicas?: number | undefined;
   /** Class that the server must be able to keep; undefined for whatever it keeps. */
@@ -63,7 +75,7 @@ export interface RedisLogOptions extends CommonLogOptions {
 }
 
 const clockSkewDefault = 2000;
-const startTimeoutDefault = 10_000;
+export const startTimeoutDefault = 10_000;
 /** How long a close waits for what is being appended, ms. */
 const closeTimeout = 3000;
 /** Of the newest records a start reads so many bytes: reconnecting clients find there what they missed. */
@@ -95,7 +107,11 @@ export class RedisLog implements Log {
   readonly hot: HotTail;
   readonly tables: Tables;
   readonly deletions: Deletions = new Deletions();
+  readonly tokens: Tokens = new PlainTokens(this);
+  readonly places: Places = new PlainPlaces(this);
   readonly live: RedisLive;
+  readonly groups: RedisGroups;
+  readonly shared: SharedLog;
   capabilities: LogCapabilities = capabilitiesOf.redis;
   lost: OffsetRange[] = [];
   rewinds = 0;
@@ -110,6 +126,8 @@ export class RedisLog implements Log {
   readonly #listener: RedisConnection;
   readonly #appends: Appends;
   readonly #tail: Tail;
+  readonly #nodes: RedisNodes;
+  readonly #lag: KnownLag;
   readonly #probes: Probes;
   readonly #reads: Reads;
   readonly #erasure: Erasure;
@@ -118,6 +136,7 @@ export class RedisLog implements Log {
   readonly #ended: EndedTopics;
   readonly #listeners = new Set<TailListener>();
   readonly #arrivals: Arrivals;
+  readonly #freshness: Freshness<Status>;
   #following: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
   #damages = 0;
@@ -131,13 +150,29 @@ export class RedisLog implements Log {
     const report = (told: LogReport): void => options.onReport?.(told);
     this.#keys = new Keys(options.name ?? 'tailrace');
     this.#known = new KnownLog(random.id(8));
+    this.#lag = new KnownLag(String(options.partition ?? 0), systemClock, () => this.#known.offset);
+    const onHead = (head: number): void => this.#lag.told(head);
     this.#arrivals = new Arrivals(this.#known);
+    this.#freshness = new Freshness({
+      clock: systemClock,
+      ask: () => this.#askStatus(this.#reader),
+      reached: ({ epochs, head }) => this.#arrivals.reached(new EpochList(epochs).epochOf(head), head),
+    });
+    const connect = (role: string, told: (report: LogReport) => void): RedisConnection =>
+      new RedisConnection(options.url, this.#keys.log, role, told);
     // they come and go together: one of them tells
-    this.#follower = new RedisConnection(options.url, 'tail', report);
-    this.#writer = new RedisConnection(options.url, 'writer', () => {});
-    this.#reader = new RedisConnection(options.url, 'reader', () => {});
-    this.#listener = new RedisConnection(options.url, 'listener', () => {});
-    this.live = new RedisLive(this.#writer, this.#listener, systemClock, this.#keys.live, node);
+    this.#follower = connect('tail', report);
+    this.#writer = connect('writer', () => {});
+    this.#reader = connect('reader', () => {});
+    this.#listener = connect('listener', () => {});
+    this.live = new RedisLive({
+      sender: this.#writer,
+      receiver: this.#listener,
+      clock: systemClock,
+      channel: this.#keys.live,
+      isSharded: isCluster(options.url),
+      node,
+    });
     this.hot = new HotTail(options.hotBytes ?? logDefaults.hotBytes, 0);
     this.tables = tablesOf(options.keep?.rules ?? []);
     this.#ended = new EndedTopics(options.endedTopics ?? logDefaults.endedTopics);
@@ -161,7 +196,10 @@ export class RedisLog implements Log {
       bytesMax: options.pending?.bytes ?? logDefaults.pending.bytes,
       recordsMax: options.pending?.records ?? logDefaults.pending.records,
       replicas: options.replicas ?? 0,
-      reached: (epoch, offset) => this.#arrivals.reached(epoch, offset),
+      reached: (epoch, offset) => {
+        onHead(offset);
+        return this.#arrivals.reached(epoch, offset);
+      },
       onCommit: (duration, records, bytes) => options.onCommitStats?.(duration, records, bytes),
       onError,
     });
@@ -183,6 +221,7 @@ export class RedisLog implements Log {
       keys: this.#keys,
       known: () => this.#knownArguments(),
       tail: this.#tail,
+      onHead,
       node,
     });
     this.#reads = new Reads({
@@ -194,6 +233,27 @@ export class RedisLog implements Log {
       deletions: this.deletions,
     });
     this.#erasure = new Erasure({ connection: this.#reader, clock: systemClock, keys: this.#keys, onError });
+    this.groups = new RedisGroups({
+      connect: () => connect('groups', () => {}),
+      clock: systemClock,
+      keys: this.#keys,
+      node,
+      // deadlines are the server's to judge: clocks of nodes differ
+      known: () => this.#knownArguments(options.clockSkew ?? 0),
+      log: this,
+      replicated: redis => replicated(redis, options.replicas ?? 0),
+    });
+    this.#nodes = new RedisNodes({
+      connection: this.#writer,
+      clock: systemClock,
+      wall: clock,
+      keys: this.#keys,
+      node,
+      head: () => this.#known.offset,
+      onHead,
+      onError,
+    });
+    this.shared = { nodes: this.#nodes, groups: this.groups, tails: [this.#lag] };
     this.#retention = new Retention({
       connection: this.#reader,
       clock,
@@ -346,6 +406,10 @@ export class RedisLog implements Log {
     return this.#known.epochs.endOf(epoch, this.#known.offset);
   }
 
+  upToDate(): Promise<void> {
+    return this.#freshness.upToDate();
+  }
+
   endedAt(topic: string): number {
     return this.#ended.endOf(topic);
   }
@@ -389,12 +453,14 @@ export class RedisLog implements Log {
 
   async #close(): Promise<void> {
     this.live.close();
+    this.groups.close();
     this.#retention.close();
     this.#erasure.close();
     // what the server does not take any more is not waited for
     const stopWatch = systemClock.after(this.#writer.isReady ? closeTimeout : 0, () => this.#abandon());
     this.#arrivals.look();
     await this.#appends.close();
+    await this.#nodes.close();
     stopWatch();
     this.#tail.close();
     for (const connection of [this.#writer, this.#follower, this.#reader, this.#listener]) connection.close();
@@ -406,9 +472,8 @@ export class RedisLog implements Log {
     this.#arrivals.abandon();
   }
 
-  #knownArguments(): (string | number)[] {
+  #knownArguments(skew: number = this.#options.clockSkew ?? clockSkewDefault): (string | number)[] {
     const { id, epochs, offset, time } = this.#known;
-    const skew = this.#options.clockSkew ?? clockSkewDefault;
     return [id, epochs.current?.epoch ?? 0, offset, time, this.#clock.now(), skew];
   }
 
@@ -474,6 +539,7 @@ export class RedisLog implements Log {
     if (before?.epoch !== this.#known.epochs.current?.epoch)
       for (const listener of this.#listeners) listener.onEpoch?.();
     this.#raiseFloor(told.floor);
+    this.#lag.told(told.head);
     this.#arrivals.look();
   }
 

@@ -19,9 +19,11 @@ import type {
   TopicInfo,
 } from '../log.ts';
 import { logDefaults } from '../options.ts';
+import { type Places, PlainPlaces } from '../places.ts';
 import type { LogRecord, StoredDurability } from '../record.ts';
 import type { OffsetRange } from '../report.ts';
 import type { Tables } from '../tables.ts';
+import { PlainTokens, type Tokens } from '../tokens.ts';
 import type { Batch } from './commit/batch.ts';
 import { LogAppends } from './commit/log-appends.ts';
 import type { Compacted } from './compaction/compactor.ts';
@@ -40,6 +42,8 @@ export class DiskLog implements Log {
   readonly lost: readonly OffsetRange[];
   readonly tables: Tables;
   readonly deletions: Deletions = new Deletions();
+  readonly tokens: Tokens = new PlainTokens(this);
+  readonly places: Places = new PlainPlaces(this);
   readonly rewinds = 0;
   readonly live: undefined;
   readonly probes: readonly EngineProbe[] = [];
@@ -176,6 +180,10 @@ export class DiskLog implements Log {
 
   endOf(epoch: number): number | undefined {
     return this.#opened.epochs.endOf(epoch, this.head.offset);
+  }
+
+  upToDate(): undefined {
+    return undefined;
   }
 
   endedAt(topic: string): number {

@@ -23,12 +23,14 @@ import type {
 } from '../log.ts';
 import { type CommonLogOptions, logDefaults } from '../options.ts';
 import type { PendingAppend } from '../pending-append.ts';
+import { type Places, PlainPlaces } from '../places.ts';
 import { type Random, systemRandom } from '../random.ts';
 import { LogRecord, type StoredDurability } from '../record.ts';
 import { PlainBatch } from '../record-batch.ts';
 import type { OffsetRange } from '../report.ts';
 import { SteadyClock } from '../steady-clock.ts';
 import type { Tables } from '../tables.ts';
+import { PlainTokens, type Tokens } from '../tokens.ts';
 
 export interface MemoryLogOptions extends CommonLogOptions {
   readonly clock?: Clock | undefined;
@@ -47,6 +49,8 @@ export class MemoryLog implements Log {
   readonly lost: readonly OffsetRange[] = [];
   readonly tables: Tables;
   readonly deletions: Deletions = new Deletions();
+  readonly tokens: Tokens = new PlainTokens(this);
+  readonly places: Places = new PlainPlaces(this);
   readonly rewinds = 0;
   readonly removals = 0;
   readonly live: undefined;
@@ -205,6 +209,10 @@ export class MemoryLog implements Log {
 
   endOf(epoch: number): number | undefined {
     return this.#epochs.endOf(epoch, this.head.offset);
+  }
+
+  upToDate(): undefined {
+    return undefined;
   }
 
   endedAt(topic: string): number {

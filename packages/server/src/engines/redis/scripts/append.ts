@@ -24,12 +24,12 @@ export const outcome = {
  * Appends one batch: decides for each message whether it is new, repeated or refused, and gives the new ones their offsets.
  * A batch that was appended already (the answer was lost) gets the same answer again.
  *
- * KEYS[11]: the caller's last batch. ARGV 7–10: number of this batch, ids kept, for how long (ms), at most; 11: producers.
+ * KEYS[12]: the caller's last batch. ARGV 7–10: number of this batch, ids kept, for how long (ms), at most; 11: producers.
  * Then for each message: record, topic, id key, producer key, sequence, key, expected offset ('' for any), flags: `s` begins
  * an append, `e` ends its topic, `d` deletes its key. Answers: epoch, then three numbers a message.
  */
 export const append: Script = new Script(`${settle}
-local BATCH = KEYS[11]
+local BATCH = KEYS[12]
 local state = settle()
 local last = redis.call('HMGET', BATCH, 'number', 'answer')
 -- one of before, which a connection that was given up delivered late

@@ -1,7 +1,13 @@
 import type { BatchTopics } from '../../batch-topics.ts';
 import type { LogRecord } from '../../record.ts';
 import { RecordBatch } from '../../record-batch.ts';
-import { decodeRecord, recordEndsTopic, recordOffset, recordTime } from '../segment/record-codec.ts';
+import {
+  decodeRecord,
+  recordEndsTopic,
+  recordIsRemembered,
+  recordOffset,
+  recordTime,
+} from '../segment/record-codec.ts';
 
 /** Committed records as they are encoded, in memory of their own that does not change. */
 export class EncodedBatch extends RecordBatch {
@@ -37,6 +43,11 @@ export class EncodedBatch extends RecordBatch {
 
   endsTopic(index: number): boolean {
     return recordEndsTopic(this.#bytes, this.#places[index]!);
+  }
+
+  /** Whether de-duplication cares about the record. */
+  isRemembered(index: number): boolean {
+    return recordIsRemembered(this.#bytes, this.#places[index]!);
   }
 
   /** Its data is a view of the batch's bytes. */

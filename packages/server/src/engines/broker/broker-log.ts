@@ -1,0 +1,490 @@
+import { type FilterSet, type Message, TailraceError } from '@tailrace/protocol';
+import type { LogCapabilities } from '../../log/capabilities.ts';
+import { type Clock, systemClock } from '../../log/clock.ts';
+import { currentOf } from '../../log/current.ts';
+import { Deletions } from '../../log/deletions.ts';
+import { HotTail } from '../../log/hot-tail.ts';
+import { KeyIndex } from '../../log/key-index.ts';
+import type {
+  Appended,
+  AppendFailure,
+  Current,
+  Deleted,
+  Dropped,
+  EngineProbe,
+  Log,
+  LogMemory,
+  LogStatus,
+  Position,
+  Slice,
+  TailListener,
+  TopicInfo,
+} from '../../log/log.ts';
+import { type CommonLogOptions, logDefaults } from '../../log/options.ts';
+import { type Places, PlainPlaces } from '../../log/places.ts';
+import { type Random, systemRandom } from '../../log/random.ts';
+import type { LogRecord, StoredDurability } from '../../log/record.ts';
+import type { OffsetRange } from '../../log/report.ts';
+import { type Tables, tablesOf } from '../../log/tables.ts';
+import { PlainTokens, type Tokens } from '../../log/tokens.ts';
+import type { BrokerPartition, Entry, Following, PartitionState } from '../broker-partition.ts';
+import { Freshness } from '../freshness.ts';
+import { type PackedRecord, packedBatch } from '../packed-record.ts';
+import { Appends } from './appends.ts';
+import { Coming } from './coming.ts';
+import { Directory } from './directory.ts';
+import { nodeBytes, readEntry } from './entry.ts';
+import { History } from './history.ts';
+import { Judge } from './judge.ts';
+import { Known } from './known.ts';
+import { damaged, Pages } from './pages.ts';
+import { Reads } from './reads.ts';
+import { reach, Verdicts } from './verdicts.ts';
+
+export interface BrokerLogOptions extends CommonLogOptions {
+  readonly partition: BrokerPartition;
+  readonly capabilities: LogCapabilities;
+  /** For people: `Kafka`. */
+  readonly broker: string;
+  /** Of one request to the broker, at most. */
+  readonly requestBytes: number;
+  /** A tail that has been silent for longer is stuck, ms. */
+  readonly silenceMost: number;
+  /** Of records and their ages. What waits for the broker waits in real time. */
+  readonly clock?: Clock | undefined;
+  readonly random?: Random | undefined;
+}
+
+/** How long a close waits for what is being appended, ms. */
+const closeTimeout = 3000;
+const pauseAfterError = 500;
+/** Bytes of one read of a start. */
+const startBytes = 4 * 1024 * 1024;
+/** Of what the tail brings, about so much is one batch. */
+const batchBytes = 1024 * 1024;
+
+/** Opens the log that lives in a partition of a broker. Rejects when the partition does not open. */
+export async function openBrokerLog(options: BrokerLogOptions): Promise<BrokerLog> {
+  const log = new BrokerLog(options);
+  try {
+    await log.start();
+  } catch (error) {
+    await log.close();
+    throw error;
+  }
+  return log;
+}
+
+/**
+ * A log that several nodes share: an ordered sequence of entries in a broker that knows nothing of what they mean. Each node
+ * reads all of them in the same order and decides alike which of them count.
+ *
+ *    append ──► judged ──► one request ──► partition ──► tail of each node ──► verdicts ──► hot tail ──► listeners,
+ *                                             │                                              then the append settles
+ *                                             └──► reads by range, for what is older than the hot tail
+ */
+export class BrokerLog implements Log {
+  readonly capabilities: LogCapabilities;
+  readonly hot: HotTail;
+  readonly tables: Tables;
+  readonly deletions: Deletions = new Deletions();
+  readonly tokens: Tokens = new PlainTokens(this);
+  readonly places: Places = new PlainPlaces(this);
+  readonly live: undefined;
+  readonly probes: readonly EngineProbe[];
+  lost: OffsetRange[] = [];
+  rewinds = 0;
+  removals = 0;
+  readonly #options: BrokerLogOptions;
+  readonly #partition: BrokerPartition;
+  readonly #clock: Clock;
+  readonly #node: string;
+  readonly #known = new Known();
+  readonly #judge: Judge;
+  readonly #appends: Appends;
+  readonly #pages: Pages;
+  readonly #reads: Reads;
+  readonly #directory = new Directory(0);
+  readonly #listeners = new Set<TailListener>();
+  #verdicts = new Verdicts(() => this.#known.epochs, -1);
+  #following: Following | undefined;
+  readonly #history: History;
+  readonly #coming = new Coming();
+  readonly #freshness: Freshness<PartitionState>;
+  #isRewinding = false;
+  #closing: Promise<void> | undefined;
+  #damages = 0;
+
+  constructor(options: BrokerLogOptions) {
+    const { partition, clock = systemClock } = options;
+    this.#options = options;
+    this.#partition = partition;
+    this.#clock = clock;
+    this.capabilities = options.capabilities;
+    this.#node = (options.random ?? systemRandom).id(nodeBytes);
+    this.hot = new HotTail(options.hotBytes ?? logDefaults.hotBytes, 0);
+    this.tables = tablesOf(options.keep?.rules ?? []);
+    this.#judge = new Judge(options, new KeyIndex(this, options.keyIndexBytes ?? logDefaults.keyIndexBytes));
+    this.#appends = new Appends({
+      partition,
+      clock: systemClock,
+      known: this.#known,
+      judge: this.#judge,
+      node: this.#node,
+      time: () => Math.max(clock.now(), this.#known.time),
+      requestBytes: options.requestBytes,
+      bytesMax: options.pending?.bytes ?? logDefaults.pending.bytes,
+      recordsMax: options.pending?.records ?? logDefaults.pending.records,
+      onCommit: (duration, records, bytes) => options.onCommitStats?.(duration, records, bytes),
+      onError: error => this.#tell((error as Error).message),
+    });
+    this.#pages = new Pages(partition, this.#known);
+    this.#reads = new Reads({
+      partition,
+      pages: this.#pages,
+      known: this.#known,
+      hot: this.hot,
+      directory: this.#directory,
+    });
+    this.#freshness = new Freshness({
+      clock: systemClock,
+      ask: () => partition.state(),
+      reached: ({ head }) => (this.#known.offset >= head ? Promise.resolve() : this.#coming.to(head)),
+    });
+    this.#history = new History({ reads: this.#reads, directory: this.#directory, ended: this.#judge.ended });
+    this.probes = [
+      { name: 'round trip', slowMs: 500, run: () => partition.probe() },
+      { name: 'tail', slowMs: 200, run: async () => this.#tailGetsOn() },
+    ];
+  }
+
+  /** Reads where the log stands and its newest records, and begins to follow. */
+  async start(): Promise<void> {
+    await this.#readNewest(await this.#partition.open());
+    this.#following = this.#partition.follow(this.#known.offset, {
+      onEntries: entries => {
+        if (!this.#isRewinding) this.#take(entries);
+      },
+      onState: state => this.#compare(state),
+      onTrouble: reason => this.#tell(reason),
+    });
+    this.#history.start();
+  }
+
+  get id(): string {
+    return this.#known.id;
+  }
+
+  get head(): Position {
+    return this.#known.head;
+  }
+
+  get floor(): number {
+    return Math.min(this.#known.floor, this.head.offset);
+  }
+
+  get status(): LogStatus {
+    return {
+      state: this.#closing !== undefined ? 'closed' : this.#appends.refused !== undefined ? 'full' : 'open',
+      reason: this.#appends.refused,
+      segments: 0,
+      bytes: this.#known.bytes,
+      pendingRecords: this.#appends.pendingRecords,
+      pendingBytes: this.#appends.pendingBytes,
+      commits: this.#appends.commits,
+      retentionWaitingBytes: 0,
+      deletionsPending: 0,
+      damagedReads: this.#damages,
+      scrub: { bytes: 0, damages: 0, progress: 0 },
+    };
+  }
+
+  get memory(): LogMemory {
+    return this.#judge.memory;
+  }
+
+  append(messages: readonly Message[], _: StoredDurability): Promise<readonly (Appended | AppendFailure)[]> {
+    return this.#appends.append(messages);
+  }
+
+  tail(listener: TailListener): () => void {
+    this.#listeners.add(listener);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+
+  async read(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice> {
+    const from = Math.max(after, this.floor);
+    const end = Math.max(from, Math.min(to, this.head.offset));
+    const slice = await this.#reads.read(from, end, filters, maxBytes);
+    return { ...slice, dropped: this.deletions.droppedAfter(slice.after, filters) };
+  }
+
+  droppedAfter(after: number, filters: FilterSet): Dropped {
+    return this.deletions.droppedAfter(after, filters);
+  }
+
+  async newest(filters: FilterSet, count: number, to: number): Promise<Float64Array> {
+    const found = await this.#reads.newest(filters, count, to);
+    return Float64Array.from([...found.values()].flat()).sort();
+  }
+
+  current(filters: FilterSet, to?: Position): Promise<Current> {
+    return currentOf(
+      {
+        log: this,
+        tables: this.tables,
+        index: this.#judge.keys,
+        appended: () => this.head.offset,
+        newest: (asked, upTo) => this.#reads.newest(asked, 1, upTo),
+      },
+      filters,
+      to,
+    );
+  }
+
+  keyAt(topic: string, key: string): Promise<number> {
+    return this.#judge.keys.committedOf(topic, key, this.head.offset);
+  }
+
+  recordsAt(offsets: Float64Array, maxBytes: number): Promise<readonly LogRecord[]> {
+    return this.#reads.recordsAt(offsets, maxBytes);
+  }
+
+  async positionAt(time: number): Promise<Position> {
+    const first = await this.#reads.firstSince(time);
+    return first === undefined ? this.head : this.positionOf(Math.min(first - 1, this.head.offset));
+  }
+
+  async positionOf(offset: number): Promise<Position> {
+    return { epoch: this.epochOf(offset), offset, time: await this.#reads.timeAt(offset) };
+  }
+
+  endOf(epoch: number): number | undefined {
+    return this.#known.epochs.endOf(epoch, this.#known.offset);
+  }
+
+  upToDate(): Promise<void> {
+    return this.#freshness.upToDate();
+  }
+
+  endedAt(topic: string): number {
+    return this.#judge.ended.endOf(topic);
+  }
+
+  epochOf(offset: number): number {
+    return this.#known.epochs.epochOf(offset);
+  }
+
+  topics(prefix: string, after: string, limit: number): Promise<readonly TopicInfo[]> {
+    return this.#reads.topics(prefix, after, limit);
+  }
+
+  async trim(offset: number): Promise<void> {
+    await this.#partition.trim(Math.min(offset, this.head.offset));
+    const state = await this.#partition.state();
+    if (state.id === this.id) this.#raiseFloor(state.floor);
+  }
+
+  async deleteTopic(topic: string): Promise<Deleted> {
+    throw new TailraceError(
+      'unsupported',
+      `topic ${JSON.stringify(topic)} cannot be deleted: ${this.#options.broker} removes records by their age only`,
+    );
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    this.#history.stop();
+    // what the broker does not take any more is not waited for
+    const stopWatch = systemClock.after(closeTimeout, () => this.#appends.abandon());
+    await this.#appends.close();
+    stopWatch();
+    await this.#following?.close();
+    await this.#partition.close();
+  }
+
+  /** Begins with what the broker says, and the newest entries of it. */
+  async #readNewest(state: PartitionState): Promise<void> {
+    for (let length = (await this.#remembered(state)) + reach; ; length *= 2) {
+      const from = Math.max(state.floor, state.head - length);
+      this.#known.take(state);
+      this.#known.floor = state.floor;
+      this.#known.offset = from;
+      this.#known.time = 0;
+      this.#known.setHead(from, 0);
+      this.hot.reset(from);
+      this.#judge.clear();
+      this.#directory.clear(from);
+      this.#pages.clear();
+      const isAll = from === state.floor;
+      this.#verdicts = new Verdicts(() => this.#known.epochs, isAll ? -1 : from);
+      const isSure = await this.#readOn(state.head, isAll ? from : from + reach);
+      if (isSure) return;
+    }
+  }
+
+  /** Of how many of the newest offsets the ids are remembered. */
+  async #remembered({ head }: PartitionState): Promise<number> {
+    const { dedupe = {} } = this.#options;
+    const { ids, ageMs, limit } = { ...logDefaults.dedupe, ...definedOf(dedupe) };
+    const young = await this.#partition.firstSince(this.#clock.now() - ageMs);
+    return Math.max(reach, ids, Math.min(limit, young === undefined ? 0 : head - young + 1));
+  }
+
+  /** Reads up to `to`; of what comes up to `sureFrom` nobody can be sure yet. False when that is so of what follows too. */
+  async #readOn(to: number, sureFrom: number): Promise<boolean> {
+    const known = this.#known;
+    while (known.offset < to) {
+      const { entries, next } = await this.#partition.read(known.offset, to, startBytes);
+      const unsure = entries.findIndex(({ offset }) => offset > sureFrom);
+      const records = this.#decide(unsure === -1 ? entries : entries.slice(0, unsure)).records;
+      const last = records[records.length - 1];
+      if (last !== undefined) {
+        known.setHead(last.offset, last.time);
+        this.hot.base = last.offset;
+        this.#directory.since = last.offset;
+      }
+      if (unsure !== -1) {
+        const { records: sure, isOpen } = this.#decide(entries.slice(unsure));
+        if (isOpen) return false;
+        this.#hold(sure);
+      }
+      known.offset = Math.max(next, known.offset);
+    }
+    return true;
+  }
+
+  /** What of these entries counts. Hot. */
+  #decide(entries: readonly Entry[]): { readonly records: PackedRecord[]; readonly isOpen: boolean } {
+    const known = this.#known;
+    const records: PackedRecord[] = [];
+    let isOpen = false;
+    for (const raw of entries) {
+      known.offset = raw.offset;
+      const entry = readEntry(raw);
+      if (entry === undefined) {
+        this.#damaged(raw.offset);
+        continue;
+      }
+      if (entry.time > known.time) known.time = entry.time;
+      const { time } = known;
+      const verdict = this.#verdicts.judge(entry, time);
+      if (verdict.kind === 'open') isOpen = true;
+      if (verdict.kind === 'taken') records.push({ offset: entry.offset, time, bytes: entry.bytes });
+      if (entry.node === this.#node) this.#appends.arrived(entry.number, verdict, entry.offset, time);
+    }
+    return { records, isOpen };
+  }
+
+  #take(entries: readonly Entry[]): void {
+    let begin = 0;
+    let bytes = 0;
+    for (let i = 0; i < entries.length; i++) {
+      bytes += entries[i]!.bytes.length;
+      if (bytes < batchBytes && i < entries.length - 1) continue;
+      this.#hold(this.#decide(entries.slice(begin, i + 1)).records);
+      begin = i + 1;
+      bytes = 0;
+    }
+    this.#coming.look(this.#known.offset);
+  }
+
+  /** Hot. */
+  #hold(records: readonly PackedRecord[]): void {
+    if (records.length === 0) return;
+    const batch = packedBatch(records);
+    this.hot.push(batch);
+    this.#known.setHead(batch.last, records[records.length - 1]!.time);
+    this.#judge.take(batch);
+    this.#directory.take(batch);
+    for (const listener of this.#listeners) listener.onCommit(batch);
+  }
+
+  #compare(state: PartitionState): void {
+    if (this.#isRewinding) return;
+    if (this.#known.isLost(state)) {
+      this.#isRewinding = true;
+      void this.#rewind(state);
+      return;
+    }
+    const before = this.#known.epochs.current;
+    this.#known.take(state);
+    if (before?.epoch !== this.#known.epochs.current?.epoch)
+      for (const listener of this.#listeners) listener.onEpoch?.();
+    this.#raiseFloor(state.floor);
+  }
+
+  /** What this node has read is not the log any more: it begins anew. */
+  async #rewind(told: PartitionState): Promise<void> {
+    const { head, id } = this;
+    this.#history.stop();
+    for (let state = told; ; ) {
+      try {
+        await this.#readNewest(state);
+        break;
+      } catch (error) {
+        if (this.#closing !== undefined) return;
+        this.#tell((error as Error).message);
+        await new Promise<void>(resolve => systemClock.after(pauseAfterError, resolve));
+        state = await this.#partition.state().catch(() => state);
+      }
+    }
+    const end = Math.min(this.endOf(head.epoch) ?? 0, head.offset);
+    const kept = this.id === id ? end : 0;
+    this.rewinds++;
+    this.#options.onReport?.({
+      level: 'error',
+      kind: 'engine_rewound',
+      message:
+        `${this.#options.broker} lost the newest records: this node had read up to offset ${head.offset} of epoch ` +
+        `${head.epoch}, and the log goes on behind ${kept} (a replica that had less took over, or the last writes were ` +
+        'not on disk, or it was made anew). All subscribers come back by their cursors and are told',
+      lost: [{ from: kept + 1, to: head.offset }],
+    });
+    for (const listener of this.#listeners) listener.onRewind?.();
+    this.#isRewinding = false;
+    this.#following?.goBack(this.#known.offset);
+    this.#appends.rewound();
+    this.#history.start();
+  }
+
+  #raiseFloor(floor: number): void {
+    if (floor < this.#known.floor) return;
+    if (floor > this.#known.floor) this.removals++;
+    this.#known.floor = floor;
+    const reached = this.floor;
+    this.hot.trim(reached);
+    this.#judge.ended.trim(reached);
+    this.#directory.trim(reached);
+  }
+
+  #tailGetsOn(): void {
+    const silence = this.#following?.silence ?? 0;
+    if (silence > this.#options.silenceMost)
+      throw new Error(`its reads have had no answer for ${Math.round(silence)} ms`);
+  }
+
+  #damaged(offset: number): void {
+    this.#damages++;
+    this.lost = [...this.lost, { from: offset, to: offset }];
+    this.#options.onReport?.({ level: 'error', kind: 'damaged', message: damaged(offset).message });
+  }
+
+  #tell(message: string): void {
+    this.#options.onReport?.({
+      level: 'error',
+      kind: 'engine_error',
+      message: `${this.#options.broker} answers with an error: ${message}`,
+    });
+  }
+}
+
+function definedOf<T extends object>(options: T): Partial<Required<{ [K in keyof T]: NonNullable<T[K]> }>> {
+  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
+}

@@ -1,0 +1,140 @@
+import { systemClock } from '../../log/clock.ts';
+import type { StoredDurability } from '../../log/record.ts';
+import { brokerError, isError, reasonOf } from './client.ts';
+import type { KafkaCluster, Place } from './cluster.ts';
+
+/** What is asked of a topic. */
+export interface TopicDemands {
+  readonly topic: string;
+  /** What it has, or has to be made with. */
+  readonly partitions: number;
+  /** Replicas of each partition when it has to be made; 0: as the brokers say. */
+  readonly replicas: number;
+  readonly recordBytes: number;
+  /** ms; undefined: for ever. */
+  readonly age: number | undefined;
+  readonly bytes: number | undefined;
+  /** Class of durability that it must keep; undefined for whatever it keeps. */
+  readonly durability: StoredDurability | undefined;
+}
+
+/** What a topic is like. */
+export interface JudgedTopic {
+  readonly durabilities: readonly StoredDurability[];
+  readonly minInSync: number;
+  /** Bytes of one request, at most. */
+  readonly bytesMost: number;
+}
+
+const topicResource = 2;
+const createTimeout = 8000;
+/** Beside the records themselves. */
+const requestOverhead = 16 * 1024;
+const settle = 20;
+
+/** Makes the topic if it is missing; rejects when the log must not live in it. */
+export async function prepareTopic(cluster: KafkaCluster, demands: TopicDemands): Promise<JudgedTopic> {
+  const { topic } = demands;
+  let place: Place | undefined;
+  for (let why: unknown; place === undefined; ) {
+    if (cluster.reader.isClosed) throw why;
+    try {
+      place = await cluster.locate(topic, 0);
+    } catch (error) {
+      if (!cluster.reader.isClosed) why = error;
+      if ((error as { code?: unknown }).code === 'not_found') await create(cluster, demands);
+      // a topic that was just made has no leader for a moment, and brokers may be starting
+      await new Promise<void>(resolve => systemClock.after(settle, resolve));
+    }
+  }
+  return judge(await configOf(cluster, topic), place, demands);
+}
+
+async function create(cluster: KafkaCluster, demands: TopicDemands): Promise<void> {
+  const { topic, partitions, replicas, recordBytes, age, bytes } = demands;
+  const configs = [
+    { name: 'cleanup.policy', value: 'delete' },
+    { name: 'message.timestamp.type', value: 'CreateTime' },
+    { name: 'retention.ms', value: String(age ?? -1) },
+    { name: 'retention.bytes', value: String(bytes ?? -1) },
+    {
+      name: 'max.message.bytes',
+      value: String(Math.max(recordBytes + requestOverhead, 1024 * 1024 + requestOverhead)),
+    },
+    { name: 'unclean.leader.election.enable', value: 'false' },
+    // records are as old as their publishers say
+    { name: 'message.timestamp.after.max.ms', value: '9223372036854775807' },
+  ];
+  const wanted = {
+    name: topic,
+    numPartitions: partitions,
+    replicationFactor: replicas === 0 ? -1 : replicas,
+    assignments: [],
+  };
+  const { reader } = cluster;
+  for (const some of [configs, configs.slice(0, -1)]) {
+    try {
+      const controller = await reader.connect();
+      await reader.ask(controller, 'CreateTopics', () => [[{ ...wanted, configs: some }], createTimeout, false]);
+      return;
+    } catch (error) {
+      if (isError(error, 'TOPIC_ALREADY_EXISTS')) return;
+      // brokers before 3.6 do not know the last of them, and have no such limit
+      if (!isError(error, 'INVALID_CONFIG') || some !== configs)
+        throw new Error(`topic ${topic} is missing and cannot be made: ${reasonOf(error)}`);
+    }
+  }
+}
+
+/** Empty where this user may not ask. */
+async function configOf(cluster: KafkaCluster, topic: string): Promise<ReadonlyMap<string, string>> {
+  const { reader } = cluster;
+  try {
+    const asked = [{ resourceType: topicResource, resourceName: topic, configurationKeys: null }];
+    const answer = await reader.ask<Described>(await reader.connect(), 'DescribeConfigs', () => [asked, false, false]);
+    return new Map(answer.results[0]!.configs.map(({ name, value }) => [name, value ?? '']));
+  } catch (error) {
+    if (brokerError(error) === undefined) throw error;
+    return new Map();
+  }
+}
+
+function judge(config: ReadonlyMap<string, string>, place: Place, demands: TopicDemands): JudgedTopic {
+  const { topic, partitions, durability } = demands;
+  if (place.partitions !== partitions)
+    throw new Error(
+      `topic ${topic} has ${place.partitions} partition${place.partitions === 1 ? '' : 's'} and not ${partitions}: ` +
+        `set kafka.partitions to ${place.partitions}, or begin another log with kafka.name`,
+    );
+  const policy = config.get('cleanup.policy') ?? 'delete';
+  if (policy !== 'delete')
+    throw new Error(`topic ${topic} has cleanup.policy=${policy}, which drops records silently: set it to delete`);
+  if (config.get('message.timestamp.type') === 'LogAppendTime')
+    throw new Error(
+      `topic ${topic} has message.timestamp.type=LogAppendTime; the log needs the times of its records: set it to CreateTime`,
+    );
+  const minInSync = Number(config.get('min.insync.replicas') ?? 1);
+  if (minInSync > place.replicas)
+    throw new Error(
+      `topic ${topic} has min.insync.replicas=${minInSync} and ${place.replicas} replicas: no publish could be acked`,
+    );
+  const syncs = config.get('flush.messages') === '1';
+  // what a second machine has survives the power loss of one
+  const durabilities: readonly StoredDurability[] = syncs || minInSync > 1 ? ['fsync', 'written'] : ['written'];
+  if (durability !== undefined && !durabilities.includes(durability))
+    throw new Error(
+      `durability is ${durability}, and topic ${topic} keeps no more than written: set min.insync.replicas=2 (with 3 replicas) ` +
+        'or flush.messages=1 on the topic, or durability written here',
+    );
+  return {
+    durabilities,
+    minInSync,
+    bytesMost: Number(config.get('max.message.bytes') ?? 1024 * 1024) - requestOverhead,
+  };
+}
+
+interface Described {
+  readonly results: readonly {
+    readonly configs: readonly { readonly name: string; readonly value: string | null }[];
+  }[];
+}

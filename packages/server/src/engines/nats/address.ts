@@ -1,0 +1,19 @@
+import type { NodeConnectionOptions } from '@nats-io/transport-node';
+
+/** Where NATS is: `nats://[user:password@]host:port[,host:port]` or `nats://token@host:port`; `tls://…` for TLS. */
+export function readAddress(url: string): NodeConnectionOptions {
+  const match = /^(nats|tls):\/\/(?:([^/@]*)@)?([^/@]+)$/.exec(url);
+  if (match === null) throw new Error(`${url} is no address of NATS`);
+  const [, scheme, secret = '', hosts] = match;
+  const colon = secret.indexOf(':');
+  const servers = hosts!.split(',');
+  return {
+    servers,
+    ...(scheme === 'tls' ? { tls: {} } : {}),
+    ...(secret === '' ? {} : colon === -1 ? { token: decodeURIComponent(secret) } : credentials(secret, colon)),
+  };
+}
+
+function credentials(secret: string, colon: number): { user: string; pass: string } {
+  return { user: decodeURIComponent(secret.slice(0, colon)), pass: decodeURIComponent(secret.slice(colon + 1)) };
+}

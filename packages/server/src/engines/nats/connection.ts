@@ -1,0 +1,179 @@
+import { type JetStreamManager, jetstreamManager } from '@nats-io/jetstream';
+import { connect, errors, type NatsConnection } from '@nats-io/transport-node';
+import { systemClock } from '../../log/clock.ts';
+import type { LogReport } from '../../log/report.ts';
+import { readAddress } from './address.ts';
+
+/** How long a server may take to answer one request before its connection is given up, ms. */
+export const answerTimeout = 5000;
+
+const connectTimeout = 2000;
+const pingInterval = 2000;
+/** ms until the next attempt to connect: doubled up to the last. */
+const retryFirst = 50;
+const retryMost = 1000;
+
+/** One connection as long as it lasts: what is asked over it dies with it, and nothing of it is sent over the next. */
+export interface Line {
+  readonly nats: NatsConnection;
+  readonly jetstream: JetStreamManager;
+  readonly isLost: boolean;
+  /** Resolves when it is lost. */
+  readonly lost: Promise<void>;
+}
+
+/**
+ * A connection to NATS, made again whenever it is lost. Not by the client library, which would send what waited before
+ * anybody could ask whether the server is still the one that it was.
+ */
+export class KeptConnection {
+  readonly #url: string;
+  readonly #name: string;
+  readonly #report: (report: LogReport) => void;
+  readonly #kept: Promise<void>;
+  #line: Line | undefined;
+  #drop: () => void = () => {};
+  #stopPause: () => void = () => {};
+  #down = false;
+  #closed = false;
+  #lastError = '';
+  #waiting: { resolve: (line: Line) => void; reject: (error: Error) => void }[] = [];
+
+  constructor(url: string, role: string, report: (report: LogReport) => void) {
+    this.#url = url;
+    this.#name = `tailrace ${role}`;
+    this.#report = report;
+    this.#kept = this.#keep();
+  }
+
+  get isClosed(): boolean {
+    return this.#closed;
+  }
+
+  get lastError(): string {
+    return this.#lastError;
+  }
+
+  /** Resolves when it can be asked; rejects when it is closed. */
+  ready(): Promise<Line> {
+    if (this.#closed) return Promise.reject(new Error('the connection is closed'));
+    if (this.#line !== undefined) return Promise.resolve(this.#line);
+    return new Promise((resolve, reject) => this.#waiting.push({ resolve, reject }));
+  }
+
+  /** Asks as soon as that can be done. */
+  async ask<T>(question: (line: Line) => Promise<T>): Promise<T> {
+    return this.askOn(await this.ready(), question);
+  }
+
+  /** Asks over this line; one that is silent for longer than it may be is given up. */
+  async askOn<T>(line: Line, question: (line: Line) => Promise<T>): Promise<T> {
+    const stopWatch = systemClock.after(answerTimeout, () => this.renew(line));
+    const lost = line.lost.then(() => {
+      throw new Error(this.#closed ? 'the connection is closed' : 'the connection is lost');
+    });
+    try {
+      return await Promise.race([question(line), lost]);
+    } finally {
+      stopWatch();
+    }
+  }
+
+  /** Gives up this line, if it still is the one, and makes another: what is under way on it rejects. */
+  renew(line: Line): void {
+    if (this.#line === line) this.#drop();
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#drop();
+    this.#stopPause();
+    for (const { reject } of this.#waiting.splice(0)) reject(new Error('the connection is closed'));
+    await this.#kept;
+  }
+
+  async #keep(): Promise<void> {
+    for (let attempt = 0; !this.#closed; attempt++) {
+      const connection = await this.#connect();
+      if (connection !== undefined) {
+        attempt = 0;
+        await this.#last(connection);
+      }
+      if (this.#closed) return;
+      this.#lostIt();
+      await new Promise<void>(resolve => {
+        const stop = systemClock.after(Math.min(retryMost, retryFirst * 2 ** Math.min(attempt, 10)), resolve);
+        this.#stopPause = () => {
+          stop();
+          resolve();
+        };
+      });
+    }
+  }
+
+  async #connect(): Promise<NatsConnection | undefined> {
+    try {
+      return await connect({
+        ...readAddress(this.#url),
+        name: this.#name,
+        timeout: connectTimeout,
+        reconnect: false,
+        pingInterval,
+        maxPingOut: 2,
+      });
+    } catch (error) {
+      this.#lastError = (error as Error).message;
+      return undefined;
+    }
+  }
+
+  /** Resolves when this connection is over. */
+  async #last(connection: NatsConnection): Promise<void> {
+    const jetstream = await jetstreamManager(connection, { checkAPI: false, timeout: answerTimeout });
+    let isLost = this.#closed;
+    const dropped = new Promise<void>(resolve => {
+      this.#drop = resolve;
+    });
+    const lost = Promise.race([
+      dropped,
+      connection.closed().then(error => {
+        if (error instanceof Error) this.#lastError = error.message;
+      }),
+    ]).then(() => {
+      isLost = true;
+    });
+    if (!isLost) {
+      this.#line = {
+        nats: connection,
+        jetstream,
+        lost,
+        get isLost() {
+          return isLost;
+        },
+      };
+      if (this.#down) this.#report({ level: 'info', kind: 'engine_back', message: 'NATS is back' });
+      this.#down = false;
+      for (const { resolve } of this.#waiting.splice(0)) resolve(this.#line);
+      await lost;
+      this.#line = undefined;
+    }
+    // one that is given up is not waited for
+    void connection.close();
+  }
+
+  #lostIt(): void {
+    if (this.#down) return;
+    this.#down = true;
+    const why = this.#lastError === '' ? 'it closed the connection' : this.#lastError;
+    this.#report({
+      level: 'warn',
+      kind: 'engine_lost',
+      message: `NATS is lost: ${why}. It is tried again until it answers; what is published waits, subscribers stay`,
+    });
+  }
+}
+
+/** Nobody there takes such requests: JetStream is starting, or the stream has no leader, or there is none. */
+export function hasNoResponders(error: unknown): boolean {
+  return error instanceof errors.RequestError && error.isNoResponders();
+}

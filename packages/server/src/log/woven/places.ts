@@ -1,0 +1,74 @@
+import { TailraceError } from '@tailrace/protocol';
+import type { Position } from '../log.ts';
+import type { Places } from '../places.ts';
+import type { WovenMap } from './map.ts';
+import { isAddress, isWoven, placeOfAddress } from './numbering.ts';
+import { partitionOf } from './topology.ts';
+
+export class WovenPlaces implements Places {
+  readonly #map: WovenMap;
+  readonly #positionOf: (place: number) => Promise<Position>;
+
+  constructor(map: WovenMap, positionOf: (place: number) => Promise<Position>) {
+    this.#map = map;
+    this.#positionOf = positionOf;
+  }
+
+  isTrimmed(place: number): boolean {
+    return this.#someAt(place, (offset, floor) => offset < floor);
+  }
+
+  isAtFloor(place: number): boolean {
+    return this.#someAt(place, (offset, floor) => floor > 0 && offset <= floor);
+  }
+
+  behindTrimmed(place: number): Promise<Position> {
+    const vector = this.#map.vectorAt(place);
+    const floors = this.#map.floors();
+    return this.#positionOf(this.#map.placeOf(vector.map((offset, p) => Math.max(offset, floors[p]!))));
+  }
+
+  async beginning(offset: number): Promise<Position> {
+    const { partitions } = this.#map;
+    if (offset > 0)
+      throw new TailraceError(
+        'bad_request',
+        `from=@… names an offset, and this log has ${partitions.length} partitions with offsets of their own: begin by a cursor or a time`,
+        { at: { field: 'from' } },
+      );
+    return this.#positionOf(this.#map.placeOf(new Float64Array(partitions.length)));
+  }
+
+  between(from: number, to: number): readonly [number, number] {
+    if (to >= this.#map.weave.head) return [from, to];
+    const begin = this.#map.vectorAt(from);
+    const end = this.#map.vectorAt(to).map((offset, p) => Math.max(offset, begin[p]!));
+    const strand = this.#map.strands.between(begin, end, undefined);
+    return [strand.first, strand.end];
+  }
+
+  stepBack(from: number, end: number, count: number): number {
+    const strand = this.#map.strandAt(from);
+    if (strand === undefined) return Math.max(from, end - count);
+    const next = strand.next ?? strand.end;
+    // what lies before the place to which the strand leads is on the strand
+    return end > next ? Math.max(next, end - count) : Math.max(from, Math.min(end, strand.end) - count);
+  }
+
+  hasPassed(place: number, topic: string, offset: number): boolean {
+    return this.#map.vectorAt(place)[partitionOf(topic, this.#map.partitions.length)]! >= offset;
+  }
+
+  /** Whether it holds of one partition's offset and floor; of an address only its own counts. */
+  #someAt(place: number, holds: (offset: number, floor: number) => boolean): boolean {
+    const { partitions } = this.#map;
+    if (isAddress(place)) {
+      const { partition, offset } = placeOfAddress(place);
+      return holds(offset, partitions[partition]?.floor ?? 0);
+    }
+    // nearly always nothing is as young as what the weave remembers
+    if (isWoven(place) && !partitions.some(({ floor }) => floor > 0)) return false;
+    const vector = this.#map.vectorAt(place);
+    return partitions.some(({ floor }, p) => holds(vector[p]!, floor));
+  }
+}

@@ -1,0 +1,152 @@
+import {
+  formatPartitionedCursor,
+  isPartitioned,
+  type PartitionEntry,
+  type PartitionedCursor,
+  parseCursor,
+  parsePartitionedCursor,
+} from '@tailrace/protocol';
+import type { Appended } from '../log.ts';
+import { type Fitting, foreign, type Misfit, type Resolved, type Tokens } from '../tokens.ts';
+import type { WovenMap } from './map.ts';
+import { addressOf, isAddress, placeOfAddress, type Vector } from './numbering.ts';
+
+/**
+ * How much earlier a partition is read that a cursor does not name, ms: records of several partitions do not come in the
+ * order of their times.
+ */
+const timeMargin = 10_000;
+
+/** What was made last is asked for again by who reads on. */
+const keptMax = 64;
+
+export interface WovenTokensParts {
+  readonly map: WovenMap;
+  /** Of the log. */
+  readonly id: () => string;
+  /** See `Log.upToDate`. */
+  readonly upToDate: () => Promise<void> | undefined;
+  /** ms of the newest record at or below a place, as far as that is known; else of the token. */
+  readonly timeAt: (place: number, time: number) => number;
+}
+
+interface Judged {
+  readonly vector: Vector;
+  readonly reason: Misfit['reason'] | undefined;
+}
+
+/** Tokens that name one offset for each partition. */
+export class WovenTokens implements Tokens {
+  readonly short = false;
+  readonly #parts: WovenTokensParts;
+  readonly #kept = new Map<string, string>();
+
+  constructor(parts: WovenTokensParts) {
+    this.#parts = parts;
+  }
+
+  of(offset: number, time: number): string {
+    const key = `${offset} ${time}`;
+    let token = this.#kept.get(key);
+    if (token === undefined) {
+      token = this.#format(time, this.#entriesAt(offset));
+      if (this.#kept.size >= keptMax) this.#kept.clear();
+      this.#kept.set(key, token);
+    }
+    return token;
+  }
+
+  ofAppended({ offset, time, partition = 0 }: Omit<Appended, 'duplicate'>): string {
+    return this.#format(time, [this.#entry(partition, offset)]);
+  }
+
+  within(offset: number, time: number, to: number): string {
+    return this.#format(time, this.#entriesAt(to), placeOfAddress(offset));
+  }
+
+  behindGap(offset: number, time: number): string {
+    return this.of(offset, time);
+  }
+
+  forget(): void {
+    this.#kept.clear();
+  }
+
+  resolve(token: string): Resolved | Promise<Resolved> {
+    if (!isPartitioned(token)) return foreign(parseCursor(token));
+    const cursor = parsePartitionedCursor(token);
+    const { id, upToDate } = this.#parts;
+    if (cursor.log !== id()) return foreign(cursor);
+    if (cursor.entries.some(({ partition }) => partition >= this.#parts.map.partitions.length)) return foreign(cursor);
+    const judged = this.#judge(cursor);
+    const fresh = judged.reason === undefined ? undefined : upToDate();
+    if (fresh !== undefined) return fresh.then(() => this.#resolved(cursor, this.#judge(cursor)));
+    return this.#resolved(cursor, judged);
+  }
+
+  /** As far as each partition named still is what the cursor meant; −1 for those to be read by its time. */
+  #judge(cursor: PartitionedCursor): Judged {
+    const { partitions } = this.#parts.map;
+    const vector = new Float64Array(partitions.length).fill(-1);
+    let reason: Misfit['reason'] | undefined;
+    for (const { partition, epoch, offset } of cursor.entries) {
+      const log = partitions[partition]!;
+      const end = log.endOf(epoch);
+      if (end !== undefined) vector[partition] = Math.min(offset, end);
+      if (end !== undefined && offset <= end) continue;
+      const running = epoch === log.epochOf(log.head.offset + 1);
+      reason = reason !== 'epoch' && running ? 'ahead' : 'epoch';
+    }
+    return { vector, reason };
+  }
+
+  #resolved(cursor: PartitionedCursor, { vector, reason }: Judged): Resolved | Promise<Resolved> {
+    if (!vector.includes(-1)) return this.#placed(cursor, vector, reason);
+    return this.#byTime(cursor.time, vector).then(() => this.#placed(cursor, vector, reason));
+  }
+
+  /** Fills in where those stand that are not named. */
+  async #byTime(time: number, vector: Vector): Promise<void> {
+    const { partitions } = this.#parts.map;
+    await Promise.all(
+      partitions.map(async (log, p) => {
+        if (vector[p] === -1) vector[p] = (await log.positionAt(Math.max(0, time - timeMargin))).offset;
+      }),
+    );
+  }
+
+  #placed(cursor: PartitionedCursor, vector: Vector, reason: Judged['reason']): Fitting | Misfit {
+    const { map, timeAt } = this.#parts;
+    const place = map.placeOf(vector);
+    if (reason !== undefined) return { fits: false, reason, lastGood: place, time: cursor.time };
+    const { snapshot, time } = cursor;
+    return {
+      fits: true,
+      at:
+        snapshot === undefined
+          ? { offset: place, time: timeAt(place, time) }
+          : { offset: addressOf(snapshot.partition, snapshot.offset), time },
+      whole: !map.partitions.some(({ lost }, p) => lost.some(range => range.to > vector[p]!)),
+      snapshot: snapshot === undefined ? undefined : place,
+      told: undefined,
+    };
+  }
+
+  /** Who walks over addresses has had nothing of the partitions behind, and of those before what there was at that time. */
+  #entriesAt(place: number): PartitionEntry[] {
+    const { map } = this.#parts;
+    const first = isAddress(place) ? placeOfAddress(place).partition : 0;
+    const vector = map.vectorAt(place);
+    const entries: PartitionEntry[] = [];
+    for (let p = first; p < vector.length; p++) entries.push(this.#entry(p, vector[p]!));
+    return entries;
+  }
+
+  #entry(partition: number, offset: number): PartitionEntry {
+    return { partition, epoch: this.#parts.map.partitions[partition]!.epochOf(offset), offset };
+  }
+
+  #format(time: number, entries: readonly PartitionEntry[], snapshot?: PartitionedCursor['snapshot']): string {
+    return formatPartitionedCursor({ log: this.#parts.id(), time, entries, ...(snapshot && { snapshot }) });
+  }
+}

@@ -1,0 +1,113 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { connect, type NatsConnection, type NodeConnectionOptions } from '@nats-io/transport-node';
+import { freePort } from '../cli/served.ts';
+import { findNats } from './nats-program.ts';
+
+export const natsProgram: string | undefined = findNats();
+
+const directories: string[] = [];
+process.on('exit', () => {
+  for (const directory of directories) rmSync(directory, { recursive: true, force: true });
+});
+
+function temporaryDirectory(): string {
+  const directory = mkdtempSync(join(tmpdir(), 'tailrace-nats-'));
+  directories.push(directory);
+  return directory;
+}
+
+/** A real NATS server with JetStream, on a port and in a directory of its own. */
+export class NatsServer {
+  readonly port: number;
+  readonly directory: string;
+  readonly #more: string;
+  #process: ChildProcess | undefined;
+
+  private constructor(port: number, directory: string, more: string) {
+    this.port = port;
+    this.directory = directory;
+    this.#more = more;
+  }
+
+  /** `more`: lines of its configuration. */
+  static async start(more = ''): Promise<NatsServer> {
+    const server = new NatsServer(await freePort(), temporaryDirectory(), more);
+    await server.start();
+    return server;
+  }
+
+  /** Servers that are one: each stream lives on as many of them as it wants replicas. */
+  static async cluster(size: number): Promise<readonly NatsServer[]> {
+    const ports = await Promise.all(Array.from({ length: size * 2 }, freePort));
+    const routes = ports.slice(size).map(port => `"nats://127.0.0.1:${port}"`);
+    const servers = ports.slice(0, size).map((port, i) => {
+      const lines = [
+        `server_name: n${i}`,
+        `cluster { name: c, listen: "127.0.0.1:${ports[size + i]}", no_advertise: true, routes: [${routes.join(', ')}] }`,
+      ];
+      return new NatsServer(port, temporaryDirectory(), lines.join('\n'));
+    });
+    await Promise.all(servers.map(server => server.start()));
+    return servers;
+  }
+
+  get url(): string {
+    return `nats://127.0.0.1:${this.port}`;
+  }
+
+  /** Starts it (again); resolves when it takes connections. */
+  async start(): Promise<void> {
+    const file = join(this.directory, 'nats.conf');
+    writeFileSync(
+      file,
+      `listen: "127.0.0.1:${this.port}"\njetstream { store_dir: "${this.#store}", sync_interval: always }\n${this.#more}\n`,
+    );
+    const child = spawn(natsProgram!, ['-c', file], { stdio: ['ignore', 'ignore', 'pipe'] });
+    this.#process = child;
+    let said = '';
+    // read on for as long as it runs: it ends when nobody takes what it says
+    const isThere = new Promise<void>((resolve, reject) => {
+      child.stderr.on('data', chunk => {
+        said = (said + String(chunk)).slice(-4000);
+        if (said.includes('Server is ready')) resolve();
+      });
+      child.once('exit', () => reject(new Error(`nats-server did not start:\n${said}`)));
+    });
+    await isThere;
+  }
+
+  /** A client of the test's own. */
+  client(options: NodeConnectionOptions = {}): Promise<NatsConnection> {
+    return connect({ servers: this.url, ...options });
+  }
+
+  signal(signal: NodeJS.Signals): void {
+    this.#process?.kill(signal);
+  }
+
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    const child = this.#process;
+    this.#process = undefined;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    child.kill(signal);
+    await once(child, 'exit');
+  }
+
+  /** Keeps what is on the disk of a stopped server; the answer puts that back, as a power loss or a backup would. */
+  keep(): () => void {
+    const kept = temporaryDirectory();
+    cpSync(this.#store, kept, { recursive: true });
+    return () => {
+      rmSync(this.#store, { recursive: true });
+      cpSync(kept, this.#store, { recursive: true });
+    };
+  }
+
+  get #store(): string {
+    return join(this.directory, 'js');
+  }
+}
