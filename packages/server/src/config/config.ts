@@ -51,6 +51,7 @@ export interface Config {
   readonly reconnect: { readonly rate: number };
   readonly drain: { readonly window: number; readonly timeout: number };
   readonly limits: Limits;
+  readonly spool: { readonly bytes: number };
   readonly rules: readonly TopicRule[];
 }
 
@@ -76,6 +77,8 @@ export interface TopicRule {
   readonly durability?: Durability | undefined;
   readonly lag?: LagRule | undefined;
   readonly keep?: KeepRule | undefined;
+  /** While a shared engine is away, publishes wait on this node's disk. */
+  readonly spool?: true | undefined;
 }
 
 /** What is kept of a topic, one of both: its newest records, or the newest record of each of its keys. */
