@@ -70,11 +70,13 @@ export class WovenMap {
     return before && { partition: before.partition, offset: before.offset + 1 };
   }
 
-  /** Where one goes on who has read each partition up to `vector`. */
-  placeOf(vector: Vector): number {
+  /** Where one goes on who has read each partition up to `wanted`, as far as that has come to this node. */
+  placeOf(wanted: Vector): number {
     const { weave } = this;
+    // a partition may know of more than its records: what is behind the newest of them is none
+    const vector = wanted.map((offset, p) => Math.min(offset, weave.newestOf(p)));
     let next = weave.first;
-    for (let p = 0; p < vector.length; p++) next = Math.max(next, weave.placeOf(p, vector[p]!) ?? weave.head);
+    for (let p = 0; p < vector.length; p++) next = Math.max(next, weave.placeOf(p, vector[p]!)!);
     const there = weave.vectorAt(next);
     if (sameVector(there, vector)) return next;
     return this.strands.toWeave(vector, weave.first, () => ({ to: there, next })).first;

@@ -1,17 +1,31 @@
 import { TailraceError } from '@tailrace/protocol';
 import type { Position } from '../log.ts';
 import type { Places } from '../places.ts';
+import type { LogRecord } from '../record.ts';
 import type { WovenMap } from './map.ts';
-import { isAddress, isWoven, placeOfAddress } from './numbering.ts';
+import { addressOf, isAddress, isWoven, placeOfAddress } from './numbering.ts';
 import { partitionOf } from './topology.ts';
 
 export class WovenPlaces implements Places {
+  readonly inOrder = false;
   readonly #map: WovenMap;
   readonly #positionOf: (place: number) => Promise<Position>;
 
   constructor(map: WovenMap, positionOf: (place: number) => Promise<Position>) {
     this.#map = map;
     this.#positionOf = positionOf;
+  }
+
+  lookupOf({ topic, partitionOffset }: LogRecord): number {
+    return addressOf(partitionOf(topic, this.#map.partitions.length), partitionOffset);
+  }
+
+  beyond(offsets: Float64Array, place: number): Float64Array {
+    const vector = this.#map.vectorAt(place);
+    return offsets.filter(address => {
+      const { partition, offset } = placeOfAddress(address);
+      return offset > vector[partition]!;
+    });
   }
 
   isTrimmed(place: number): boolean {

@@ -57,7 +57,8 @@ export class WovenReads {
         place += last - offset;
         continue;
       }
-      const slice = await partitions[partition]!.read(offset, last, filters, maxBytes - bytes);
+      const slice = within(last, await partitions[partition]!.read(offset, last, filters, maxBytes - bytes));
+      if (slice.next === offset && slice.next < last) throw logRewound();
       const isFirst = place === begun;
       // a gap in a partition is told where that begins
       if (slice.after > offset && !isFirst) return { after: begun, records, next: place, time, dropped };
@@ -94,28 +95,35 @@ export class WovenReads {
     const [from, last] = [weave.vectorAt(after), weave.vectorAt(end)];
     const asked = partitionsFor(filters, partitions.length).filter(p => last[p]! > from[p]!);
     const slices = await Promise.all(
-      asked.map(p => partitions[p]!.read(from[p]!, last[p]!, filters, maxBytes).then(slice => ({ p, slice }))),
+      asked.map(async p => {
+        const slice = within(last[p]!, await partitions[p]!.read(from[p]!, last[p]!, filters, maxBytes));
+        if (slice.next === from[p] && slice.next < last[p]!) throw logRewound();
+        return { p, slice };
+      }),
     );
     // what the order leads to may have been forgotten meanwhile
     if (!map.knows(after)) throw placeForgotten();
-    let begun = after;
     let next = end;
     let dropped = nothingDropped;
+    let lacks = false;
     for (const { p, slice } of slices) {
-      if (slice.after > from[p]!) begun = Math.max(begun, weave.placeOf(p, slice.after)!);
+      // what others have of this stretch stands between, before and behind what is gone
+      if (slice.after > from[p]!) {
+        lacks = true;
+        dropped = laterDropped(dropped, { records: weave.placeOf(p, slice.after)!, deletions: 0 });
+      }
       if (slice.next < last[p]!) next = Math.min(next, weave.placeOf(p, slice.next)!);
       dropped = laterDropped(dropped, this.#droppedAt(after, p, slice.dropped));
     }
-    next = Math.max(next, begun);
     const found: LogRecord[] = [];
     for (const { p, slice } of slices)
       for (const record of slice.records) {
         const place = weave.placeOf(p, record.offset)!;
-        if (place > begun && place <= next) found.push(placed(record, place));
+        if (place <= next) found.push(placed(record, place));
       }
     const records = cut(found.sort(byPlace), maxBytes);
     if (records.length < found.length) next = records[records.length - 1]!.offset;
-    return { after: begun, records, next, time: timeAt(next), dropped };
+    return { after, records, next, time: timeAt(next), dropped, lacks };
   }
 
   droppedAfter(after: number, filters: FilterSet): Dropped {
@@ -137,6 +145,20 @@ export class WovenReads {
     const on = (offset: number): number => (offset === 0 ? 0 : this.#parts.map.aheadOf(place, partition, offset));
     return { records: on(records), deletions: on(deletions) };
   }
+}
+
+/** Retention may have taken more than was asked for: what lies behind `last` is told to who comes there. */
+function within(last: number, slice: Slice): Slice {
+  return slice.next <= last ? slice : { ...slice, after: Math.min(slice.after, last), next: last };
+}
+
+/** A partition that has less than came from it is going back. */
+function logRewound(): TailraceError {
+  return new TailraceError(
+    'log_rewound',
+    'the log is losing its newest records; read on from the last cursor, which is told what became of it',
+    { retryAfter: 100 },
+  );
 }
 
 function byPlace(one: LogRecord, other: LogRecord): number {

@@ -110,16 +110,25 @@ export class WovenTokens implements Tokens {
     const { partitions } = this.#parts.map;
     await Promise.all(
       partitions.map(async (log, p) => {
-        if (vector[p] === -1) vector[p] = (await log.positionAt(Math.max(0, time - timeMargin))).offset;
+        if (vector[p] !== -1) return;
+        const since = Math.max(0, time - timeMargin);
+        const { offset } = await log.positionAt(since);
+        // where all is gone that came before, it may have come since; of the newest it is known
+        const { floor, head } = log;
+        const isTrimmed = floor > 0 && offset <= floor && !(head.offset <= floor && head.time < since);
+        vector[p] = isTrimmed ? Math.max(0, floor - 1) : offset;
       }),
     );
   }
 
   #placed(cursor: PartitionedCursor, vector: Vector, reason: Judged['reason']): Fitting | Misfit {
     const { map, timeAt } = this.#parts;
-    const place = map.placeOf(vector);
-    if (reason !== undefined) return { fits: false, reason, lastGood: place, time: cursor.time };
     const { snapshot, time } = cursor;
+    if (reason !== undefined) {
+      const lastGood = map.placeOf(snapshot === undefined ? vector : readOf(vector, snapshot));
+      return { fits: false, reason, lastGood, time };
+    }
+    const place = map.placeOf(vector);
     return {
       fits: true,
       at:
@@ -149,4 +158,9 @@ export class WovenTokens implements Tokens {
   #format(time: number, entries: readonly PartitionEntry[], snapshot?: PartitionedCursor['snapshot']): string {
     return formatPartitionedCursor({ log: this.#parts.id(), time, entries, ...(snapshot && { snapshot }) });
   }
+}
+
+/** What of a snapshot as of `vector` has been read, partition by partition, up to a record. */
+function readOf(vector: Vector, { partition, offset }: NonNullable<PartitionedCursor['snapshot']>): Vector {
+  return vector.map((upTo, p) => (p < partition ? upTo : p === partition ? Math.min(upTo, offset) : 0));
 }

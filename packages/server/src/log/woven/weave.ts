@@ -54,6 +54,11 @@ export class Weave {
     return this.#runs[partition]!.offsetAt(place);
   }
 
+  /** The newest offset that has come of `partition`. */
+  newestOf(partition: number): number {
+    return this.#runs[partition]!.last;
+  }
+
   /** The first known place at which `partition` had been read up to `offset`; undefined when it has not come so far. */
   placeOf(partition: number, offset: number): number | undefined {
     const runs = this.#runs[partition]!;
