@@ -39,7 +39,8 @@ export class WovenPlaces implements Places {
   behindTrimmed(place: number): Promise<Position> {
     const vector = this.#map.vectorAt(place);
     const floors = this.#map.floors();
-    return this.#positionOf(this.#map.placeOf(vector.map((offset, p) => Math.max(offset, floors[p]!))));
+    const behind = vector.map((offset, p) => Math.max(offset, floors[p]!));
+    return this.#positionOf(this.#map.placeOf(behind, this.#map.timeBehind(place)));
   }
 
   async beginning(offset: number): Promise<Position> {
@@ -50,14 +51,14 @@ export class WovenPlaces implements Places {
         `from=@… names an offset, and this log has ${partitions.length} partitions with offsets of their own: begin by a cursor or a time`,
         { at: { field: 'from' } },
       );
-    return this.#positionOf(this.#map.placeOf(new Float64Array(partitions.length)));
+    return this.#positionOf(this.#map.placeOf(new Float64Array(partitions.length), 0));
   }
 
   between(from: number, to: number): readonly [number, number] {
     if (to >= this.#map.weave.head) return [from, to];
     const begin = this.#map.vectorAt(from);
     const end = this.#map.vectorAt(to).map((offset, p) => Math.max(offset, begin[p]!));
-    const strand = this.#map.strands.between(begin, end, undefined);
+    const strand = this.#map.strands.between(begin, end, this.#map.timeBehind(from), undefined);
     return [strand.first, strand.end];
   }
 

@@ -36,7 +36,7 @@ export class WovenReads {
 
   async #readFromAddress(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice> {
     const { map } = this.#parts;
-    const place = map.placeOf(map.vectorAt(after));
+    const place = map.placeOf(map.vectorAt(after), 0);
     const slice = await this.read(place, to, filters, maxBytes);
     return slice.after === place ? { ...slice, after } : slice;
   }

@@ -49,7 +49,10 @@ export class WovenTokens implements Tokens {
     const key = `${offset} ${time}`;
     let token = this.#kept.get(key);
     if (token === undefined) {
-      token = this.#format(time, this.#entriesAt(offset));
+      const { map } = this.#parts;
+      // on a strand some partitions are read far ahead of others
+      const passed = Math.min(time, map.strandAt(offset)?.time ?? time);
+      token = this.#format(passed, this.#entriesAt(offset));
       if (this.#kept.size >= keptMax) this.#kept.clear();
       this.#kept.set(key, token);
     }
@@ -125,10 +128,10 @@ export class WovenTokens implements Tokens {
     const { map, timeAt } = this.#parts;
     const { snapshot, time } = cursor;
     if (reason !== undefined) {
-      const lastGood = map.placeOf(snapshot === undefined ? vector : readOf(vector, snapshot));
+      const lastGood = map.placeOf(snapshot === undefined ? vector : readOf(vector, snapshot), time);
       return { fits: false, reason, lastGood, time };
     }
-    const place = map.placeOf(vector);
+    const place = map.placeOf(vector, time);
     return {
       fits: true,
       at:

@@ -212,7 +212,10 @@ export class WovenLog implements Log {
 
   async positionAt(time: number): Promise<Position> {
     const all = await Promise.all(this.#partitions.map(log => log.positionAt(time)));
-    const place = this.#map.placeOf(Float64Array.from(all, ({ offset }) => offset));
+    const place = this.#map.placeOf(
+      Float64Array.from(all, ({ offset }) => offset),
+      time,
+    );
     return { epoch: 0, offset: place, time: Math.max(...all.map(position => position.time)) };
   }
 
@@ -271,11 +274,11 @@ export class WovenLog implements Log {
   /** Hot. */
   #take(partition: number, batch: RecordBatch): void {
     const { weave } = this.#map;
-    const woven = new WovenBatch(batch, weave.push(partition, batch.last));
+    const time = Math.max(this.head.time, batch.timeAt(batch.count - 1));
+    const woven = new WovenBatch(batch, weave.push(partition, batch.last, time));
     this.hot.push(woven);
     // of what is in memory it must be known how cursors name it
     if (this.hot.base < weave.first) this.hot.trim(weave.first);
-    const time = Math.max(this.head.time, batch.timeAt(batch.count - 1));
     this.head = { epoch: 0, offset: woven.last, time };
     for (const listener of this.#listeners) listener.onCommit(woven);
   }
@@ -306,7 +309,7 @@ export class WovenLog implements Log {
   }
 
   #timeAt(place: number): number {
-    return this.hot.timeAt(place) ?? this.head.time;
+    return this.hot.timeAt(place) ?? (place >= this.head.offset ? this.head.time : this.#map.weave.timeAt(place));
   }
 }
 
