@@ -129,10 +129,11 @@ export class Reader implements IndexTarget {
     return this.#told.records > this.offset ? this.#told.records : undefined;
   }
 
-  /** Where the tables stand of which it reads a snapshot; undefined when it reads none. */
+  /** As of when what is current is of which it is in the middle; undefined when what lies behind its cursor follows that anyway. */
   get snapshotTo(): number | undefined {
     const { count, to } = this.#snapshot?.snapshot ?? {};
-    return count === undefined && this.offset < (to?.offset ?? 0) ? to?.offset : undefined;
+    const isCurrent = count === undefined || (count === 1 && !this.#log.places.inOrder);
+    return isCurrent && this.offset < (to?.offset ?? 0) ? to?.offset : undefined;
   }
 
   async #readSnapshot(list: NewestList, maxBytes: number, to: number): Promise<Read> {

@@ -15,12 +15,13 @@ import { Weave } from './weave.ts';
 export class WovenMap {
   readonly partitions: readonly Log[];
   weave: Weave;
-  readonly strands: Strands = new Strands();
+  readonly strands: Strands;
   readonly #runsMax: number | undefined;
 
-  /** `runsMax`: what the weave remembers. */
-  constructor(partitions: readonly Log[], first: number, runsMax?: number) {
+  /** `onReuse`: see Strands; `runsMax`: what the weave remembers. */
+  constructor(partitions: readonly Log[], first: number, onReuse: () => void, runsMax?: number) {
     this.partitions = partitions;
+    this.strands = new Strands(onReuse);
     this.#runsMax = runsMax;
     this.weave = this.#newWeave(first);
   }

@@ -2,6 +2,7 @@ import { type FilterSet, TailraceError } from '@tailrace/protocol';
 import type { HotTail } from '../hot-tail.ts';
 import { type Dropped, laterDropped, nothingDropped, type Slice } from '../log.ts';
 import type { LogRecord } from '../record.ts';
+import { goingBack } from './going-back.ts';
 import type { WovenMap } from './map.ts';
 import { isAddress, isWoven, type Vector } from './numbering.ts';
 import type { Strand } from './strands.ts';
@@ -58,7 +59,7 @@ export class WovenReads {
         continue;
       }
       const slice = within(last, await partitions[partition]!.read(offset, last, filters, maxBytes - bytes));
-      if (slice.next === offset && slice.next < last) throw logRewound();
+      if (slice.next === offset && slice.next < last) throw goingBack();
       const isFirst = place === begun;
       // a gap in a partition is told where that begins
       if (slice.after > offset && !isFirst) return { after: begun, records, next: place, time, dropped };
@@ -97,7 +98,7 @@ export class WovenReads {
     const slices = await Promise.all(
       asked.map(async p => {
         const slice = within(last[p]!, await partitions[p]!.read(from[p]!, last[p]!, filters, maxBytes));
-        if (slice.next === from[p] && slice.next < last[p]!) throw logRewound();
+        if (slice.next === from[p] && slice.next < last[p]!) throw goingBack();
         return { p, slice };
       }),
     );
@@ -150,15 +151,6 @@ export class WovenReads {
 /** Retention may have taken more than was asked for: what lies behind `last` is told to who comes there. */
 function within(last: number, slice: Slice): Slice {
   return slice.next <= last ? slice : { ...slice, after: Math.min(slice.after, last), next: last };
-}
-
-/** A partition that has less than came from it is going back. */
-function logRewound(): TailraceError {
-  return new TailraceError(
-    'log_rewound',
-    'the log is losing its newest records; read on from the last cursor, which is told what became of it',
-    { retryAfter: 100 },
-  );
 }
 
 function byPlace(one: LogRecord, other: LogRecord): number {

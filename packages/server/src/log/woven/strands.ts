@@ -65,6 +65,12 @@ export class Strands {
   /** By where they begin, which ascends. */
   #all: Strand[] = [];
   readonly #byOrigin = new Map<string, Strand>();
+  readonly #onReuse: () => void;
+
+  /** `onReuse`: all places are used up, and given out again from the first. */
+  constructor(onReuse: () => void) {
+    this.#onReuse = onReuse;
+  }
 
   /** One from `from` to the weave, which those share who begin at the same point. `first`: of the weave, what is known. */
   toWeave(
@@ -85,7 +91,10 @@ export class Strands {
   between(from: Vector, to: Vector, time: number, next: number | undefined): Strand {
     let length = 1;
     for (let p = 0; p < from.length; p++) length += to[p]! - from[p]!;
-    if (this.#next + length >= weaveFrom) this.clear();
+    if (this.#next + length >= weaveFrom) {
+      this.clear();
+      this.#onReuse();
+    }
     const strand = new Strand(this.#next, from, to, time, next);
     this.#next += length;
     this.#all.push(strand);

@@ -144,13 +144,15 @@ export class WovenTokens implements Tokens {
     };
   }
 
-  /** Who walks over addresses has had nothing of the partitions behind, and of those before what there was at that time. */
+  /** Who walks over addresses has had nothing that is left of the partitions behind, and of those before what there was at that time. */
   #entriesAt(place: number): PartitionEntry[] {
     const { map } = this.#parts;
     const first = isAddress(place) ? placeOfAddress(place).partition : 0;
     const vector = map.vectorAt(place);
     const entries: PartitionEntry[] = [];
-    for (let p = first; p < vector.length; p++) entries.push(this.#entry(p, vector[p]!));
+    const isWalk = isAddress(place);
+    for (let p = first; p < vector.length; p++)
+      entries.push(this.#entry(p, isWalk && p > first ? map.partitions[p]!.floor : vector[p]!));
     return entries;
   }
 

@@ -27,8 +27,9 @@ import type { SharedLog } from '../shared-log.ts';
 import type { Tables } from '../tables.ts';
 import type { Tokens } from '../tokens.ts';
 import { WovenAppends } from './appends.ts';
+import { goingBack } from './going-back.ts';
 import { WovenMap } from './map.ts';
-import { addressOf, isWoven, weaveFrom } from './numbering.ts';
+import { addressOf, isWoven, type Vector, weaveFrom } from './numbering.ts';
 import { WovenPlaces } from './places.ts';
 import { WovenReads } from './reads.ts';
 import { sumOfMemory, sumOfStatus } from './sums.ts';
@@ -74,7 +75,7 @@ export class WovenLog implements Log {
   /** `partitions` are open; two or more. They are closed with it. */
   constructor(partitions: readonly Log[], { hotBytes = logDefaults.hotBytes, runs }: WovenLogOptions = {}) {
     this.#partitions = partitions;
-    this.#map = new WovenMap(partitions, weaveFrom, runs);
+    this.#map = new WovenMap(partitions, weaveFrom, () => this.#beginPlacesAnew(), runs);
     this.hot = new HotTail(hotBytes, weaveFrom);
     this.head = { epoch: 0, offset: weaveFrom, time: Math.max(...partitions.map(({ head }) => head.time)) };
     this.tables = partitions[0]!.tables;
@@ -150,7 +151,7 @@ export class WovenLog implements Log {
   }
 
   async newest(filters: FilterSet, count: number, to: number): Promise<Float64Array> {
-    const vector = this.#map.vectorAt(to);
+    const vector = this.#heldAt(to);
     const found = await Promise.all(
       partitionsFor(filters, this.#partitions.length).map(async p => {
         const offsets = await this.#partitions[p]!.newest(filters, count, vector[p]!);
@@ -161,7 +162,7 @@ export class WovenLog implements Log {
   }
 
   async current(filters: FilterSet, to: Position = this.head): Promise<Current> {
-    const vector = this.#map.vectorAt(to.offset);
+    const vector = this.#heldAt(to.offset);
     const found = await Promise.all(
       partitionsFor(filters, this.#partitions.length).map(async p => {
         const log = this.#partitions[p]!;
@@ -294,6 +295,11 @@ export class WovenLog implements Log {
     this.#map.beginAnew(first);
     this.hot.reset(first);
     this.head = { ...this.head, offset: first };
+    this.#beginPlacesAnew();
+  }
+
+  /** What places were told means nothing any more: who holds one comes back by its cursor. */
+  #beginPlacesAnew(): void {
     this.rewinds++;
     this.tokens.forget();
     for (const listener of this.#listeners) listener.onRewind?.();
@@ -306,6 +312,13 @@ export class WovenLog implements Log {
     this.deletions.add({ topic, upTo: place, table });
     const remaining = this.#partitions.map(({ deletions }) => deletions.byTopic);
     this.deletions.forget(deletion => !remaining.some(byTopic => byTopic.has(deletion.topic)));
+  }
+
+  /** How far each partition has been read at `place`. Throws `log_rewound` where one has less just now. */
+  #heldAt(place: number): Vector {
+    const vector = this.#map.vectorAt(place);
+    if (this.#partitions.some(({ head }, p) => head.offset < vector[p]!)) throw goingBack();
+    return vector;
   }
 
   #timeAt(place: number): number {

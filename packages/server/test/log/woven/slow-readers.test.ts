@@ -1,5 +1,6 @@
 import { filterSet, isTailraceError } from '@tailrace/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { cursorOf } from '../../../src/gateway/poll-cursor.ts';
 import type { Encoding, Hub, HubOptions, Session } from '../../../src/hub/index.ts';
 import { type Appended, type Log, type LogRecord, type MemoryLog, openMemoryLog } from '../../../src/log/index.ts';
 import { partitionOf } from '../../../src/log/woven/topology.ts';
@@ -238,5 +239,74 @@ describe('readers of a woven log that are slower than what happens to it', () =>
       const error: unknown = await readOn(hub.follow(all, at)).catch((reason: unknown) => reason);
       expect(isTailraceError(error) ? error.code : error).toBe('log_rewound');
     }
+  });
+
+  test('the newest of each topic is read by polls without the history before it', async () => {
+    for (let i = 0; i < 4; i++) for (const topic of [one, two, three]) await publish(topic);
+    for (const each of shared) await each.trim(2);
+    const start = await hub.resolveStart(all, { cursor: undefined, from: 'last' });
+    const reader = hub.follow(all, start.at, start.snapshot, start.told);
+    expect((await reader.read(1)).records.map(named)).toEqual([`${one}@4`]);
+    const poll = cursorOf(hub.tokens, reader);
+    const stream = hub.tokens.of(reader.offset, reader.time);
+    open();
+    await publish(two);
+    expect(await follow(poll)).toEqual([`${two}@4`, `${three}@4`, `${two}@5`]);
+    // who comes back to a stream gets what is there of the partitions that it had not come to
+    expect((await follow(stream)).toSorted()).toEqual(
+      [`${two}@3`, `${two}@4`, `${two}@5`, `${three}@3`, `${three}@4`].toSorted(),
+    );
+  });
+
+  test('a partition that is going back is not looked up for what is current', async () => {
+    for (const topic of [one, two]) await publish(topic);
+    const seen = [...shared];
+    let head = shared[0]!.head;
+    seen[0] = new Proxy(shared[0]!, {
+      get: (target, name) => {
+        if (name === 'head') return head;
+        const value = Reflect.get(target, name, target) as unknown;
+        return typeof value === 'function' ? (value as () => unknown).bind(target) : value;
+      },
+    });
+    open({}, {}, seen);
+    head = { ...head, offset: 0 };
+    for (const promise of [log.current(all), log.newest(all, 1, log.head.offset)]) {
+      const error: unknown = await promise.catch((reason: unknown) => reason);
+      expect(isTailraceError(error) ? error.code : error).toBe('log_rewound');
+    }
+  });
+
+  test('when places are given out a second time, all who hold one begin anew', async () => {
+    await publish(one);
+    const long = { ...shared[0]!.head, offset: 2 ** 40 - 1 };
+    open(
+      {},
+      {},
+      shared.map(
+        each =>
+          new Proxy<Log>(each, {
+            get: (target, name) => {
+              if (name === 'head') return long;
+              const value = Reflect.get(target, name, target) as unknown;
+              return typeof value === 'function' ? (value as () => unknown).bind(target) : value;
+            },
+          }),
+      ),
+    );
+    const { offset } = await log.places.beginning(0);
+    const reader = hub.follow(all, { offset, time: 0 });
+    const subscribed = subscriber(Number.POSITIVE_INFINITY);
+    const seen = new Set<number>();
+    let from = offset;
+    const to = offset + partitions * long.offset - 1;
+    while (log.rewinds === 0) {
+      expect(seen.has(from), 'a place is given out again').toBe(false);
+      seen.add(from);
+      [from] = log.places.between(offset, to);
+    }
+    expect(seen.size).toBeGreaterThan(300);
+    expect(reader.isRewound).toBe(true);
+    expect(subscribed.session.closed).toBe(true);
   });
 });
