@@ -1,6 +1,6 @@
 // Records of many topics, appended by the server's own engine in this process, while a node elsewhere follows the log for
 // a few subscribers of one of the topics.
-import { openRedisLog } from '../../packages/server/src/engines/redis/redis-log.ts';
+import { openPartitions } from '../../packages/server/src/engines/redis/open-partitions.ts';
 import { CpuMeter, type CpuShares } from '../cpu.ts';
 import { message } from '../log/message.ts';
 import { sleep } from '../wait.ts';
@@ -11,6 +11,7 @@ import type { Subscribers } from './subscribers.ts';
 export interface EngineAppendsJob extends Window {
   /** Of Redis. */
   url: string;
+  partitions: number;
   /** Records a second, at most. */
   rate: number;
   /** The topic that is subscribed to, among so many. */
@@ -29,7 +30,7 @@ export interface EngineAppendsResult {
 const every = 20;
 
 export async function engineAppends(subscribers: Subscribers, job: EngineAppendsJob): Promise<EngineAppendsResult> {
-  const log = await openRedisLog({ url: job.url });
+  const log = await openPartitions({ url: job.url, name: 'tailrace', partitions: job.partitions });
   const payload = makePayload();
   const topics = [job.topic];
   for (let index = 1; index < job.topics; index++) topics.push(`iot/site-${index % 100}/device-${index}`);

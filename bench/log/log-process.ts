@@ -10,6 +10,6 @@ export class LogProcess extends Remote<LogOperations> {
   constructor(profile?: string) {
     const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
     // as many threads as `tailrace serve` has
-    super('log', serverCore, ['--expose-gc', ...profiling, script], { UV_THREADPOOL_SIZE: '16' });
+    super('log', serverCore, ['--v8-pool-size=0', '--expose-gc', ...profiling, script], { UV_THREADPOOL_SIZE: '16' });
   }
 }

@@ -45,7 +45,10 @@ export function clusterRedisScenarios(): Scenario[] {
     {
       name: 'cluster-redis-tail',
       about: `a server that follows ${followed.rate.toLocaleString('en-US')} records/s of many topics for ${followed.subscribers} subscribers of one`,
-      entries: [{ name: 'tailrace', measure: measureTail }],
+      entries: [1, 64].map(partitions => ({
+        name: partitions === 1 ? '1 partition' : `${partitions} partitions`,
+        measure: options => measureTail(partitions, options),
+      })),
       goals: [],
     },
   ];
@@ -104,14 +107,18 @@ async function measureResume(clients: number, { profile }: Options): Promise<Sam
 }
 
 /** The server has its core for itself: Redis runs beside the load. */
-async function measureTail({ profile, warmUpMs, windowMs }: Options): Promise<Sample> {
+async function measureTail(partitions: number, { profile, warmUpMs, windowMs }: Options): Promise<Sample> {
   await using redis = await startRedis('everysec', loadCore);
-  await using target = await startTailrace(profile, '--engine', redis.url, '--durability', 'written');
+  await using target = await startTailrace(
+    profile,
+    ...['--engine', redis.url, '--durability', 'written', '--redis.partitions', String(partitions)],
+  );
   await using load = new Load();
   const { port } = target;
   await load.call('open', { port, subscriptions: [target.sse([topic])], count: followed.subscribers });
   const { recordsPerSecond, count, cpu } = await load.call('engineAppends', {
     url: redis.url,
+    partitions,
     rate: followed.rate,
     topic,
     topics: followed.topics,

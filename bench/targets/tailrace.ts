@@ -16,6 +16,8 @@ export async function startTailrace(profile: string | undefined, ...settings: st
   const data = new TemporaryDirectory();
   const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`];
   const child = new Child('tailrace', serverCore, process.execPath, [
+    // the launcher would start itself anew with it
+    '--v8-pool-size=0',
     gcOnRequest,
     ...profiling,
     script,

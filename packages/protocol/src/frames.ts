@@ -92,5 +92,5 @@ export type ServerFrame =
   | { readonly type: 'degrade'; readonly within: number };
 
 export type PublishResult =
-  | { readonly offset?: number; readonly cursor?: string; readonly duplicate: boolean }
+  | { readonly offset?: number; readonly cursor?: string; readonly duplicate: boolean; readonly spooled?: true }
   | { readonly error: Problem };

@@ -1,3 +1,4 @@
+import { matchFilter } from '@tailrace/protocol';
 import type { Config } from './config/index.ts';
 import type { GatewayOptions } from './gateway/index.ts';
 import type { HubOptions } from './hub/index.ts';
@@ -19,6 +20,12 @@ export function hubOptions(config: Config): Omit<HubOptions, 'log' | 'clock' | '
     heartbeat: config.heartbeat,
     subscriptionsMax: config.limits.subscriptions,
   };
+}
+
+/** Which topics may wait on this node while a shared engine is away. */
+export function spoolRule({ rules }: Config): ((topic: string) => boolean) | undefined {
+  const filters = rules.filter(({ spool }) => spool === true).map(({ filter }) => filter);
+  return filters.length === 0 ? undefined : topic => filters.some(filter => matchFilter(filter, topic));
 }
 
 /** What the gateway takes of the settings. */

@@ -10,43 +10,17 @@ import { Door, Gateway } from './gateway/index.ts';
 import { pollRoutes } from './gateway/poll.ts';
 import { streamRoutes } from './gateway/stream-routes.ts';
 import { Hub } from './hub/index.ts';
-import { keepOptions } from './keep-options.ts';
-import {
-  type Disk,
-  engineOf,
-  type Log,
-  type LogReport,
-  openDiskLog,
-  openMemoryLog,
-  systemClock,
-  systemRandom,
-} from './log/index.ts';
-import { withoutPassword } from './log/without-password.ts';
+import { type Log, type Spool, systemClock, systemRandom } from './log/index.ts';
 import { connectionsAllowed } from './observe/descriptors.ts';
 import { createMetrics, type Metrics } from './observe/index.ts';
-import { gatewayOptions, hubOptions } from './room-options.ts';
+import { openLog, openSpoolOf, type StartOptions } from './open-log.ts';
+import { gatewayOptions, hubOptions, spoolRule } from './room-options.ts';
 import { version } from './version.ts';
 
 export interface Address {
   readonly host: string;
   readonly port: number;
 }
-
-/** What is decided for one start and is no setting. */
-export interface StartOptions {
-  /** Goes on after corruption of the log, without what is lost. */
-  readonly acceptLoss?: boolean;
-  /** Takes the data directory from an owner that hangs and cannot be stopped. */
-  readonly takeOver?: boolean;
-  /** Where the log lives instead of on the file system: the seam through which disks fail in tests. */
-  readonly disk?: Disk;
-  /** Another process has taken over the data directory: this server can only close. */
-  readonly onReplaced?: () => void;
-}
-
-/** Largest record that the log's format takes, and what a record may have beside its data, bytes. */
-const recordMax = 32 * 1024 * 1024;
-const recordOverhead = 64 * 1024;
 
 /** What was added to the protocol after its first version (§8.3). */
 const features: readonly string[] = ['heartbeat', 'deadline', 'expect', 'state', 'delete'];
@@ -67,11 +41,14 @@ export class Server {
   readonly #logger: pino.Logger;
   readonly #metrics: Metrics;
   readonly #breaker: EngineBreaker;
+  readonly #spool: Spool | undefined;
   #closing: Promise<void> | undefined;
 
-  private constructor(config: Config, log: Log, metrics: Metrics, logger: pino.Logger) {
+  private constructor(config: Config, log: Log, spool: Spool | undefined, metrics: Metrics, logger: pino.Logger) {
     this.config = config;
     this.log = log;
+    this.#spool = spool;
+    const takes = spoolRule(config) ?? ((): boolean => false);
     this.#logger = logger;
     this.#metrics = metrics;
     const { limits } = config;
@@ -82,6 +59,13 @@ export class Server {
     this.hub = new Hub({
       log,
       breaker: this.#breaker,
+      spool: spool && {
+        takes,
+        append: (messages, durability) => spool.append(messages, durability),
+        get waiting() {
+          return spool.waiting;
+        },
+      },
       clock,
       random,
       ...hubOptions(config),
@@ -138,14 +122,20 @@ export class Server {
       spare: 256,
     });
     this.#introduce('');
-    metrics.watch({ clock, hub: this.hub, gateway: this.gateway, log, engine: this.#breaker });
+    metrics.watch({ clock, hub: this.hub, gateway: this.gateway, log, engine: this.#breaker, spool });
   }
 
   /** Opens the log and puts the rooms together; no port is opened. Rejects when the log cannot be opened. */
   static async open(config: Config, options: StartOptions = {}): Promise<Server> {
     const logger = pino({ level: config.log.level }, pino.destination({ dest: 2, sync: true }));
     const metrics = createMetrics();
-    return new Server(config, await openLog(config, options, metrics, logger), metrics, logger);
+    const log = await openLog(config, options, metrics, logger);
+    try {
+      return new Server(config, log, await openSpoolOf(config, log, options, logger), metrics, logger);
+    } catch (error) {
+      await log.close();
+      throw error;
+    }
   }
 
   listen(): Promise<Address> {
@@ -194,6 +184,7 @@ export class Server {
     this.#metrics.close();
     this.door.destroy();
     await stopped;
+    await this.#spool?.close();
     await this.log.close();
     this.#logger.flush();
   }
@@ -219,71 +210,4 @@ export async function startServer(
     await server.close();
     throw error;
   }
-}
-
-function openLog(
-  config: Config,
-  { acceptLoss, takeOver, disk, onReplaced }: StartOptions,
-  metrics: Metrics,
-  logger: pino.Logger,
-): Promise<Log> {
-  const common = {
-    clock,
-    random,
-    hotBytes: config.hot.bytes,
-    retention: {
-      age: config.retention.age ?? undefined,
-      bytes: config.retention.bytes ?? undefined,
-      graceMs: config.retention.grace,
-    },
-    dedupe: {
-      ids: config.dedupe.ids,
-      ageMs: config.dedupe.age,
-      limit: config.dedupe.limit,
-      producers: config.dedupe.producers,
-    },
-    endedTopics: config.ended.topics,
-    pending: config.pending,
-    keep: keepOptions(config),
-    keyIndexBytes: config.keys.bytes,
-    recordBytes: Math.min(recordMax, config.limits.message + recordOverhead),
-    onReport: ({ level, message, ...report }: LogReport) => {
-      logger[level](report, message);
-      if (report.kind === 'owner_lost') onReplaced?.();
-    },
-    onCommitStats: metrics.onCommit,
-  };
-  const engine = engineOf(config.engine);
-  const shared = { ...common, url: config.engine, durability: config.durability };
-  if (engine === 'redis')
-    return import('./engines/redis/open-partitions.ts').then(
-      ({ openPartitions }) => openPartitions({ ...shared, ...config.redis }),
-      (error: unknown) => packageMissing(error, config.engine, 'ioredis'),
-    );
-  if (engine === 'kafka')
-    return import('./engines/kafka/kafka-log.ts').then(
-      ({ openKafkaPartitions }) => openKafkaPartitions({ ...shared, ...config.kafka }),
-      (error: unknown) => packageMissing(error, config.engine, '@platformatic/kafka'),
-    );
-  if (engine === 'nats')
-    return import('./engines/nats/nats-log.ts').then(
-      ({ openNatsLog }) => openNatsLog({ ...shared, ...config.nats }),
-      (error: unknown) => packageMissing(error, config.engine, '@nats-io/transport-node @nats-io/jetstream'),
-    );
-  if (config.engine === 'memory') return Promise.resolve(openMemoryLog(common));
-  return openDiskLog({
-    ...common,
-    directory: config.data,
-    segmentBytes: config.segment.bytes,
-    scrub: { intervalMs: config.scrub.interval, bytesPerSecond: config.scrub.rate },
-    acceptLoss,
-    takeOver,
-    disk,
-  });
-}
-
-/** The package that talks to the server is not installed unless somebody wants it. */
-function packageMissing(error: unknown, engine: string, name: string): never {
-  if ((error as NodeJS.ErrnoException).code !== 'ERR_MODULE_NOT_FOUND') throw error;
-  throw new Error(`engine ${withoutPassword(engine)} needs a package that is not installed: npm install ${name}`);
 }

@@ -59,7 +59,11 @@ export const publishDocs: readonly RouteDoc[] = [
     body: { '*/*': { description: 'the payload; its content type decides how subscribers get it' } },
     answers: {
       200: { description: 'committed', contentType: 'application/json', schema: ref('Published') },
-      202: { description: 'durability none: passed on', contentType: 'application/json', schema: { type: 'object' } },
+      202: {
+        description: 'durability none: passed on; or spooled: on disk here until the engine is back',
+        contentType: 'application/json',
+        schema: { type: 'object' },
+      },
     },
     errors: publishErrors,
   },
@@ -90,7 +94,11 @@ export const publishDocs: readonly RouteDoc[] = [
           ],
         },
       },
-      202: { description: 'durability none: passed on', contentType: 'application/json', schema: { type: 'object' } },
+      202: {
+        description: 'durability none: passed on; or spooled: on disk here until the engine is back',
+        contentType: 'application/json',
+        schema: { type: 'object' },
+      },
     },
     errors: publishErrors,
   },

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { type InputLimits, type PlainLines, TailraceError, toTailraceError } from '@tailrace/protocol';
 import type { HeaderList } from '../admission/index.ts';
-import { type Held, type Hub, type Published, passedOn } from '../hub/index.ts';
+import { type Held, type Hub, type Published, passedOn, spooled } from '../hub/index.ts';
 import type { Appended } from '../log/index.ts';
 import type { PublishCounts } from '../observe/publish-counts.ts';
 import type { Answers } from './answers.ts';
@@ -200,6 +200,7 @@ export class PublishLines implements Swept, Held {
     for (let i = 0; i < results.length; i++) {
       const result = results[i]!;
       if (result === passedOn) counts.live++;
+      else if (result === spooled) counts.spooled++;
       else if ('error' in result) {
         this.#refused(result.error, lines[i]!);
         return;

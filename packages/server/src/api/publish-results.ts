@@ -1,5 +1,5 @@
 import { type PublishResult, TailraceError, toTailraceError } from '@tailrace/protocol';
-import { type Published, passedOn } from '../hub/index.ts';
+import { type Published, passedOn, spooled } from '../hub/index.ts';
 import type { Tokens } from '../log/index.ts';
 import type { PublishCounts } from '../observe/publish-counts.ts';
 
@@ -13,11 +13,20 @@ export class PublishResults {
     this.#counts = counts;
   }
 
-  /** The JSON of one result; undefined for class `none`. Throws the error of a refused message. Hot. */
-  text(result: Published): string | undefined {
+  /** HTTP status of one result: 202 for what is not in the log, or not yet. */
+  status(result: Published): 200 | 202 {
+    return result === passedOn || result === spooled ? 202 : 200;
+  }
+
+  /** The JSON of one result. Throws the error of a refused message. Hot. */
+  text(result: Published): string {
     if (result === passedOn) {
       this.#counts.live++;
-      return undefined;
+      return '{}';
+    }
+    if (result === spooled) {
+      this.#counts.spooled++;
+      return '{"spooled":true}';
     }
     if ('error' in result) {
       this.#counts.fail(result.error.code);
@@ -48,6 +57,10 @@ export class PublishResults {
       if (result === passedOn) {
         this.#counts.live++;
         told.push({ duplicate: false });
+        accepted++;
+      } else if (result === spooled) {
+        this.#counts.spooled++;
+        told.push({ duplicate: false, spooled: true });
         accepted++;
       } else if ('error' in result) {
         this.#counts.fail(result.error.code);

@@ -162,9 +162,8 @@ export class PublishRoutes {
     this.#o.hub.publisher.publish([message], deadline).then(
       results => {
         try {
-          const text = this.#results.text(results[0]!);
-          if (text === undefined) this.#o.answers.json(res, 202, '{}', cors);
-          else this.#o.answers.json(res, 200, text, cors);
+          const result = results[0]!;
+          this.#o.answers.json(res, this.#results.status(result), this.#results.text(result), cors);
         } catch (error) {
           this.#o.answers.problem(res, error, cors);
         }

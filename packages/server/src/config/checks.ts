@@ -65,10 +65,18 @@ export function checkTogether(config: Config, sourceOf: (path: string) => string
     );
   }
   config.rules.forEach((rule, index) => {
-    if (rule.durability === undefined && rule.lag === undefined && rule.keep === undefined)
-      warn(`rules[${index}]`, `rules[${index}] for "${rule.filter}" sets nothing: give it durability, lag or keep`);
+    if (rule.durability === undefined && rule.lag === undefined && rule.keep === undefined && rule.spool === undefined)
+      warn(
+        `rules[${index}]`,
+        `rules[${index}] for "${rule.filter}" sets nothing: give it durability, lag, keep or spool`,
+      );
     const engine = engineOf(config.engine);
-    const { durabilities, keeps } = capabilitiesOf[engine];
+    const { durabilities, keeps, shared } = capabilitiesOf[engine];
+    if (rule.spool !== undefined && !shared)
+      warn(
+        `rules[${index}]`,
+        `rules[${index}] for "${rule.filter}" has spool, for which engine ${engine} has no use: it is for engines that may be away`,
+      );
     const { durability } = rule;
     if (durability !== undefined && durability !== 'none' && !durabilities.includes(durability))
       warn(

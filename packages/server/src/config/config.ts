@@ -21,7 +21,12 @@ export interface Config {
     readonly compression: 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd';
     readonly sasl: 'plain' | 'scram-sha-256' | 'scram-sha-512';
   };
-  readonly nats: { readonly name: string; readonly replicas: number; readonly synced: boolean };
+  readonly nats: {
+    readonly name: string;
+    readonly partitions: number;
+    readonly replicas: number;
+    readonly synced: boolean;
+  };
   readonly durability: 'fsync' | 'written';
   readonly insecure: boolean;
   readonly origins: readonly string[];
@@ -51,6 +56,7 @@ export interface Config {
   readonly reconnect: { readonly rate: number };
   readonly drain: { readonly window: number; readonly timeout: number };
   readonly limits: Limits;
+  readonly spool: { readonly bytes: number };
   readonly rules: readonly TopicRule[];
 }
 
@@ -76,6 +82,8 @@ export interface TopicRule {
   readonly durability?: Durability | undefined;
   readonly lag?: LagRule | undefined;
   readonly keep?: KeepRule | undefined;
+  /** While a shared engine is away, publishes wait on this node's disk. */
+  readonly spool?: true | undefined;
 }
 
 /** What is kept of a topic, one of both: its newest records, or the newest record of each of its keys. */

@@ -40,10 +40,11 @@ const topicRule: z.ZodType<TopicRule> = z.strictObject({
   durability: z.enum(durabilities).optional(),
   lag: lagRule.optional(),
   keep: keepRule.optional(),
+  spool: z.literal(true).optional(),
 });
 
 /** What a rule may be. */
-export const ruleAllowed = 'an object with filter and durability, lag or keep';
+export const ruleAllowed = 'an object with filter and durability, lag, keep or spool';
 
 /** What each part of a rule may be: for messages, since rules are no settings of their own. */
 export const ruleParts: Readonly<Record<string, string>> = {
@@ -55,6 +56,7 @@ export const ruleParts: Readonly<Record<string, string>> = {
   keep: 'an object with either last or lastPerKey',
   'keep.last': `a whole number from 1 to ${keepMax}`,
   'keep.lastPerKey': 'true',
+  spool: 'true',
 };
 
 const settings = {
@@ -124,6 +126,11 @@ const settings = {
       /^[A-Za-z0-9_-]{1,64}$/,
       '1 to 64 letters, digits, hyphens or underscores',
       'What the streams of the log in NATS JetStream begin with, made when missing: servers with the same name share one log.',
+    ),
+    partitions: count(
+      1,
+      { min: 1, max: 64 },
+      'Streams over which the topics are spread, so that several servers of a cluster carry the log. It stays as it is for the life of the log; with several, order is promised for each topic but not between topics.',
     ),
     replicas: count(
       1,
@@ -380,6 +387,13 @@ const settings = {
     topic: size('512B', { min: '1B', max: '8KiB' }, 'Bytes of one topic or filter.'),
     levels: count(32, { min: 1, max: 256 }, 'Levels of one topic or filter.'),
     messageHeaders: size('4KiB', { min: '0B', max: '64KiB' }, 'Names and values of the headers of one message.'),
+  }),
+  spool: group({
+    bytes: size(
+      '1GiB',
+      { min: '1MiB', max: '1TiB' },
+      'What may wait on this node for a shared engine that is away, of topics whose rule says `spool: true`. Beyond it such publishes are refused with `log_full`.',
+    ),
   }),
   rules: leaf<readonly TopicRule[]>(z.array(topicRule), [], {
     kind: 'rules',

@@ -133,8 +133,7 @@ export class BarePublisher implements SocketOwner, Expiring {
         for (const result of results) {
           done++;
           try {
-            const text = this.#o.results.text(result);
-            answers += text === undefined ? this.#whole(202, '{}') : this.#whole(200, text);
+            answers += this.#whole(this.#o.results.status(result), this.#o.results.text(result));
           } catch (error) {
             answers += this.#problem(toTailraceError(error));
           }

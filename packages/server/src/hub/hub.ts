@@ -10,7 +10,7 @@ import type { LagRule } from './lag-rules.ts';
 import { LiveReader } from './live-reader.ts';
 import { Newest, type NewestList } from './newest.ts';
 import type { Outlet } from './outlet.ts';
-import { type Breaker, type DurabilityRule, Publisher } from './publisher.ts';
+import { type Breaker, type DurabilityRule, Publisher, type Spooling } from './publisher.ts';
 import { Reader } from './reader.ts';
 import { type Deliveries, Session, type SessionOwner } from './session.ts';
 import { Slices } from './slices.ts';
@@ -28,6 +28,8 @@ export interface HubOptions {
   readonly durability: 'fsync' | 'written' | 'none';
   /** Open while the engine is out; left out: never. */
   readonly breaker?: Breaker | undefined;
+  /** Takes publishes while the engine is away. */
+  readonly spool?: Spooling | undefined;
   readonly durabilityRules: readonly DurabilityRule[];
   readonly lagRules: readonly LagRule[];
   /** ms; see Brake. */
@@ -118,6 +120,7 @@ export class Hub implements CohortHost {
       clock,
       brake: this.brake,
       breaker: options.breaker ?? neverOpen,
+      spool: options.spool,
       durability: options.durability,
       rules: options.durabilityRules,
       deadline: options.publishDeadline,

@@ -8,7 +8,15 @@ export { Hub, type HubOptions } from './hub.ts';
 export type { LagPolicy, LagRule } from './lag-rules.ts';
 export { MixedDeadlines } from './mixed-deadlines.ts';
 export type { FinishWaiter, Outlet } from './outlet.ts';
-export { type DurabilityRule, failures, type Published, Publisher, passedOn } from './publisher.ts';
+export {
+  type DurabilityRule,
+  failures,
+  type Published,
+  Publisher,
+  passedOn,
+  type Spooling,
+  spooled,
+} from './publisher.ts';
 export { type Read, Reader } from './reader.ts';
 export { type CutReason, type Deliveries, Session, type SessionOwner } from './session.ts';
 export type { Start, StartRequest } from './start.ts';

@@ -20,10 +20,23 @@ const toldDataMax = 64 * 1024;
 export type Published =
   | { readonly offset: number; readonly time: number; readonly duplicate: boolean }
   | typeof passedOn
+  | typeof spooled
   | { readonly error: TailraceError };
 
 /** Class `none`: accepted and passed on; there is no offset and no promise. */
 export const passedOn: unique symbol = Symbol('passed on');
+
+/** On this node's disk until the engine takes it: it has no offset yet, and nobody sees it. */
+export const spooled: unique symbol = Symbol('spooled');
+
+/** Takes messages while the engine is away; see `Spool` in log/. */
+export interface Spooling {
+  /** Whether it takes messages of this topic. */
+  takes(topic: string): boolean;
+  /** Messages that wait: what it takes queues behind them. */
+  readonly waiting: number;
+  append(messages: readonly Message[], durability: StoredDurability): Promise<readonly (Appended | AppendFailure)[]>;
+}
 
 export interface DurabilityRule {
   readonly filter: string;
@@ -42,6 +55,7 @@ export interface PublisherOptions {
   readonly log: Log;
   readonly brake: Brake;
   readonly breaker: Breaker;
+  readonly spool?: Spooling | undefined;
   readonly clock: Clock;
   /** Class of messages that name none and match no rule. */
   readonly durability: Durability;
@@ -96,7 +110,8 @@ export class Publisher {
         'draining',
         'the server is shutting down; publish to it again after its restart, or to another node',
       );
-    this.#o.breaker.admit();
+    if (this.#o.breaker.reason === undefined || !messages.every(message => this.#spools(message)))
+      this.#o.breaker.admit();
     this.#o.brake.admit();
     this.inFlight += messages.length;
     try {
@@ -116,7 +131,44 @@ export class Publisher {
     return this.#o.durability;
   }
 
+  /** Whether a message may wait on this node: one that expects something cannot be judged here, and one of class `none` is not kept. */
+  #spools(message: Message): boolean {
+    const { spool } = this.#o;
+    if (spool === undefined || message.expect !== undefined || !spool.takes(message.topic)) return false;
+    return this.durabilityOf(message) !== 'none';
+  }
+
+  /** The engine is away, or something waits for it already that must not be overtaken. */
+  get #isSpooling(): boolean {
+    const { spool, breaker } = this.#o;
+    return spool !== undefined && (spool.waiting > 0 || breaker.reason !== undefined);
+  }
+
   async #append(messages: readonly Message[]): Promise<readonly Published[]> {
+    return this.#isSpooling ? this.#appendSpooling(messages) : this.#appendNow(messages);
+  }
+
+  /** In order: what does not wait follows what does, and stops at the first failure. */
+  async #appendSpooling(messages: readonly Message[]): Promise<readonly Published[]> {
+    const results: Published[] = [];
+    for (let i = 0; i < messages.length; ) {
+      const waits = this.#spools(messages[i]!);
+      const start = i;
+      while (i < messages.length && this.#spools(messages[i]!) === waits) i++;
+      const piece = messages.slice(start, i);
+      const told = waits ? await this.#spool(piece) : await this.#appendNow(piece);
+      results.push(...told);
+      if (results.length < i || isFailure(results[i - 1]!)) break;
+    }
+    return results;
+  }
+
+  async #spool(messages: readonly Message[]): Promise<readonly Published[]> {
+    const results = await this.#o.spool!.append(messages, 'fsync');
+    return results.map((result): Published => ('error' in result ? { error: toTailraceError(result.error) } : spooled));
+  }
+
+  async #appendNow(messages: readonly Message[]): Promise<readonly Published[]> {
     let strongest: StoredDurability = 'written';
     let anyLive = false;
     for (const message of messages) {
@@ -246,7 +298,7 @@ function expectsUnstored({ topic }: Message): TailraceError {
 }
 
 function isFailure(result: Published): boolean {
-  return result !== passedOn && 'error' in result;
+  return result !== passedOn && result !== spooled && 'error' in result;
 }
 
 /**

@@ -71,6 +71,8 @@ export interface Group {
 
 /** Which delivery of which record. */
 export interface Receipt {
+  /** Where there are several; offsets of records are those in it. */
+  readonly partition?: number;
   readonly epoch: number;
   readonly offset: number;
   /** 1 when it is given for the first time. */
@@ -88,7 +90,7 @@ export interface Claim {
 }
 
 export interface GroupStatus {
-  /** Everything up to this offset was acked, is held, or does not match. */
+  /** Everything up to this offset was acked, is held, or does not match; the sum where there are several partitions. */
   readonly next: number;
   /** Records of the log behind it, whether they match or not. */
   readonly lag: number;
@@ -98,7 +100,7 @@ export interface GroupStatus {
   readonly pending: number;
   /** Of these, those that wait for a member: their deadline is over, or one let go of them. */
   readonly due: number;
-  /** Offset of the oldest pending record; undefined when there is none. */
+  /** Offset of the oldest pending record; undefined when there is none, or there are several partitions. */
   readonly oldest: number | undefined;
   /** Records that were removed from the log before they were acked; of those that nobody had looked at all are counted. */
   readonly missed: number;

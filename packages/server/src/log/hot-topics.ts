@@ -4,8 +4,19 @@ import type { TopicHash } from './topic-hash.ts';
 /** Entries are counted from 0 again before a number of 31 bits is used up. */
 const entriesMax = 2 ** 30;
 
+/** What is known of an entry, each a number of the table: those of one entry lie together, where one look fetches all. */
+const shift = 3;
+const serialAt = 0;
+const numberAt = 1;
+const hashAt = 2;
+const supersededAt = 3;
+const beforeAt = 4;
+const jumpAt = 5;
+const depthAt = 6;
+const nextAt = 7;
+
 /**
- * The way from a topic to its records in memory. Each batch has one entry for each of its topics, in columns: an object and
+ * The way from a topic to its records in memory. Each batch has one entry for each of its topics, in a table: an object and
  * a name in a Map for each topic would keep the garbage collector busy.
  *
  *     slots by hash          entry   …  17  18  19  20 …        of the oldest batch … of the newest
@@ -25,7 +36,9 @@ export class HotTopics {
   readonly #batchOf: (serial: number) => RecordBatch;
   #first = 0;
   #end = 0;
-  #columns = new Columns(32);
+  /** Of the newest batch. */
+  #serial = 0;
+  #table = new Table(32);
 
   /** `batchOf`: the batch that has this serial number. */
   constructor(hash: TopicHash, batchOf: (serial: number) => RecordBatch) {
@@ -37,19 +50,20 @@ export class HotTopics {
   push(batch: RecordBatch, serial: number): void {
     const { topics } = batch;
     const { length } = topics.names;
-    if (this.#end - this.#first + length > this.#columns.capacity || this.#end + length > entriesMax)
+    if (this.#end - this.#first + length > this.#table.capacity || this.#end + length > entriesMax)
       this.#makeRoom(length);
+    this.#serial = serial;
     for (let number = 0; number < length; number++)
       this.#add(serial, number, topics.hashOf(number), topics.names[number]!);
   }
 
   /** The batch with this serial number is gone, and all before. */
   drop(serial: number): void {
-    const { serials, numbers, superseded, mask } = this.#columns;
+    const { entries, mask } = this.#table;
     for (; this.#first < this.#end; this.#first++) {
-      const at = this.#first & mask;
-      if (serials[at]! > serial) return;
-      if (superseded[at] === 0 && numbers[at] !== none) this.size--;
+      const at = (this.#first & mask) << shift;
+      if (this.#serialOf(entries[at + serialAt]!) > serial) return;
+      if (entries[at + supersededAt] === 0 && entries[at + numberAt] !== none) this.size--;
     }
   }
 
@@ -60,151 +74,155 @@ export class HotTopics {
 
   /** The entry of the same topic in the last batch before, or −1. */
   before(entry: number): number {
-    return this.#live(this.#columns.before[entry & this.#columns.mask]!);
+    return this.#live(this.#get(entry, beforeAt));
   }
 
   /** The entry of the topic in the first batch that ends above `offset`; `newest` must end above it. */
   firstAbove(newest: number, offset: number): number {
-    const { before, jump, mask } = this.#columns;
     for (let entry = newest; ; ) {
-      let older = this.#live(jump[entry & mask]!);
-      if (older === none || this.batch(older).last <= offset) older = this.#live(before[entry & mask]!);
+      let older = this.#live(this.#get(entry, jumpAt));
+      if (older === none || this.batch(older).last <= offset) older = this.#live(this.#get(entry, beforeAt));
       if (older === none || this.batch(older).last <= offset) return entry;
       entry = older;
     }
   }
 
   batch(entry: number): RecordBatch {
-    return this.#batchOf(this.#columns.serials[entry & this.#columns.mask]!);
+    return this.#batchOf(this.#serialOf(this.#get(entry, serialAt)));
   }
 
   /** Index in its batch of the topic's first record. */
   recordOf(entry: number): number {
-    return this.batch(entry).topics.firstOf(this.#columns.numbers[entry & this.#columns.mask]!);
+    return this.batch(entry).topics.firstOf(this.#get(entry, numberAt));
   }
 
   *names(): Generator<string> {
     for (let entry = this.#first; entry < this.#end; entry++) {
-      const { numbers, superseded, mask } = this.#columns;
-      const number = numbers[entry & mask]!;
-      if (number !== none && superseded[entry & mask] === 0) yield this.batch(entry).topics.names[number]!;
+      const number = this.#get(entry, numberAt);
+      if (number !== none && this.#get(entry, supersededAt) === 0) yield this.batch(entry).topics.names[number]!;
     }
   }
 
   /** Others take the place of some batches, without some of the records, or nothing does: then those behind move up. */
   replace(replaced: ReadonlyMap<RecordBatch, RecordBatch | undefined>): void {
-    const { serials, numbers, mask } = this.#columns;
+    const { entries, mask } = this.#table;
     let emptied = 0;
     for (let entry = this.#first; entry < this.#end; ) {
-      const serial = serials[entry & mask]!;
-      const batch = this.#batchOf(serial);
+      const low = this.#get(entry, serialAt);
+      const batch = this.batch(entry);
       const touched = replaced.has(batch);
       const left = replaced.get(batch);
       const numberOf = left && new Map(left.topics.names.map((name, number) => [name, number]));
-      for (; entry < this.#end && serials[entry & mask] === serial; entry++) {
-        serials[entry & mask] = serial - emptied;
-        const number = numbers[entry & mask]!;
+      for (; entry < this.#end && this.#get(entry, serialAt) === low; entry++) {
+        entries[((entry & mask) << shift) + serialAt] = low - emptied;
+        const number = this.#get(entry, numberAt);
         if (touched && number !== none) this.#renumber(entry, numberOf?.get(batch.topics.names[number]!) ?? none);
       }
       if (touched && left === undefined) emptied++;
     }
+    this.#serial -= emptied;
   }
 
   #renumber(entry: number, number: number): void {
-    const { numbers, superseded, mask } = this.#columns;
-    numbers[entry & mask] = number;
-    if (number === none && superseded[entry & mask] === 0) this.size--;
+    const { entries, mask } = this.#table;
+    entries[((entry & mask) << shift) + numberAt] = number;
+    if (number === none && this.#get(entry, supersededAt) === 0) this.size--;
+  }
+
+  #get(entry: number, what: number): number {
+    const { entries, mask } = this.#table;
+    return entries[((entry & mask) << shift) + what]!;
+  }
+
+  /** The table has the low 32 bits of it: a busy log has 2^31 batches in three days, and no memory holds as many. */
+  #serialOf(low: number): number {
+    return this.#serial + ((low - this.#serial) | 0);
   }
 
   /** Hot. */
   #add(serial: number, number: number, hash: number, topic: string): void {
-    const { serials, numbers, hashes, superseded, next, before, jump, depths, slots, mask } = this.#columns;
+    const { entries, slots, mask } = this.#table;
     const slot = hash & (slots.length - 1);
     // what the topic's newest entry up to now hangs on
     let link = none;
     let older = slots[slot]!;
     while (older >= this.#first && !this.#is(older, hash, topic)) {
       link = older;
-      older = next[older & mask]!;
+      older = entries[((older & mask) << shift) + nextAt]!;
     }
     const entry = this.#end++;
-    const at = entry & mask;
-    serials[at] = serial;
-    numbers[at] = number;
-    hashes[at] = hash;
-    superseded[at] = 0;
+    const at = (entry & mask) << shift;
+    entries[at + serialAt] = serial;
+    entries[at + numberAt] = number;
+    entries[at + hashAt] = hash;
+    entries[at + supersededAt] = 0;
     if (older < this.#first) {
       this.size++;
-      before[at] = none;
-      jump[at] = none;
-      depths[at] = 0;
+      entries[at + beforeAt] = none;
+      entries[at + jumpAt] = none;
+      entries[at + depthAt] = 0;
     } else {
-      const was = older & mask;
-      superseded[was] = 1;
-      if (link === none) slots[slot] = next[was]!;
-      else next[link & mask] = next[was]!;
-      before[at] = older;
-      jump[at] = this.#jumpOver(older);
-      depths[at] = depths[was]! + 1;
+      const was = (older & mask) << shift;
+      entries[was + supersededAt] = 1;
+      if (link === none) slots[slot] = entries[was + nextAt]!;
+      else entries[((link & mask) << shift) + nextAt] = entries[was + nextAt]!;
+      entries[at + beforeAt] = older;
+      entries[at + jumpAt] = this.#jumpOver(older);
+      entries[at + depthAt] = entries[was + depthAt]! + 1;
     }
-    next[at] = slots[slot]!;
+    entries[at + nextAt] = slots[slot]!;
     slots[slot] = entry;
   }
 
   /** Where the entry after `older` may jump to: as far as the two jumps before it together, when they were equally far. */
   #jumpOver(older: number): number {
-    const { jump, depths, mask } = this.#columns;
-    const one = this.#live(jump[older & mask]!);
+    const one = this.#live(this.#get(older, jumpAt));
     if (one === none) return older;
-    const two = this.#live(jump[one & mask]!);
+    const two = this.#live(this.#get(one, jumpAt));
     if (two === none) return older;
-    const depth = depths[one & mask]!;
-    return depths[older & mask]! - depth === depth - depths[two & mask]! ? two : older;
+    const depth = this.#get(one, depthAt);
+    return this.#get(older, depthAt) - depth === depth - this.#get(two, depthAt) ? two : older;
   }
 
   #find(hash: number, topic: string): number {
-    const { slots, next, mask } = this.#columns;
+    const { slots } = this.#table;
     let entry = slots[hash & (slots.length - 1)]!;
-    while (entry >= this.#first && !this.#is(entry, hash, topic)) entry = next[entry & mask]!;
+    while (entry >= this.#first && !this.#is(entry, hash, topic)) entry = this.#get(entry, nextAt);
     return entry >= this.#first ? entry : none;
   }
 
   /** Hot. */
   #is(entry: number, hash: number, topic: string): boolean {
-    const { hashes, numbers, mask } = this.#columns;
-    if (hashes[entry & mask] !== hash) return false;
-    const number = numbers[entry & mask]!;
+    if (this.#get(entry, hashAt) !== hash) return false;
+    const number = this.#get(entry, numberAt);
     return number !== none && this.batch(entry).topics.names[number] === topic;
   }
 
   /** The entry, or −1 when it is dropped or none of its records are left; then none before it are either. */
   #live(entry: number): number {
-    return entry >= this.#first && this.#columns.numbers[entry & this.#columns.mask] !== none ? entry : none;
+    return entry >= this.#first && this.#get(entry, numberAt) !== none ? entry : none;
   }
 
   /** Moves all that is there, so that entries are counted from 0 again. */
   #makeRoom(more: number): void {
-    const from = this.#columns;
+    const from = this.#table;
     const first = this.#first;
     const count = this.#end - first;
     let { capacity } = from;
     while (capacity < count + more) capacity *= 2;
-    const to = new Columns(capacity);
+    const to = new Table(capacity);
     for (let entry = 0; entry < count; entry++) {
-      const was = (first + entry) & from.mask;
-      to.serials[entry] = from.serials[was]!;
-      to.numbers[entry] = from.numbers[was]!;
-      to.hashes[entry] = from.hashes[was]!;
-      to.superseded[entry] = from.superseded[was]!;
-      to.depths[entry] = from.depths[was]!;
-      to.before[entry] = Math.max(from.before[was]! - first, none);
-      to.jump[entry] = Math.max(from.jump[was]! - first, none);
-      if (to.superseded[entry] === 1) continue;
-      const slot = to.hashes[entry]! & (to.slots.length - 1);
-      to.next[entry] = to.slots[slot]!;
+      const was = ((first + entry) & from.mask) << shift;
+      const at = entry << shift;
+      for (let what = serialAt; what <= depthAt; what++) to.entries[at + what] = from.entries[was + what]!;
+      to.entries[at + beforeAt] = Math.max(from.entries[was + beforeAt]! - first, none);
+      to.entries[at + jumpAt] = Math.max(from.entries[was + jumpAt]! - first, none);
+      if (to.entries[at + supersededAt] === 1) continue;
+      const slot = to.entries[at + hashAt]! & (to.slots.length - 1);
+      to.entries[at + nextAt] = to.slots[slot]!;
       to.slots[slot] = entry;
     }
-    this.#columns = to;
+    this.#table = to;
     this.#first = 0;
     this.#end = count;
   }
@@ -212,21 +230,11 @@ export class HotTopics {
 
 const none = -1;
 
-/** What is known of each entry, in a ring. */
-class Columns {
+/** The entries, in a ring. */
+class Table {
   readonly capacity: number;
   readonly mask: number;
-  /** Of 53 bits: a busy log has 2^31 batches in three days. */
-  readonly serials: Float64Array;
-  readonly numbers: Int32Array;
-  readonly hashes: Int32Array;
-  /** Whether the topic has a newer entry. */
-  readonly superseded: Uint8Array;
-  readonly before: Int32Array;
-  readonly jump: Int32Array;
-  /** How many entries of the topic came before. */
-  readonly depths: Int32Array;
-  readonly next: Int32Array;
+  readonly entries: Int32Array;
   /** The newest entry by hash; twice as many as entries, so that most new topics find a slot of their own. */
   readonly slots: Int32Array;
 
@@ -234,14 +242,7 @@ class Columns {
   constructor(capacity: number) {
     this.capacity = capacity;
     this.mask = capacity - 1;
-    this.serials = new Float64Array(capacity);
-    this.numbers = new Int32Array(capacity);
-    this.hashes = new Int32Array(capacity);
-    this.superseded = new Uint8Array(capacity);
-    this.before = new Int32Array(capacity);
-    this.jump = new Int32Array(capacity);
-    this.depths = new Int32Array(capacity);
-    this.next = new Int32Array(capacity);
+    this.entries = new Int32Array(capacity << shift);
     this.slots = new Int32Array(capacity * 2).fill(none);
   }
 }

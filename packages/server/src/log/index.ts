@@ -36,5 +36,7 @@ export * from './record.ts';
 export * from './record-batch.ts';
 export type { FilePlace, LogReport, OffsetRange } from './report.ts';
 export type * from './shared-log.ts';
+export { openSpool } from './spool/open-spool.ts';
+export type { Spool } from './spool/spool.ts';
 export { type Tables, tablesOf } from './tables.ts';
 export type { Fitting, Misfit, Place, Tokens } from './tokens.ts';

@@ -15,6 +15,9 @@ export interface LogReport {
   readonly level: 'info' | 'warn' | 'error';
   readonly kind:
     | 'recovered'
+    | 'spool_empty'
+    | 'spool_refused'
+    | 'spool_waits'
     | 'tail_cut'
     | 'tail_copied'
     | 'tail_rewritten'

@@ -52,12 +52,12 @@ export class Metrics {
     });
     register(this.#registry, {
       name: 'tailrace_publishes_total',
-      help: 'Messages handed in for publishing, by what became of them: appended, duplicate, live (durability none), or the error code.',
+      help: 'Messages handed in for publishing, by what became of them: appended, duplicate, live (durability none), spooled, or the error code.',
       type: 'counter',
       label: 'result',
       read: () => {
-        const { appended, duplicates, live, failed } = this.publishes;
-        return [['appended', appended], ['duplicate', duplicates], ['live', live], ...failed];
+        const { appended, duplicates, live, spooled, failed } = this.publishes;
+        return [['appended', appended], ['duplicate', duplicates], ['live', live], ['spooled', spooled], ...failed];
       },
     });
     for (const reading of processReadings(this.#loop)) register(this.#registry, reading);

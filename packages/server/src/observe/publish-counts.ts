@@ -4,6 +4,8 @@ export class PublishCounts {
   duplicates = 0;
   /** Class `none`: passed on, not in the log. */
   live = 0;
+  /** On this node's disk until the engine takes them. */
+  spooled = 0;
   /** Failures by error code. */
   readonly failed: Map<string, number> = new Map();
 

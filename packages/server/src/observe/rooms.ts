@@ -55,6 +55,7 @@ export interface WatchedRooms {
       readonly dropped: number;
     };
   };
+  readonly spool?: WatchedSpool | undefined;
   readonly gateway: {
     countByTransport(): Iterable<readonly [string, number]>;
     readonly wheel: { readonly size: number };
@@ -62,6 +63,13 @@ export interface WatchedRooms {
     readonly cut: Iterable<readonly [string, number]>;
     grades(): { readonly roundTrip: Grades; readonly jitter: Grades };
   };
+}
+
+interface WatchedSpool {
+  readonly waiting: number;
+  readonly bytes: number;
+  readonly shipped: number;
+  readonly refused: number;
 }
 
 interface WatchedGroup {
@@ -90,7 +98,7 @@ type Remembered =
 type Grades = Iterable<readonly [windowAndGrade: readonly string[], count: number]>;
 const gradeLabels: readonly string[] = ['window', 'grade'];
 
-export function roomReadings({ clock, log, hub, gateway, engine }: WatchedRooms): Read[] {
+export function roomReadings({ clock, log, hub, gateway, engine, spool }: WatchedRooms): Read[] {
   const gauge = (name: string, help: string, read: Read['read'], label?: Read['label']): Read => ({
     name: `tailrace_${name}`,
     help,
@@ -191,6 +199,18 @@ export function roomReadings({ clock, log, hub, gateway, engine }: WatchedRooms)
       'live_messages_lost_total',
       'Messages of durability none from other nodes that did not reach this one.',
       () => log.live?.lost ?? 0,
+    ),
+    gauge('spool_messages', 'Messages on this node that wait for the engine to take them.', () => spool?.waiting ?? 0),
+    gauge('spool_bytes', 'What these take on disk, with what is not cleared away yet.', () => spool?.bytes ?? 0),
+    counter(
+      'spool_shipped_total',
+      'Messages that had waited and that the engine has taken.',
+      () => spool?.shipped ?? 0,
+    ),
+    counter(
+      'spool_refused_total',
+      'Messages that had waited and that the engine will not take, such as those of a topic that ended meanwhile.',
+      () => spool?.refused ?? 0,
     ),
     counter('log_rewinds_total', 'Times that the engine lost its newest records while it ran.', () => log.rewinds),
     gauge(

@@ -25,7 +25,7 @@ test('each problem is one line with source and path', async () => {
   const { code, stdout, stderr } = await runCli(['check', '--config', file], { cwd });
   expect(stderr.split('\n')).toEqual([
     `error: ${file}: lag.target is 1s and must be shorter than lag.limit, 200ms`,
-    `warning: ${file}: rules[0] for "a" sets nothing: give it durability, lag or keep`,
+    `warning: ${file}: rules[0] for "a" sets nothing: give it durability, lag, keep or spool`,
     '',
   ]);
   expect(stdout).toBe('');

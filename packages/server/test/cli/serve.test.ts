@@ -2,6 +2,7 @@ import { execFileSync } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { CliProcess, runCli } from './cli-process.ts';
@@ -115,6 +116,19 @@ describe('serve', () => {
     const tasks = `/proc/${served.process.child.pid}/task`;
     const names = readdirSync(tasks).map(task => readFileSync(`${tasks}/${task}/comm`, 'utf8').trim());
     expect(names.filter(name => name === 'libuv-worker').length).toBeGreaterThanOrEqual(16);
+    // and of those that collect garbage no more than there are other cores
+    const collecting = names.filter(name => name === 'node-V8Worker').length;
+    expect(collecting).toBeGreaterThanOrEqual(1);
+    expect(collecting).toBeLessThanOrEqual(Math.max(1, availableParallelism() - 1));
+  });
+
+  test.runIf(process.platform === 'linux')('keeps the flags that Node was given', async () => {
+    const env = { NODE_OPTIONS: '--v8-pool-size=3' };
+    await using cli = new CliProcess(['serve', '--port', '0', '--engine', 'memory'], { env });
+    await cli.until(() => cli.stdout.includes('http://'));
+    const { pid } = cli.child;
+    const names = readdirSync(`/proc/${pid}/task`).map(task => readFileSync(`/proc/${pid}/task/${task}/comm`, 'utf8'));
+    expect(names.filter(name => name.trim() === 'node-V8Worker')).toHaveLength(3);
   });
 });
 

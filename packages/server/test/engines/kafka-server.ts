@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { freePort } from '../cli/served.ts';
-import { findKafka, kafkaDirectory } from './kafka-program.ts';
+import { findKafka } from './kafka-program.ts';
 
 const directories: string[] = [];
 process.on('exit', () => {
@@ -105,13 +105,6 @@ export class KafkaServer {
   }
 
   #java(program: string, ...args: readonly string[]): string[] {
-    return [...javaOptions, ...sharedClasses(), '-cp', join(findKafka()!, '*'), program, ...args];
+    return [...javaOptions, '-cp', join(findKafka()!, '*'), program, ...args];
   }
-}
-
-/** What the virtual machine found out about Kafka's classes once: a start takes half the time. */
-function sharedClasses(): readonly string[] {
-  const archive = join(kafkaDirectory, 'classes.jsa');
-  if (existsSync(archive)) return [`-XX:SharedArchiveFile=${archive}`, '-Xshare:auto', '-Xlog:cds=off'];
-  return [];
 }

@@ -236,19 +236,24 @@ withNats('epochs of a stream of JetStream', () => {
         () => false,
       );
     });
-    const { partition } = node!;
     node!.follow();
-    expect(partition.durabilities).toContain('fsync');
-    for (let i = 0; i < 20; i++) await node!.append(...Array.from({ length: (i % 3) + 1 }, (_, k) => `${i}.${k}`));
+    const nodes = [node!, await Node.open(url, 3)];
+    expect(nodes[0]!.partition.durabilities).toContain('fsync');
+    const textsOf = (i: number): string[] => Array.from({ length: (i % 3) + 1 }, (_, k) => `${i}.${k}`);
+    const append = async (from: number, to: number): Promise<void> => {
+      for (let i = from; i < to; i++) await Promise.all(nodes.map(one => one.append(...textsOf(i))));
+    };
+    await append(0, 20);
     const client = await servers[0]!.client();
     cleanup.push(() => client.close());
     const { cluster } = await (await jetstreamManager(client)).streams.info('tailrace-0');
     await servers[Number(cluster!.leader!.slice(1))]!.stop('SIGKILL');
-    for (let i = 20; i < 40; i++) await node!.append(...Array.from({ length: (i % 3) + 1 }, (_, k) => `${i}.${k}`));
-    const expected = Array.from({ length: 40 }, (_, i) =>
-      Array.from({ length: (i % 3) + 1 }, (_, k) => `${i}.${k}`),
-    ).flat();
-    await until('all is read', () => node!.entries.length === expected.length);
-    expect(node!.entries).toEqual(expected);
+    await append(20, 40);
+    const expected = Array.from({ length: 40 }, (_, i) => textsOf(i)).flat();
+    await until('all is read', () => nodes.every(({ entries }) => entries.length === expected.length * 2));
+    expect(nodes[0]!.entries).toEqual(nodes[1]!.entries);
+    expect(nodes[0]!.entries.toSorted()).toEqual([...expected, ...expected].toSorted());
+    // nothing was lost, and nobody says so
+    for (const { state } of nodes) expect(state.epochs).toHaveLength(1);
   });
 });

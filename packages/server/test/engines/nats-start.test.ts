@@ -1,7 +1,7 @@
 import { jetstreamManager } from '@nats-io/jetstream';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { readAddress } from '../../src/engines/nats/address.ts';
-import { type NatsLogOptions, openNatsLog } from '../../src/engines/nats/nats-log.ts';
+import { type NatsLogOptions, openNatsLog, openNatsPartitions } from '../../src/engines/nats/nats-log.ts';
 import type { Log } from '../../src/log/log.ts';
 import { message, offsetOf } from '../log/messages.ts';
 import { NatsServer } from './nats-server.ts';
@@ -81,6 +81,20 @@ withNats('what a NATS server has to be', () => {
     expect(offsetOf(results[0])).toBe(1);
     expect(results[1]).toMatchObject({ error: { code: 'payload_too_large' } });
     expect((await log.append([message('a', 'x'.repeat(1000 * 1024))], 'fsync')).map(offsetOf)).toEqual([2]);
+  });
+
+  test('a log in several streams stays in as many', async () => {
+    const log = await openNatsPartitions({ url: url(), name: 'parts', partitions: 3 });
+    cleanup.push(() => log.close());
+    const topics = Array.from({ length: 20 }, (_, i) => `t/${i}`);
+    for (const topic of topics) await log.append([message(topic)], 'written');
+    const late = await openNatsPartitions({ url: url(), name: 'parts', partitions: 3 });
+    cleanup.push(() => late.close());
+    expect(late.id).toBe(log.id);
+    expect((await late.topics('', '', 100)).map(({ topic }) => topic)).toEqual(topics.toSorted());
+    await expect(openNatsPartitions({ url: url(), name: 'parts', partitions: 2 })).rejects.toThrow(
+      /the log of stream parts-0 has 3 partitions and not 2: set nats.partitions to 3/,
+    );
   });
 
   test('addresses', () => {

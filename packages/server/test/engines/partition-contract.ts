@@ -134,6 +134,21 @@ export function partitionContract(broker: string, subject: PartitionSubject): vo
       expect(parallel.flatMap(read => read.entries.map(({ offset }) => offset))).toEqual(offsets);
     });
 
+    test('a read whose connection is cut goes on over another', async () => {
+      const proxy = await network();
+      const client = await open(proxy);
+      const offsets = await partition.append(entries(20));
+      for (let i = 0; i < 5; i++) {
+        proxy.stall();
+        const read = client.read(0, offsets[19]!, 1_000_000);
+        // until it is on its way
+        await new Promise(resolve => setTimeout(resolve, 20));
+        proxy.cut();
+        proxy.resume();
+        expect((await read).entries.map(({ offset }) => offset)).toEqual(offsets);
+      }
+    });
+
     test('a follower begins where it is told, and goes back when it is told', async () => {
       const offsets = await partition.append(entries(30));
       const follower = follow(partition, offsets[19]!);

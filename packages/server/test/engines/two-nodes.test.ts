@@ -1,3 +1,6 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { afterEach, expect, test } from 'vitest';
 import { CliProcess, runCli } from '../cli/cli-process.ts';
 import { Served } from '../cli/served.ts';
@@ -210,4 +213,35 @@ withRedis('two servers on one Redis', () => {
     expect(cli.stderr).toMatch(/Redis at redis:\/\/127\.0\.0\.1:1 does not serve it: connect ECONNREFUSED/);
     expect(cli.stderr).not.toContain('secret');
   });
+
+  test('topics with a spool are taken while Redis hangs, and come once, in order, when it is back', async () => {
+    const redis = await startRedis();
+    const directory = mkdtempSync(join(tmpdir(), 'tailrace-spool-'));
+    cleanup.push(async () => rmSync(directory, { recursive: true, force: true }));
+    const file = join(directory, 'tailrace.yaml');
+    writeFileSync(file, 'rules:\n  - filter: orders/#\n    spool: true\n');
+    const node = await Served.start(['--config', file, '--engine', redis.url, '--log.level', 'error']);
+    cleanup.push(() => node[Symbol.asyncDispose]());
+    const client = await SseClient.open(node.port, 'filter=%23&raw=1');
+    await publishAll(node, 'orders/1', ['before']);
+    redis.signal('SIGSTOP');
+    await until('it is noticed', async () => (await fetch(`${node.url}/readyz`)).status === 503, 40_000);
+    for (const text of numbered(30)) {
+      const answer = await fetch(`${node.url}/v1/topics/orders/1?id=${text}`, { method: 'POST', body: text });
+      expect([answer.status, await answer.json()]).toEqual([202, { spooled: true }]);
+    }
+    const other = await fetch(`${node.url}/v1/topics/else`, { method: 'POST', body: '1' });
+    expect(other.status).toBe(503);
+    const metrics = await (await fetch(`${node.url}/metrics`)).text();
+    expect(metrics).toMatch(/tailrace_spool_messages 30/);
+    // what waits is on the disk of this node
+    await node.kill('SIGKILL');
+    redis.signal('SIGCONT');
+    await node.startAgain();
+    const after = await SseClient.open(node.port, 'filter=orders/%23&raw=1', { 'last-event-id': client.lastId! });
+    await after.count(30);
+    expect(dataOf(after)).toEqual(numbered(30));
+    const again = await fetch(`${node.url}/v1/topics/orders/1?id=m7`, { method: 'POST', body: 'm7' });
+    expect([again.status, await again.json()]).toMatchObject([200, { duplicate: true }]);
+  }, 90_000);
 });

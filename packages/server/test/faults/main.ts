@@ -1,14 +1,20 @@
 /**
- * `npm run faults -- --engine redis [--only <part of a name>]`: two servers on one engine, publishers at both, subscribers at
- * both that resume by cursor; one fault after another, and what became of it.
+ * `npm run faults -- --engine redis|kafka|nats [--only <part of a name>]`: two servers on one engine, publishers at both,
+ * subscribers at both that resume by cursor; one fault after another, and what became of it.
  */
 import { parseArgs } from 'node:util';
+import { kafkaFaults } from './kafka.ts';
+import { natsFaults } from './nats.ts';
 import { redisFaults } from './redis.ts';
-import { FaultRow, runFault } from './run.ts';
+import { type Fault, FaultRow, runFault } from './run.ts';
 
 const { values } = parseArgs({ options: { engine: { type: 'string' }, only: { type: 'string' } } });
-const engines = { redis: redisFaults } as const;
-const faults = engines[values.engine as keyof typeof engines];
+const engines: Readonly<Record<string, readonly Fault[]>> = {
+  redis: redisFaults,
+  kafka: kafkaFaults,
+  nats: natsFaults,
+};
+const faults = engines[values.engine ?? ''];
 if (faults === undefined) {
   console.error(`--engine takes one of ${Object.keys(engines).join(', ')}`);
   process.exit(2);

@@ -5,7 +5,7 @@ import { absoluteForm, PublishResults } from '../../src/api/index.ts';
 import { defaultConfig } from '../../src/config/index.ts';
 import { Door, Gateway, type GatewayOptions } from '../../src/gateway/index.ts';
 import { streamRoutes } from '../../src/gateway/stream-routes.ts';
-import { Hub, type HubOptions, passedOn } from '../../src/hub/index.ts';
+import { Hub, type HubOptions, passedOn, spooled } from '../../src/hub/index.ts';
 import { type Log, openMemoryLog, systemClock, systemRandom } from '../../src/log/index.ts';
 import { PublishCounts } from '../../src/observe/publish-counts.ts';
 import { gatewayOptions, hubOptions } from '../../src/room-options.ts';
@@ -85,7 +85,7 @@ export class Rooms {
   /** Publishes one message; its offset, 0 for class `none`. */
   async publish(topic: string, data: string | Uint8Array = '1', fields: MessageFields = {}): Promise<number> {
     const [result] = await this.hub.publisher.publish([checkMessage(topic, Buffer.from(data), fields)]);
-    if (result === passedOn) return 0;
+    if (result === passedOn || result === spooled) return 0;
     if ('error' in result!) throw result.error;
     return result!.offset;
   }

@@ -1,13 +1,15 @@
 import { checkMessage, isTailraceError, type Message, type MessageFields, TailraceError } from '@tailrace/protocol';
 import { beforeEach, describe, expect, it } from 'vitest';
-import { Brake, type Published, Publisher, passedOn } from '../../src/hub/index.ts';
+import { Brake, type Published, Publisher } from '../../src/hub/index.ts';
 import { type Appended, type AppendFailure, type Log, openMemoryLog } from '../../src/log/index.ts';
 import { SimulatedClock, settle } from './simulation.ts';
 
 const message = (topic: string, fields: MessageFields = {}): Message => checkMessage(topic, Buffer.from('1'), fields);
 
 const summary = (results: readonly Published[]): unknown[] =>
-  results.map(result => (result === passedOn ? 'passed on' : 'error' in result ? result.error.code : result.offset));
+  results.map(result =>
+    typeof result === 'symbol' ? result.description : 'error' in result ? result.error.code : result.offset,
+  );
 
 async function rejection(promise: Promise<unknown>): Promise<string> {
   try {

@@ -29,17 +29,16 @@ import { type Tables, tablesOf } from '../../log/tables.ts';
 import { PlainTokens, type Tokens } from '../../log/tokens.ts';
 import type { BrokerPartition, Entry, Following, PartitionState } from '../broker-partition.ts';
 import { Freshness } from '../freshness.ts';
-import { type PackedRecord, packedBatch } from '../packed-record.ts';
 import { Appends } from './appends.ts';
 import { Coming } from './coming.ts';
 import { Directory } from './directory.ts';
-import { nodeBytes, readEntry } from './entry.ts';
+import { nodeBytes } from './entry.ts';
+import { Fold } from './fold.ts';
 import { History } from './history.ts';
 import { Judge } from './judge.ts';
 import { Known } from './known.ts';
 import { damaged, Pages } from './pages.ts';
 import { Reads } from './reads.ts';
-import { reach, Verdicts } from './verdicts.ts';
 
 export interface BrokerLogOptions extends CommonLogOptions {
   readonly partition: BrokerPartition;
@@ -58,10 +57,6 @@ export interface BrokerLogOptions extends CommonLogOptions {
 /** How long a close waits for what is being appended, ms. */
 const closeTimeout = 3000;
 const pauseAfterError = 500;
-/** Bytes of one read of a start. */
-const startBytes = 4 * 1024 * 1024;
-/** Of what the tail brings, about so much is one batch. */
-const batchBytes = 1024 * 1024;
 
 /** Opens the log that lives in a partition of a broker. Rejects when the partition does not open. */
 export async function openBrokerLog(options: BrokerLogOptions): Promise<BrokerLog> {
@@ -97,8 +92,6 @@ export class BrokerLog implements Log {
   removals = 0;
   readonly #options: BrokerLogOptions;
   readonly #partition: BrokerPartition;
-  readonly #clock: Clock;
-  readonly #node: string;
   readonly #known = new Known();
   readonly #judge: Judge;
   readonly #appends: Appends;
@@ -106,12 +99,14 @@ export class BrokerLog implements Log {
   readonly #reads: Reads;
   readonly #directory = new Directory(0);
   readonly #listeners = new Set<TailListener>();
-  #verdicts = new Verdicts(() => this.#known.epochs, -1);
+  readonly #fold: Fold;
   #following: Following | undefined;
   readonly #history: History;
   readonly #coming = new Coming();
   readonly #freshness: Freshness<PartitionState>;
   #isRewinding = false;
+  /** The broker cannot be followed just now. */
+  #away = false;
   #closing: Promise<void> | undefined;
   #damages = 0;
 
@@ -119,9 +114,8 @@ export class BrokerLog implements Log {
     const { partition, clock = systemClock } = options;
     this.#options = options;
     this.#partition = partition;
-    this.#clock = clock;
     this.capabilities = options.capabilities;
-    this.#node = (options.random ?? systemRandom).id(nodeBytes);
+    const node = (options.random ?? systemRandom).id(nodeBytes);
     this.hot = new HotTail(options.hotBytes ?? logDefaults.hotBytes, 0);
     this.tables = tablesOf(options.keep?.rules ?? []);
     this.#judge = new Judge(options, new KeyIndex(this, options.keyIndexBytes ?? logDefaults.keyIndexBytes));
@@ -130,13 +124,25 @@ export class BrokerLog implements Log {
       clock: systemClock,
       known: this.#known,
       judge: this.#judge,
-      node: this.#node,
+      node,
       time: () => Math.max(clock.now(), this.#known.time),
       requestBytes: options.requestBytes,
       bytesMax: options.pending?.bytes ?? logDefaults.pending.bytes,
       recordsMax: options.pending?.records ?? logDefaults.pending.records,
       onCommit: (duration, records, bytes) => options.onCommitStats?.(duration, records, bytes),
       onError: error => this.#tell((error as Error).message),
+    });
+    this.#fold = new Fold({
+      partition,
+      clock,
+      dedupe: options.dedupe ?? {},
+      known: this.#known,
+      hot: this.hot,
+      judge: this.#judge,
+      directory: this.#directory,
+      node,
+      onOwn: (number, verdict, offset, time) => this.#appends.arrived(number, verdict, offset, time),
+      onDamage: offset => this.#damaged(offset),
     });
     this.#pages = new Pages(partition, this.#known);
     this.#reads = new Reads({
@@ -160,13 +166,14 @@ export class BrokerLog implements Log {
 
   /** Reads where the log stands and its newest records, and begins to follow. */
   async start(): Promise<void> {
-    await this.#readNewest(await this.#partition.open());
+    await this.#begin(await this.#partition.open());
     this.#following = this.#partition.follow(this.#known.offset, {
-      onEntries: entries => {
-        if (!this.#isRewinding) this.#take(entries);
+      onEntries: entries => this.#take(entries),
+      onState: state => {
+        this.#isBack();
+        this.#compare(state);
       },
-      onState: state => this.#compare(state),
-      onTrouble: reason => this.#tell(reason),
+      onTrouble: reason => this.#isAway(reason),
     });
     this.#history.start();
   }
@@ -309,101 +316,17 @@ export class BrokerLog implements Log {
     await this.#partition.close();
   }
 
-  /** Begins with what the broker says, and the newest entries of it. */
-  async #readNewest(state: PartitionState): Promise<void> {
-    for (let length = (await this.#remembered(state)) + reach; ; length *= 2) {
-      const from = Math.max(state.floor, state.head - length);
-      this.#known.take(state);
-      this.#known.floor = state.floor;
-      this.#known.offset = from;
-      this.#known.time = 0;
-      this.#known.setHead(from, 0);
-      this.hot.reset(from);
-      this.#judge.clear();
-      this.#directory.clear(from);
-      this.#pages.clear();
-      const isAll = from === state.floor;
-      this.#verdicts = new Verdicts(() => this.#known.epochs, isAll ? -1 : from);
-      const isSure = await this.#readOn(state.head, isAll ? from : from + reach);
-      if (isSure) return;
-    }
-  }
-
-  /** Of how many of the newest offsets the ids are remembered. */
-  async #remembered({ head }: PartitionState): Promise<number> {
-    const { dedupe = {} } = this.#options;
-    const { ids, ageMs, limit } = { ...logDefaults.dedupe, ...definedOf(dedupe) };
-    const young = await this.#partition.firstSince(this.#clock.now() - ageMs);
-    return Math.max(reach, ids, Math.min(limit, young === undefined ? 0 : head - young + 1));
-  }
-
-  /** Reads up to `to`; of what comes up to `sureFrom` nobody can be sure yet. False when that is so of what follows too. */
-  async #readOn(to: number, sureFrom: number): Promise<boolean> {
-    const known = this.#known;
-    while (known.offset < to) {
-      const { entries, next } = await this.#partition.read(known.offset, to, startBytes);
-      const unsure = entries.findIndex(({ offset }) => offset > sureFrom);
-      const records = this.#decide(unsure === -1 ? entries : entries.slice(0, unsure)).records;
-      const last = records[records.length - 1];
-      if (last !== undefined) {
-        known.setHead(last.offset, last.time);
-        this.hot.base = last.offset;
-        this.#directory.since = last.offset;
-      }
-      if (unsure !== -1) {
-        const { records: sure, isOpen } = this.#decide(entries.slice(unsure));
-        if (isOpen) return false;
-        this.#hold(sure);
-      }
-      known.offset = Math.max(next, known.offset);
-    }
-    return true;
-  }
-
-  /** What of these entries counts. Hot. */
-  #decide(entries: readonly Entry[]): { readonly records: PackedRecord[]; readonly isOpen: boolean } {
-    const known = this.#known;
-    const records: PackedRecord[] = [];
-    let isOpen = false;
-    for (const raw of entries) {
-      known.offset = raw.offset;
-      const entry = readEntry(raw);
-      if (entry === undefined) {
-        this.#damaged(raw.offset);
-        continue;
-      }
-      if (entry.time > known.time) known.time = entry.time;
-      const { time } = known;
-      const verdict = this.#verdicts.judge(entry, time);
-      if (verdict.kind === 'open') isOpen = true;
-      if (verdict.kind === 'taken') records.push({ offset: entry.offset, time, bytes: entry.bytes });
-      if (entry.node === this.#node) this.#appends.arrived(entry.number, verdict, entry.offset, time);
-    }
-    return { records, isOpen };
-  }
-
   #take(entries: readonly Entry[]): void {
-    let begin = 0;
-    let bytes = 0;
-    for (let i = 0; i < entries.length; i++) {
-      bytes += entries[i]!.bytes.length;
-      if (bytes < batchBytes && i < entries.length - 1) continue;
-      this.#hold(this.#decide(entries.slice(begin, i + 1)).records);
-      begin = i + 1;
-      bytes = 0;
-    }
+    if (this.#isRewinding) return;
+    this.#fold.take(entries, batch => {
+      for (const listener of this.#listeners) listener.onCommit(batch);
+    });
     this.#coming.look(this.#known.offset);
   }
 
-  /** Hot. */
-  #hold(records: readonly PackedRecord[]): void {
-    if (records.length === 0) return;
-    const batch = packedBatch(records);
-    this.hot.push(batch);
-    this.#known.setHead(batch.last, records[records.length - 1]!.time);
-    this.#judge.take(batch);
-    this.#directory.take(batch);
-    for (const listener of this.#listeners) listener.onCommit(batch);
+  async #begin(state: PartitionState): Promise<void> {
+    this.#pages.clear();
+    await this.#fold.begin(state);
   }
 
   #compare(state: PartitionState): void {
@@ -426,7 +349,7 @@ export class BrokerLog implements Log {
     this.#history.stop();
     for (let state = told; ; ) {
       try {
-        await this.#readNewest(state);
+        await this.#begin(state);
         break;
       } catch (error) {
         if (this.#closing !== undefined) return;
@@ -476,6 +399,24 @@ export class BrokerLog implements Log {
     this.#options.onReport?.({ level: 'error', kind: 'damaged', message: damaged(offset).message });
   }
 
+  #isAway(reason: string): void {
+    if (this.#away) return;
+    this.#away = true;
+    this.#options.onReport?.({
+      level: 'warn',
+      kind: 'engine_lost',
+      message:
+        `${this.#options.broker} is lost: ${reason}. It is tried again until it answers; what is published waits, ` +
+        'subscribers stay',
+    });
+  }
+
+  #isBack(): void {
+    if (!this.#away) return;
+    this.#away = false;
+    this.#options.onReport?.({ level: 'info', kind: 'engine_back', message: `${this.#options.broker} is back` });
+  }
+
   #tell(message: string): void {
     this.#options.onReport?.({
       level: 'error',
@@ -483,8 +424,4 @@ export class BrokerLog implements Log {
       message: `${this.#options.broker} answers with an error: ${message}`,
     });
   }
-}
-
-function definedOf<T extends object>(options: T): Partial<Required<{ [K in keyof T]: NonNullable<T[K]> }>> {
-  return Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined)) as never;
 }

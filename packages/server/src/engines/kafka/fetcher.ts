@@ -64,6 +64,8 @@ export class Fetcher {
   readonly #cluster: KafkaCluster;
   readonly #clock: Clock;
   readonly #followed = new Set<Followed>();
+  /** Brokers with a request under way: they answer one after another, and a second would wait as long as the first may. */
+  readonly #asked = new Set<string>();
 
   constructor(cluster: KafkaCluster, clock: Clock) {
     this.#cluster = cluster;
@@ -90,7 +92,11 @@ export class Fetcher {
       const key = `${host}:${port}`;
       byLeader.set(key, [...(byLeader.get(key) ?? []), followed]);
     }
-    for (const some of byLeader.values()) void this.#whileBusy(some, () => this.#fetch(some));
+    for (const [leader, some] of byLeader) {
+      if (this.#asked.has(leader)) continue;
+      this.#asked.add(leader);
+      void this.#whileBusy(some, () => this.#fetch(some).finally(() => this.#asked.delete(leader)));
+    }
   }
 
   async #whileBusy(some: readonly Followed[], task: () => Promise<void>): Promise<void> {

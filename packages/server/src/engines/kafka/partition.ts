@@ -35,8 +35,8 @@ const allReplicas = -1;
 const produceTimeout = 4000;
 const deleteTimeout = 4000;
 /** How often a read is made again whose connection went, or whose partition moved. */
-const attemptsMost = 4;
-const pauseAfterError = 200;
+const attemptsMost = 8;
+const pauseAfterError = 100;
 
 /** Nothing was appended: whoever answers so does not lead the partition, or has too few replicas. */
 const notAppended: ReadonlySet<string | undefined> = new Set([
@@ -67,8 +67,18 @@ export class KafkaPartition implements BrokerPartition {
     this.#epochs = new Epochs(parts.cluster, parts.topic, parts.partition);
   }
 
-  open(): Promise<PartitionState> {
-    return this.state();
+  /** Tries until it is there, or the connections are closed: one that was just made moves about for a moment. */
+  async open(): Promise<PartitionState> {
+    const { cluster } = this.#parts;
+    for (let why: unknown; ; ) {
+      try {
+        return await this.state();
+      } catch (error) {
+        if (cluster.reader.isClosed) throw why ?? error;
+        why = error;
+      }
+      await new Promise<void>(resolve => systemClock.after(pauseAfterError, resolve));
+    }
   }
 
   async state(): Promise<PartitionState> {

@@ -13,6 +13,9 @@ const pingInterval = 2000;
 const retryFirst = 50;
 const retryMost = 1000;
 
+/** What was asked died with its connection, of which the connection itself tells. */
+export class ConnectionLost extends Error {}
+
 /** One connection as long as it lasts: what is asked over it dies with it, and nothing of it is sent over the next. */
 export interface Line {
   readonly nats: NatsConnection;
@@ -70,7 +73,7 @@ export class KeptConnection {
   async askOn<T>(line: Line, question: (line: Line) => Promise<T>): Promise<T> {
     const stopWatch = systemClock.after(answerTimeout, () => this.renew(line));
     const lost = line.lost.then(() => {
-      throw new Error(this.#closed ? 'the connection is closed' : 'the connection is lost');
+      throw new ConnectionLost(this.#closed ? 'the connection is closed' : 'the connection is lost');
     });
     try {
       return await Promise.race([question(line), lost]);

@@ -2,7 +2,7 @@ import { AckPolicy, DeliverPolicy } from '@nats-io/jetstream';
 import { createInbox } from '@nats-io/transport-node';
 import { systemClock } from '../../log/clock.ts';
 import type { Entry, Following, PartitionListener, PartitionState } from '../broker-partition.ts';
-import type { KeptConnection, Line } from './connection.ts';
+import { ConnectionLost, type KeptConnection, type Line } from './connection.ts';
 import { Consumer } from './consumer.ts';
 import type { Names } from './names.ts';
 import type { Seen } from './seen.ts';
@@ -78,7 +78,7 @@ export class Follower implements Following {
         await this.#consume(line);
       } catch (error) {
         if (this.#closed || connection.isClosed) return;
-        listener.onTrouble((error as Error).message);
+        if (!(error instanceof ConnectionLost)) listener.onTrouble((error as Error).message);
         await this.#pause();
       }
     }
@@ -137,7 +137,7 @@ export class Follower implements Following {
         .then(({ name }) => connection.askOn(line, ({ jetstream }) => jetstream.consumers.delete(names.stream, name)))
         .catch(() => {});
     }
-    if (line.isLost && !this.#closed) throw new Error(connection.lastError || 'the connection is lost');
+    if (line.isLost && !this.#closed) throw new ConnectionLost('the connection is lost');
   }
 
   #hand(entries: readonly Entry[]): void {

@@ -24,8 +24,9 @@ export interface JetStreamOptions {
   readonly url: string;
   /** What the names of streams and subjects begin with; one log for each. */
   readonly name?: string | undefined;
-  /** Which of the partitions of the log. */
+  /** Which of the partitions of the log, and of how many. */
   readonly index?: number | undefined;
+  readonly count?: number | undefined;
   /** Servers that keep each entry, for streams that are made. */
   readonly replicas?: number | undefined;
   /** The servers sync each write, which they tell nobody. */
@@ -67,8 +68,8 @@ export class JetStreamPartition implements BrokerPartition {
     const { url, name = 'tailrace', index = 0, clock = systemClock, random = systemRandom, onReport } = options;
     const names = new Names(name, index);
     this.#names = names;
-    const { replicas = 1, retention = {} } = options;
-    this.#standing = new Standing({ names, replicas, retention, seen: this.#seen, clock, random });
+    const { count = 1, replicas = 1, retention = {} } = options;
+    this.#standing = new Standing({ names, count, replicas, retention, seen: this.#seen, clock, random });
     // they come and go together: one of them tells
     this.#reader = new KeptConnection(url, 'reader', report => onReport?.(report));
     this.#writer = new KeptConnection(url, 'writer', () => {});

@@ -1,9 +1,11 @@
 import { capabilitiesOf } from '../../log/capabilities.ts';
 import { type Clock, systemClock } from '../../log/clock.ts';
+import type { Log } from '../../log/log.ts';
 import { type CommonLogOptions, logDefaults } from '../../log/options.ts';
 import type { Random } from '../../log/random.ts';
 import type { StoredDurability } from '../../log/record.ts';
 import { withoutPassword } from '../../log/without-password.ts';
+import { WovenLog } from '../../log/woven/woven-log.ts';
 import { type BrokerLog, openBrokerLog } from '../broker/broker-log.ts';
 import { headBytes } from '../broker/entry.ts';
 import { JetStreamPartition } from './jetstream-partition.ts';
@@ -26,6 +28,11 @@ export interface NatsLogOptions extends CommonLogOptions {
   readonly random?: Random | undefined;
 }
 
+export interface PartitionedOptions extends NatsLogOptions {
+  /** Streams. They stay as many for the life of the log: they decide where a topic of the log is. */
+  readonly partitions: number;
+}
+
 const startTimeoutDefault = 10_000;
 /** A tail that has been silent for longer is stuck, ms: an idle one is heard of every second. */
 const silenceMost = 2500;
@@ -33,32 +40,61 @@ const silenceMost = 2500;
 const requestBytes = 4 * 1024 * 1024;
 
 /**
- * Opens the log that lives in a stream of JetStream, or begins it. Rejects when no server answers in time, or the stream
+ * Opens the log that lives in one stream of JetStream, or begins it. Rejects when no server answers in time, or the stream
  * must not be used (`judgeServer`).
  */
 export async function openNatsLog(options: NatsLogOptions): Promise<BrokerLog> {
+  const [log] = await openAll(options, 1);
+  return log!;
+}
+
+/** The same in one stream or several. */
+export async function openNatsPartitions({ partitions, ...options }: PartitionedOptions): Promise<Log> {
+  const logs = await openAll(options, partitions);
+  return logs.length === 1 ? logs[0]! : new WovenLog(logs, { hotBytes: options.hotBytes });
+}
+
+async function openAll(options: NatsLogOptions, count: number): Promise<readonly BrokerLog[]> {
   const { url, name, replicas, synced, durability, clock, random, onReport } = options;
-  const { age, bytes } = options.retention ?? {};
-  const partition = new JetStreamPartition({
-    ...{ url, name, replicas, synced, durability, clock, random, onReport },
-    retention: { age, bytes },
-  });
-  const stopWatch = systemClock.after(options.startTimeout ?? startTimeoutDefault, () => void partition.close());
+  const { retention, hotBytes = logDefaults.hotBytes } = options;
+  const bytes = retention?.bytes === undefined ? undefined : Math.ceil(retention.bytes / count);
+  const partitions = Array.from(
+    { length: count },
+    (_, index) =>
+      new JetStreamPartition({
+        ...{ url, name, index, count, replicas, synced, durability, clock, random },
+        retention: { age: retention?.age, bytes },
+        // the connections of all come and go together: one of them tells
+        onReport: index === 0 ? onReport : undefined,
+      }),
+  );
+  const close = (): Promise<unknown> => Promise.all(partitions.map(partition => partition.close()));
+  const stopWatch = systemClock.after(options.startTimeout ?? startTimeoutDefault, () => void close());
+  const logs: BrokerLog[] = [];
   try {
-    await partition.open();
+    // the first makes what they share
+    await partitions[0]!.open();
+    await Promise.all(partitions.slice(1).map(partition => partition.open()));
     const recordBytes = Math.min(options.recordBytes ?? logDefaults.recordBytes, logDefaults.recordBytesHard);
-    return await openBrokerLog({
-      ...options,
-      recordBytes: Math.min(recordBytes, partition.entryBytes - headBytes),
-      partition,
-      requestBytes,
-      capabilities: { ...capabilitiesOf.nats, durabilities: partition.durabilities },
-      broker: 'NATS',
-      silenceMost,
-    });
+    for (const partition of partitions)
+      logs.push(
+        await openBrokerLog({
+          ...options,
+          hotBytes: hotBytes / count,
+          recordBytes: Math.min(recordBytes, partition.entryBytes - headBytes),
+          partition,
+          requestBytes,
+          capabilities: { ...capabilitiesOf.nats, durabilities: partition.durabilities },
+          broker: 'NATS',
+          silenceMost,
+        }),
+      );
+    return logs;
   } catch (error) {
-    await partition.close();
-    const why = partition.lastError === '' ? (error as Error).message : partition.lastError;
+    await Promise.all(logs.map(log => log.close()));
+    await close();
+    const { lastError } = partitions[0]!;
+    const why = lastError === '' ? (error as Error).message : lastError;
     throw new Error(`the log cannot be opened: NATS at ${withoutPassword(url)} does not serve it: ${why}`);
   } finally {
     stopWatch();

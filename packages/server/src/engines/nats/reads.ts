@@ -1,8 +1,7 @@
-import { errors } from '@nats-io/transport-node';
 import { TailraceError } from '@tailrace/protocol';
 import { systemClock } from '../../log/clock.ts';
 import type { Entry, PartitionRead } from '../broker-partition.ts';
-import type { KeptConnection, Line } from './connection.ts';
+import { ConnectionLost, type KeptConnection, type Line } from './connection.ts';
 import { decodeEntry } from './entry.ts';
 import type { Names } from './names.ts';
 
@@ -11,6 +10,7 @@ export interface ReadsParts {
   readonly names: Names;
 }
 
+const attemptsMost = 3;
 /** Entries of one request at most. */
 const countMost = 4096;
 /** How long a replica that has not everything yet is asked again, ms. */
@@ -36,14 +36,13 @@ export class Reads {
   async read(after: number, to: number, maxBytes: number): Promise<PartitionRead> {
     const since = systemClock.monotonic();
     while (to > after) {
-      const line = await this.#parts.connection.ready();
-      const entries = await this.#get(line, after + 1, to, maxBytes);
+      const entries = await this.#get(after + 1, to, maxBytes);
       const last = entries.at(-1);
       // nothing is missing in a stream but what was removed from its beginning
       const begins = entries.length === 0 ? after : entries[0]!.offset - 1;
       if (last !== undefined && last.offset <= to)
         return { after: Math.max(after, begins), entries, next: last.offset };
-      const { first, head } = await this.#bounds(line);
+      const { first, head } = await this.#bounds();
       if (first > after + 1) {
         if (first > Math.min(to, head))
           return { after: Math.min(to, first - 1), entries: [], next: Math.min(to, first - 1) };
@@ -61,9 +60,7 @@ export class Reads {
   }
 
   async firstSince(time: number): Promise<number | undefined> {
-    const { connection } = this.#parts;
-    const line = await connection.ready();
-    const { first, head } = await this.#bounds(line);
+    const { first, head } = await this.#bounds();
     let low = first;
     let high = head + 1;
     while (low < high) {
@@ -86,16 +83,32 @@ export class Reads {
     return entries[0];
   }
 
-  #bounds(line: Line): Promise<Bounds> {
-    return this.#parts.connection.askOn(line, async ({ jetstream }) => {
+  #bounds(): Promise<Bounds> {
+    return this.#ask(async ({ jetstream }) => {
       const { state } = await jetstream.streams.info(this.#parts.names.stream);
       return { first: Math.max(1, state.messages === 0 ? state.last_seq + 1 : state.first_seq), head: state.last_seq };
     });
   }
 
+  /** Reads change nothing: one whose connection went is made again. */
+  async #ask<T>(question: (line: Line) => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await this.#parts.connection.ask(question);
+      } catch (error) {
+        if (!(error instanceof ConnectionLost) || this.#parts.connection.isClosed) throw error;
+        if (attempt === attemptsMost)
+          throw new TailraceError('engine_unavailable', `NATS does not answer reads: ${error.message}`, {
+            retryAfter: 5000,
+          });
+      }
+    }
+  }
+
   /** Entries from `from` on to `to`, fewer when they are many or large; none where nothing is found. */
-  #get(line: Line, from: number, to: number, maxBytes: number): Promise<readonly Entry[]> {
-    return this.#parts.connection.askOn(line, async ({ jetstream }) => {
+  #get(from: number, to: number, maxBytes: number): Promise<readonly Entry[]> {
+    return this.#ask(async line => {
+      const { jetstream } = line;
       // asked for a single one the server does not look beyond `from`
       const batch = Math.max(2, Math.min(countMost, to - from + 1));
       const entries: Entry[] = [];
@@ -107,7 +120,7 @@ export class Reads {
         if (!isNotFound(error)) throw error;
       }
       // an answer that a lost connection cut short looks like one that ended
-      if (line.isLost || line.nats.isClosed()) throw new errors.ClosedConnectionError();
+      if (line.isLost || line.nats.isClosed()) throw new ConnectionLost('the connection is lost');
       return entries;
     });
   }

@@ -1,6 +1,6 @@
 import { JetStreamApiError, type StreamConfig, type StreamInfo } from '@nats-io/jetstream';
 import { headers } from '@nats-io/transport-node';
-import type { Clock } from '../../log/clock.ts';
+import { type Clock, systemClock } from '../../log/clock.ts';
 import { type EpochStart, nextEpoch } from '../../log/epoch-list.ts';
 import type { Random } from '../../log/random.ts';
 import type { PartitionState } from '../broker-partition.ts';
@@ -18,6 +18,8 @@ export interface Retention {
 
 export interface StandingParts {
   readonly names: Names;
+  /** Partitions of the log. */
+  readonly count: number;
   readonly replicas: number;
   readonly retention: Retention;
   readonly seen: Seen;
@@ -42,15 +44,18 @@ interface FoundPage {
 
 type WithName = Partial<StreamConfig> & Pick<StreamConfig, 'name'>;
 
+const catchUpAttempts = 20;
+const catchUpPause = 100;
 /** ns */
 const duplicateWindowLeast = 100e6;
 const idKey = 'tailrace_id';
+const countKey = 'tailrace_partitions';
 /** Epochs that are remembered: whoever stood in an older one is told that it is gone. */
 const epochsMost = 1000;
 
 /**
- * Tells where a stream stands, and begins a new epoch where that is needed: a server that was started again, or has another
- * leader, may have lost its newest entries, since what it has acked it has not always synced. The epochs are in a stream of
+ * Tells where a stream stands, and begins a new epoch where that is needed: a server that was started again may have lost its
+ * newest entries, since what it has acked it has not always synced. The epochs are in a stream of
  * their own and change only from the newest page that is there, so that all nodes agree, and no node appends over a
  * connection before it has asked here.
  */
@@ -63,19 +68,22 @@ export class Standing {
   }
 
   async ask(line: Line): Promise<PartitionState> {
-    const { names, seen, clock } = this.#parts;
-    for (;;) {
+    const { seen, clock } = this.#parts;
+    for (let attempt = 1; ; attempt++) {
       // what is read and told while this waits for answers is newer than they are
       const before = seen.now;
       const info = await this.#stream(line);
-      const id = info.config.metadata?.[idKey];
-      if (id === undefined)
-        throw new Error(`stream ${names.stream} was not made by Tailrace: nats.name has to be another`);
+      const id = this.#idOf(info);
       const { page, sequence } = await this.#page(line);
       const known = page?.id === id ? page : undefined;
-      const run = runOf(line, info);
+      const run = runOf(line);
       const kept = before.id === id ? await this.#kept(line, info, before, known?.epochs ?? []) : undefined;
       if (!seen.isSameAs(before)) continue;
+      // who has just begun to lead a cluster may have to catch up
+      if (kept !== undefined && line.nats.info!.cluster !== undefined && attempt < catchUpAttempts) {
+        await new Promise<void>(resolve => systemClock.after(catchUpPause, resolve));
+        continue;
+      }
       if (known?.run === run && kept === undefined) return this.#adopt(info, known);
       const first = Math.min(kept ?? Number.POSITIVE_INFINITY, info.state.last_seq) + 1;
       const epoch = nextEpoch(Math.max(seen.epoch, known?.epochs.at(-1)?.epoch ?? 0), clock.now());
@@ -95,6 +103,17 @@ export class Standing {
   get #limits(): Pick<StreamConfig, 'max_age' | 'max_bytes'> {
     const { age, bytes } = this.#parts.retention;
     return { max_age: age === undefined ? 0 : Math.max(100, age) * 1e6, max_bytes: bytes ?? -1 };
+  }
+
+  #idOf({ config: { name, metadata } }: StreamInfo): string {
+    const id = metadata?.[idKey];
+    if (id === undefined) throw new Error(`stream ${name} was not made by Tailrace: nats.name has to be another`);
+    const held = metadata?.[countKey] ?? '1';
+    if (Number(held) !== this.#parts.count)
+      throw new Error(
+        `the log of stream ${name} has ${held} partitions and not ${this.#parts.count}: set nats.partitions to ${held}, or begin another log with nats.name`,
+      );
+    return id;
   }
 
   #adopt(info: StreamInfo, { id, epochs }: EpochPage): PartitionState {
@@ -134,7 +153,7 @@ export class Standing {
   }
 
   async #stream(line: Line): Promise<StreamInfo> {
-    const { names, random } = this.#parts;
+    const { names, count, random } = this.#parts;
     const { streams } = line.jetstream;
     return unlessMissing(streams.info(names.stream), async () => {
       await this.#make(line, {
@@ -145,7 +164,7 @@ export class Standing {
         // entries have no ids by which they would be known
         duplicate_window: duplicateWindowLeast,
         ...this.#limits,
-        metadata: { [idKey]: random.id(12) },
+        metadata: { [idKey]: random.id(12), [countKey]: String(count) },
       });
       return streams.info(names.stream);
     });
@@ -198,11 +217,14 @@ async function unlessMissing<T>(question: Promise<T>, missing: () => Promise<T>)
   return missing();
 }
 
-/** Changes whenever entries may have been lost: a server alone was started again, or in a cluster another leads. */
-function runOf({ nats }: Line, { cluster }: StreamInfo): string {
+/**
+ * Changes whenever entries may have been lost without a sign. A server alone may lose some when it is started again, and
+ * nobody appends over a connection from before. In a cluster others go on appending while leaders change, and what a majority
+ * had stays: a loss there is known by what was seen.
+ */
+function runOf({ nats }: Line): string {
   const server = nats.info!;
-  if (server.cluster === undefined) return server.server_id;
-  return `${cluster?.leader} ${cluster?.leader_since}`;
+  return server.cluster === undefined ? server.server_id : `cluster ${server.cluster}`;
 }
 
 /** Where the epoch ended, as far as epochs that began later tell. */

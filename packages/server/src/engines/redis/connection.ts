@@ -106,6 +106,8 @@ function clientOf(url: string, key: string, role: string): Redis {
     disconnectTimeout: 100,
     enableOfflineQueue: false,
     autoResendUnfulfilledCommands: false,
+    // what the library does by itself nobody catches when the connection goes again: that would end the process
+    autoResubscribe: false,
     maxRetriesPerRequest: 0,
     retryStrategy: (times: number) => Math.min(retryMost, retryFirst * 2 ** Math.min(times, 10)),
     // a primary that became a replica refuses writes and lets go whoever waits: the address may lead elsewhere by now

@@ -20,6 +20,7 @@ import {
   type Session,
   type SessionOwner,
   type Subscription,
+  spooled,
 } from '../../hub/index.ts';
 import { webSocketJson } from '../frame-encoding.ts';
 import type { Connection, ConnectionGrades, Gateway } from '../gateway.ts';
@@ -353,7 +354,8 @@ export class WebSocketConnection implements SocketOwner, ReceiverSink, SessionOw
     }
     this.#publishing--;
     const reached =
-      published.length === frame.messages.length && !published.some(result => result !== passedOn && 'error' in result);
+      published.length === frame.messages.length &&
+      !published.some(result => result !== passedOn && result !== spooled && 'error' in result);
     if (frame.failed !== undefined && reached) published = [...published, { error: frame.failed }];
     const { results } = o.results.all(published, frame.total);
     if (this.session.closed) return;

@@ -28,6 +28,7 @@ import type { Tables } from '../tables.ts';
 import type { Tokens } from '../tokens.ts';
 import { WovenAppends } from './appends.ts';
 import { goingBack } from './going-back.ts';
+import { WovenGroups } from './groups.ts';
 import { WovenMap } from './map.ts';
 import { addressOf, isWoven, type Vector, weaveFrom } from './numbering.ts';
 import { WovenPlaces } from './places.ts';
@@ -65,6 +66,7 @@ export class WovenLog implements Log {
   readonly floor = 0;
   head: Position;
   rewinds = 0;
+  readonly shared: SharedLog | undefined;
   readonly #partitions: readonly Log[];
   readonly #map: WovenMap;
   readonly #reads: WovenReads;
@@ -88,6 +90,7 @@ export class WovenLog implements Log {
     });
     this.places = new WovenPlaces(this.#map, place => this.positionOf(place));
     this.#reads = new WovenReads({ map: this.#map, hot: this.hot, timeAt });
+    this.shared = sharedOf(partitions, place => this.#map.vectorAt(place));
     this.#appends = new WovenAppends(partitions);
     this.#untail = partitions.map((log, p) =>
       log.tail({
@@ -118,13 +121,6 @@ export class WovenLog implements Log {
 
   get live(): LiveChannel | undefined {
     return this.#partitions[0]!.live;
-  }
-
-  get shared(): SharedLog | undefined {
-    const { shared } = this.#partitions[0]!;
-    if (shared === undefined) return undefined;
-    const tails = this.#partitions.flatMap(log => log.shared?.tails ?? []);
-    return { nodes: shared.nodes, groups: shared.groups, tails };
   }
 
   get status(): LogStatus {
@@ -324,6 +320,17 @@ export class WovenLog implements Log {
   #timeAt(place: number): number {
     return this.hot.timeAt(place) ?? (place >= this.head.offset ? this.head.time : this.#map.weave.timeAt(place));
   }
+}
+
+function sharedOf(partitions: readonly Log[], vectorAt: (place: number) => Vector): SharedLog | undefined {
+  const all = partitions.flatMap(({ shared }) => (shared === undefined ? [] : [shared]));
+  const [first] = all;
+  if (first === undefined) return undefined;
+  const groups = new WovenGroups(
+    all.map(shared => shared.groups),
+    vectorAt,
+  );
+  return { nodes: first.nodes, groups, tails: all.flatMap(({ tails }) => tails) };
 }
 
 function joined(arrays: readonly Float64Array[]): Float64Array {

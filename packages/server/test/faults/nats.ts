@@ -1,0 +1,151 @@
+import type { Served } from '../cli/served.ts';
+import { FaultyProxy } from '../engines/faulty-proxy.ts';
+import { NatsServer } from '../engines/nats-server.ts';
+import type { Fault, FaultStage } from './run.ts';
+
+/** One server of NATS, or three that are one; both nodes reach it, or the first of them, through proxies. */
+class NatsStage implements FaultStage {
+  readonly servers: readonly NatsServer[];
+  readonly proxies: readonly [FaultyProxy, FaultyProxy];
+  readonly flags: readonly string[];
+  putBack: () => void = () => {};
+  killed: NatsServer | undefined;
+
+  private constructor(servers: readonly NatsServer[], proxies: readonly [FaultyProxy, FaultyProxy]) {
+    this.servers = servers;
+    this.proxies = proxies;
+    this.flags = servers.length === 1 ? ['--nats.synced'] : ['--nats.replicas', String(servers.length)];
+  }
+
+  static async open(size = 1): Promise<NatsStage> {
+    const servers = size === 1 ? [await NatsServer.start()] : await NatsServer.cluster(size);
+    const { port } = servers[0]!;
+    const stage = new NatsStage(servers, [await FaultyProxy.start(port), await FaultyProxy.start(port)]);
+    if (size > 1) await stage.#hasLeader();
+    return stage;
+  }
+
+  get server(): NatsServer {
+    return this.servers[0]!;
+  }
+
+  get engines(): [string, string] {
+    const others = this.servers.slice(1).map(({ port }) => `,127.0.0.1:${port}`);
+    const [one, other] = this.proxies.map(({ port }) => `nats://127.0.0.1:${port}${others.join('')}`);
+    return [one!, other!];
+  }
+
+  /** The server that leads the stream of the log. */
+  async leader(): Promise<NatsServer> {
+    const client = await this.server.client();
+    const answer = await client.request('$JS.API.STREAM.INFO.tailrace-0');
+    await client.close();
+    return this.servers[Number(answer.json<{ cluster: { leader: string } }>().cluster.leader.slice(1))]!;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const proxy of this.proxies) await proxy.close();
+    await Promise.all(this.servers.map(server => server.stop('SIGKILL')));
+  }
+
+  async #hasLeader(): Promise<void> {
+    for (;;) {
+      const client = await this.server.client();
+      const answer = await client.request('$JS.API.INFO').catch(() => undefined);
+      await client.close();
+      if (answer !== undefined && answer.json<{ error?: unknown }>().error === undefined) return;
+      await new Promise(resolve => setTimeout(resolve, 200));
+    }
+  }
+}
+
+const prepare = (): Promise<NatsStage> => NatsStage.open();
+const nothing = async (): Promise<void> => {};
+
+export const natsFaults: readonly Fault<NatsStage>[] = [
+  {
+    name: 'kill -9 of NATS, started again after 3 s',
+    prepare,
+    lasts: 3000,
+    strike: ({ server }) => server.stop('SIGKILL'),
+    heal: ({ server }) => server.start(),
+  },
+  {
+    name: 'NATS restarted by SIGTERM',
+    prepare,
+    lasts: 500,
+    strike: ({ server }) => server.stop(),
+    heal: ({ server }) => server.start(),
+  },
+  {
+    name: 'NATS stopped (SIGSTOP) for 20 s',
+    prepare,
+    lasts: 20_000,
+    strike: async ({ server }) => server.signal('SIGSTOP'),
+    heal: async ({ server }) => server.signal('SIGCONT'),
+  },
+  {
+    name: 'the network of one server silent for 10 s',
+    prepare,
+    lasts: 10_000,
+    strike: async ({ proxies }) => proxies[0].stall(),
+    heal: async ({ proxies }) => proxies[0].resume(),
+  },
+  {
+    name: 'answers lost for 2 s, then all connections reset',
+    prepare,
+    lasts: 2000,
+    strike: async ({ proxies }) => {
+      for (const proxy of proxies) proxy.swallowAnswers = true;
+    },
+    heal: async ({ proxies }) => {
+      for (const proxy of proxies) {
+        proxy.swallowAnswers = false;
+        proxy.cut();
+      }
+    },
+  },
+  {
+    name: 'all connections reset',
+    prepare,
+    lasts: 0,
+    strike: async ({ proxies }) => {
+      for (const proxy of proxies) proxy.cut();
+    },
+    heal: nothing,
+  },
+  {
+    name: 'a power loss that takes the last second',
+    prepare,
+    lasts: 1000,
+    losesAcked: true,
+    strike: async stage => {
+      await stage.server.stop();
+      stage.putBack = stage.server.keep();
+      await stage.server.start();
+      await new Promise(resolve => setTimeout(resolve, 1500));
+      await stage.server.stop('SIGKILL');
+    },
+    heal: async ({ server, putBack }) => {
+      putBack();
+      await server.start();
+    },
+  },
+  {
+    name: 'three servers: kill -9 of the leader, started again after 15 s',
+    prepare: () => NatsStage.open(3),
+    lasts: 15_000,
+    strike: async stage => {
+      stage.killed = await stage.leader();
+      await stage.killed.stop('SIGKILL');
+    },
+    heal: async ({ killed }) => killed!.start(),
+  },
+  {
+    name: 'kill -9 of one node, started again after 2 s',
+    prepare,
+    lasts: 2000,
+    strike: async (_, [a]) => void (await a.kill('SIGKILL')),
+    heal: (_, [a]: readonly [Served, Served]) => a.startAgain(),
+  },
+];
