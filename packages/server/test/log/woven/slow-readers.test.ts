@@ -161,6 +161,27 @@ describe('readers of a woven log that are slower than what happens to it', () =>
     expect(await readOn(hub.follow(filterSet([two]), start.at))).toEqual([1, 2, 3, 4].map(i => `${two}@${i}`));
   });
 
+  test('nor from a subscriber that lags there', async () => {
+    open({ hotBytes: 1 });
+    const slow = subscriber(5);
+    hub.subscribe(slow.session, 's', all, await hub.resolveStart(all, { cursor: undefined, from: 'now' }), () => {});
+    await publish(three);
+    await run();
+    for (let i = 0; i < 4; i++) for (const topic of [one, two]) await publish(topic);
+    await shared[0]!.trim(3);
+    await run();
+    slow.outlet.drain(Number.POSITIVE_INFINITY);
+    await run();
+    expect(slow.lines()).toEqual([
+      `${three}@1`,
+      'gap',
+      ...[1, 2, 3].map(i => `${two}@${i}`),
+      `${one}@4`,
+      `${two}@4`,
+      'live',
+    ]);
+  });
+
   test('a cursor of one partition does not tell that all of another is there of which retention took some', async () => {
     const first = await publish(one);
     clock.ms += 60_000;
