@@ -1,3 +1,6 @@
+import { execFileSync } from 'node:child_process';
+import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import type { Served } from '../cli/served.ts';
 import { FaultyProxy } from '../engines/faulty-proxy.ts';
 import { RedisServer } from '../engines/redis-server.ts';
@@ -11,6 +14,7 @@ class RedisStage implements FaultStage {
   readonly link: FaultyProxy;
   readonly proxies: readonly [FaultyProxy, FaultyProxy];
   readonly flags: readonly string[] = [];
+  #mounted: string | undefined;
 
   private constructor(
     primary: RedisServer,
@@ -35,6 +39,17 @@ class RedisStage implements FaultStage {
     return new RedisStage(primary, replica, link, proxies);
   }
 
+  /** The primary's directory is a disk of 32 MiB. */
+  static async openOnSmallDisk(): Promise<RedisStage> {
+    const stage = await RedisStage.open();
+    const { directory } = stage.primary;
+    await stage.primary.stop();
+    execFileSync('mount', ['-t', 'tmpfs', '-o', 'size=32m', 'tailrace-faults', directory]);
+    stage.#mounted = directory;
+    await stage.primary.start();
+    return stage;
+  }
+
   get engines(): [string, string] {
     return [this.proxies[0].url, this.proxies[1].url];
   }
@@ -52,6 +67,7 @@ class RedisStage implements FaultStage {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const proxy of [...this.proxies, this.link]) await proxy.close();
     for (const server of [this.primary, this.replica]) await server.stop('SIGKILL');
+    if (this.#mounted !== undefined) execFileSync('umount', [this.#mounted]);
   }
 }
 
@@ -145,6 +161,19 @@ export const redisFaults: readonly Fault<RedisStage>[] = [
     heal: ({ primary }) => setMemory(primary, '0'),
   },
   {
+    name: 'the disk of Redis full for 3 s',
+    impossible: () => (process.getuid?.() === 0 ? undefined : 'only root may mount a small disk'),
+    prepare: () => RedisStage.openOnSmallDisk(),
+    lasts: 3000,
+    // with appendfsync always Redis ends when it cannot write
+    strike: async ({ primary }) => fillDisk(primary.directory),
+    heal: async ({ primary }) => {
+      rmSync(fillerIn(primary.directory));
+      await primary.stop();
+      await primary.start();
+    },
+  },
+  {
     name: 'kill -9 of one server, started again after 2 s',
     prepare,
     lasts: 2000,
@@ -152,6 +181,20 @@ export const redisFaults: readonly Fault<RedisStage>[] = [
     heal: (_, [a]: readonly [Served, Served]) => a.startAgain(),
   },
 ];
+
+const fillerIn = (directory: string): string => join(directory, 'filler');
+
+function fillDisk(directory: string): void {
+  const file = openSync(fillerIn(directory), 'w');
+  const bytes = Buffer.alloc(64 * 1024);
+  try {
+    for (;;) writeSync(file, bytes);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOSPC') throw error;
+  } finally {
+    closeSync(file);
+  }
+}
 
 async function setMemory(server: RedisServer, bytes: string): Promise<void> {
   const admin = server.client();
