@@ -44,9 +44,9 @@ describe('readers of a woven log that are slower than what happens to it', () =>
     hub = simulatedHub(log, clock, seeded(1), hubOptions);
   }
 
-  async function publish(topic: string, data = '1'): Promise<Appended> {
+  async function publish(topic: string, data = '1', fields = {}): Promise<Appended> {
     clock.ms += 1000;
-    const [result] = await log.append([message(topic, data)], 'fsync');
+    const [result] = await log.append([message(topic, data, fields)], 'fsync');
     if ('error' in result!) throw result.error;
     return result!;
   }
@@ -130,6 +130,33 @@ describe('readers of a woven log that are slower than what happens to it', () =>
     await publish(one);
     await run();
     expect(slow.lines().slice(5)).toEqual([`${one}@3`]);
+  });
+
+  test('who lags so over a table holds the table', async () => {
+    const keep = { rules: [{ filter: '#', lastPerKey: true }] } as const;
+    shared = Array.from({ length: partitions }, () => openMemoryLog({ clock: clock.forLog, keep }));
+    open({}, { lagRules: [{ filter: '#', policy: 'last', after: 5000 }] });
+    for (const key of ['a', 'b', 'c']) await publish(two, '1', { key });
+    const slow = subscriber(5);
+    hub.subscribe(slow.session, 's', all, await hub.resolveStart(all, { cursor: undefined, from: 'now' }), () => {});
+    await publish(three);
+    await run();
+    for (const key of ['a', 'b']) await publish(two, '', { key });
+    await publish(two, '2', { key: 'a' });
+    await publish(one, '', { key: 'x' });
+    await publish(one, '1', { key: 'x' });
+    await run();
+    clock.advance(10_000);
+    await run();
+    slow.outlet.drain(Number.POSITIVE_INFINITY);
+    await run();
+    // x was deleted and set anew, a too, b is gone; c is as it was
+    expect(slow.lines()).toEqual([
+      `${three}@1`,
+      'gap',
+      ...[`${one}@1`, `${one}@2`, `${two}@4`, `${two}@5`, `${two}@6`],
+      'live',
+    ]);
   });
 
   test('retention that takes more of a partition than the way to the weave has leaves the others whole', async () => {
