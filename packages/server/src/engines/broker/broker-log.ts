@@ -25,10 +25,12 @@ import { type Places, PlainPlaces } from '../../log/places.ts';
 import { type Random, systemRandom } from '../../log/random.ts';
 import type { LogRecord, StoredDurability } from '../../log/record.ts';
 import type { OffsetRange } from '../../log/report.ts';
+import type { SharedLog } from '../../log/shared-log.ts';
 import { type Tables, tablesOf } from '../../log/tables.ts';
 import { PlainTokens, type Tokens } from '../../log/tokens.ts';
 import type { BrokerPartition, Entry, Following, PartitionState } from '../broker-partition.ts';
 import { Freshness } from '../freshness.ts';
+import { KnownLag } from '../known-lag.ts';
 import { Appends } from './appends.ts';
 import { Coming } from './coming.ts';
 import { Directory } from './directory.ts';
@@ -42,6 +44,8 @@ import { Reads } from './reads.ts';
 
 export interface BrokerLogOptions extends CommonLogOptions {
   readonly partition: BrokerPartition;
+  /** Its number among those of the log. */
+  readonly index: number;
   readonly capabilities: LogCapabilities;
   /** For people: `Kafka`. */
   readonly broker: string;
@@ -86,6 +90,7 @@ export class BrokerLog implements Log {
   readonly tokens: Tokens = new PlainTokens(this);
   readonly places: Places = new PlainPlaces(this);
   readonly live: undefined;
+  readonly shared: SharedLog;
   readonly probes: readonly EngineProbe[];
   lost: OffsetRange[] = [];
   rewinds = 0;
@@ -93,6 +98,7 @@ export class BrokerLog implements Log {
   readonly #options: BrokerLogOptions;
   readonly #partition: BrokerPartition;
   readonly #known = new Known();
+  readonly #lag: KnownLag;
   readonly #judge: Judge;
   readonly #appends: Appends;
   readonly #pages: Pages;
@@ -116,6 +122,10 @@ export class BrokerLog implements Log {
     this.#partition = partition;
     this.capabilities = options.capabilities;
     const node = (options.random ?? systemRandom).id(nodeBytes);
+    // what was removed does not come any more
+    const reached = (): number => Math.max(this.#known.offset, this.#known.floor);
+    this.#lag = new KnownLag(String(options.index), systemClock, reached);
+    this.shared = { nodes: undefined, groups: undefined, tails: [this.#lag] };
     this.hot = new HotTail(options.hotBytes ?? logDefaults.hotBytes, 0);
     this.tables = tablesOf(options.keep?.rules ?? []);
     this.#judge = new Judge(options, new KeyIndex(this, options.keyIndexBytes ?? logDefaults.keyIndexBytes));
@@ -127,6 +137,7 @@ export class BrokerLog implements Log {
       node,
       time: () => Math.max(clock.now(), this.#known.time),
       requestBytes: options.requestBytes,
+      onHead: head => this.#lag.toldOf(head),
       bytesMax: options.pending?.bytes ?? logDefaults.pending.bytes,
       recordsMax: options.pending?.records ?? logDefaults.pending.records,
       onCommit: (duration, records, bytes) => options.onCommitStats?.(duration, records, bytes),
@@ -154,7 +165,11 @@ export class BrokerLog implements Log {
     });
     this.#freshness = new Freshness({
       clock: systemClock,
-      ask: () => partition.state(),
+      ask: async () => {
+        const state = await partition.state();
+        this.#lag.toldOf(state.head);
+        return state;
+      },
       reached: ({ head }) => (this.#known.offset >= head ? Promise.resolve() : this.#coming.to(head)),
     });
     this.#history = new History({ reads: this.#reads, directory: this.#directory, ended: this.#judge.ended });
@@ -168,7 +183,7 @@ export class BrokerLog implements Log {
   async start(): Promise<void> {
     await this.#begin(await this.#partition.open());
     this.#following = this.#partition.follow(this.#known.offset, {
-      onEntries: entries => this.#take(entries),
+      onEntries: (entries, head) => this.#take(entries, head),
       onState: state => {
         this.#isBack();
         this.#compare(state);
@@ -316,8 +331,9 @@ export class BrokerLog implements Log {
     await this.#partition.close();
   }
 
-  #take(entries: readonly Entry[]): void {
+  #take(entries: readonly Entry[], head: number): void {
     if (this.#isRewinding) return;
+    this.#lag.toldOf(head);
     this.#fold.take(entries, batch => {
       for (const listener of this.#listeners) listener.onCommit(batch);
     });
@@ -327,6 +343,7 @@ export class BrokerLog implements Log {
   async #begin(state: PartitionState): Promise<void> {
     this.#pages.clear();
     await this.#fold.begin(state);
+    this.#lag.told(state.head);
   }
 
   #compare(state: PartitionState): void {
@@ -338,6 +355,7 @@ export class BrokerLog implements Log {
     }
     const before = this.#known.epochs.current;
     this.#known.take(state);
+    this.#lag.told(state.head);
     if (before?.epoch !== this.#known.epochs.current?.epoch)
       for (const listener of this.#listeners) listener.onEpoch?.();
     this.#raiseFloor(state.floor);

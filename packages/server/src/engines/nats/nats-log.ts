@@ -76,13 +76,14 @@ async function openAll(options: NatsLogOptions, count: number): Promise<readonly
     await partitions[0]!.open();
     await Promise.all(partitions.slice(1).map(partition => partition.open()));
     const recordBytes = Math.min(options.recordBytes ?? logDefaults.recordBytes, logDefaults.recordBytesHard);
-    for (const partition of partitions)
+    for (const [index, partition] of partitions.entries())
       logs.push(
         await openBrokerLog({
           ...options,
           hotBytes: hotBytes / count,
           recordBytes: Math.min(recordBytes, partition.entryBytes - headBytes),
           partition,
+          index,
           requestBytes,
           capabilities: { ...capabilitiesOf.nats, durabilities: partition.durabilities },
           broker: 'NATS',

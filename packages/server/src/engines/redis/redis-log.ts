@@ -111,7 +111,7 @@ export class RedisLog implements Log {
   readonly places: Places = new PlainPlaces(this);
   readonly live: RedisLive;
   readonly groups: RedisGroups;
-  readonly shared: SharedLog;
+  readonly shared: SharedLog & { readonly nodes: RedisNodes };
   capabilities: LogCapabilities = capabilitiesOf.redis;
   lost: OffsetRange[] = [];
   rewinds = 0;
