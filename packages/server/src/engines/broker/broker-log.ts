@@ -12,6 +12,7 @@ import type {
   Deleted,
   Dropped,
   EngineProbe,
+  LiveChannel,
   Log,
   LogMemory,
   LogStatus,
@@ -53,9 +54,15 @@ export interface BrokerLogOptions extends CommonLogOptions {
   readonly requestBytes: number;
   /** A tail that has been silent for longer is stuck, ms. */
   readonly silenceMost: number;
+  /** Closed with the log. */
+  readonly live?: BrokerLive | undefined;
   /** Of records and their ages. What waits for the broker waits in real time. */
   readonly clock?: Clock | undefined;
   readonly random?: Random | undefined;
+}
+
+export interface BrokerLive extends LiveChannel {
+  close(): Promise<void>;
 }
 
 /** How long a close waits for what is being appended, ms. */
@@ -89,7 +96,7 @@ export class BrokerLog implements Log {
   readonly deletions: Deletions = new Deletions();
   readonly tokens: Tokens = new PlainTokens(this);
   readonly places: Places = new PlainPlaces(this);
-  readonly live: undefined;
+  readonly live: BrokerLive | undefined;
   readonly shared: SharedLog;
   readonly probes: readonly EngineProbe[];
   lost: OffsetRange[] = [];
@@ -121,6 +128,7 @@ export class BrokerLog implements Log {
     this.#options = options;
     this.#partition = partition;
     this.capabilities = options.capabilities;
+    this.live = options.live;
     const node = (options.random ?? systemRandom).id(nodeBytes);
     // what was removed does not come any more
     const reached = (): number => Math.max(this.#known.offset, this.#known.floor);
@@ -170,7 +178,8 @@ export class BrokerLog implements Log {
         this.#lag.toldOf(state.head);
         return state;
       },
-      reached: ({ head }) => (this.#known.offset >= head ? Promise.resolve() : this.#coming.to(head)),
+      reached: ({ head, floor }) =>
+        Math.max(this.#known.offset, floor) >= head ? Promise.resolve() : this.#coming.to(head),
     });
     this.#history = new History({ reads: this.#reads, directory: this.#directory, ended: this.#judge.ended });
     this.probes = [
@@ -328,7 +337,7 @@ export class BrokerLog implements Log {
     await this.#appends.close();
     stopWatch();
     await this.#following?.close();
-    await this.#partition.close();
+    await Promise.all([this.#partition.close(), this.live?.close()]);
   }
 
   #take(entries: readonly Entry[], head: number): void {
