@@ -326,11 +326,12 @@ function sharedOf(partitions: readonly Log[], vectorAt: (place: number) => Vecto
   const all = partitions.flatMap(({ shared }) => (shared === undefined ? [] : [shared]));
   const [first] = all;
   if (first === undefined) return undefined;
-  const groups = new WovenGroups(
-    all.map(shared => shared.groups),
-    vectorAt,
-  );
-  return { nodes: first.nodes, groups, tails: all.flatMap(({ tails }) => tails) };
+  const stores = all.flatMap(({ groups }) => groups ?? []);
+  return {
+    nodes: first.nodes,
+    groups: stores.length === 0 ? undefined : new WovenGroups(stores, vectorAt),
+    tails: all.flatMap(({ tails }) => tails),
+  };
 }
 
 function joined(arrays: readonly Float64Array[]): Float64Array {
