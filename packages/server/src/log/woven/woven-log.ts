@@ -115,8 +115,15 @@ export class WovenLog implements Log {
     return this.#partitions.reduce((sum, { removals }) => sum + removals, 0);
   }
 
+  /** Each asks all partitions: they may be on several servers. */
   get probes(): readonly EngineProbe[] {
-    return this.#partitions[0]!.probes;
+    return this.#partitions[0]!.probes.map(({ name, slowMs }, i) => ({
+      name,
+      slowMs,
+      run: async () => {
+        await Promise.all(this.#partitions.map(({ probes }) => probes[i]!.run()));
+      },
+    }));
   }
 
   get live(): LiveChannel | undefined {
