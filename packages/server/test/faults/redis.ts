@@ -1,14 +1,14 @@
 import { execFileSync } from 'node:child_process';
 import { closeSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Served } from '../cli/served.ts';
 import { FaultyProxy } from '../engines/faulty-proxy.ts';
 import { RedisServer } from '../engines/redis-server.ts';
 import { until } from '../log/messages.ts';
-import type { Fault, FaultStage } from './run.ts';
+import { type CommonStage, commonFaults } from './common.ts';
+import type { Fault } from './run.ts';
 
 /** A primary with a replica; both servers reach it through proxies, and so does the replica. */
-class RedisStage implements FaultStage {
+class RedisStage implements CommonStage {
   readonly primary: RedisServer;
   readonly replica: RedisServer;
   readonly link: FaultyProxy;
@@ -50,6 +50,10 @@ class RedisStage implements FaultStage {
     return stage;
   }
 
+  get server(): RedisServer {
+    return this.primary;
+  }
+
   get engines(): [string, string] {
     return [this.proxies[0].url, this.proxies[1].url];
   }
@@ -72,60 +76,9 @@ class RedisStage implements FaultStage {
 }
 
 const prepare = (): Promise<RedisStage> => RedisStage.open();
-const nothing = async (): Promise<void> => {};
 
 export const redisFaults: readonly Fault<RedisStage>[] = [
-  {
-    name: 'kill -9 of Redis, started again after 3 s',
-    prepare,
-    lasts: 3000,
-    strike: ({ primary }) => primary.stop('SIGKILL'),
-    heal: ({ primary }) => primary.start(),
-  },
-  {
-    name: 'Redis restarted by SIGTERM',
-    prepare,
-    lasts: 500,
-    strike: ({ primary }) => primary.stop(),
-    heal: ({ primary }) => primary.start(),
-  },
-  {
-    name: 'Redis stopped (SIGSTOP) for 20 s',
-    prepare,
-    lasts: 20_000,
-    strike: async ({ primary }) => primary.signal('SIGSTOP'),
-    heal: async ({ primary }) => primary.signal('SIGCONT'),
-  },
-  {
-    name: 'the network of one server silent for 10 s',
-    prepare,
-    lasts: 10_000,
-    strike: async ({ proxies }) => proxies[0].stall(),
-    heal: async ({ proxies }) => proxies[0].resume(),
-  },
-  {
-    name: 'answers lost for 2 s, then all connections reset',
-    prepare,
-    lasts: 2000,
-    strike: async ({ proxies }) => {
-      for (const proxy of proxies) proxy.swallowAnswers = true;
-    },
-    heal: async ({ proxies }) => {
-      for (const proxy of proxies) {
-        proxy.swallowAnswers = false;
-        proxy.cut();
-      }
-    },
-  },
-  {
-    name: 'all connections reset',
-    prepare,
-    lasts: 0,
-    strike: async ({ proxies }) => {
-      for (const proxy of proxies) proxy.cut();
-    },
-    heal: nothing,
-  },
+  ...commonFaults('Redis', prepare),
   {
     name: 'failover to a replica that has everything',
     prepare,
@@ -172,13 +125,6 @@ export const redisFaults: readonly Fault<RedisStage>[] = [
       await primary.stop();
       await primary.start();
     },
-  },
-  {
-    name: 'kill -9 of one server, started again after 2 s',
-    prepare,
-    lasts: 2000,
-    strike: async (_, [a]) => void (await a.kill('SIGKILL')),
-    heal: (_, [a]: readonly [Served, Served]) => a.startAgain(),
   },
 ];
 
