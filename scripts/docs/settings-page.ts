@@ -64,7 +64,7 @@ const ruleMeaning: Readonly<Record<string, string>> = {
   'keep.lastPerKey':
     'The newest record of each key of each topic, and every record without a key. A newest record without data deletes its key, and goes itself after `tombstone.age`.',
   spool:
-    'While a shared engine is away, publishes to these topics wait on the disk of the node and are answered 202: see clusters.md.',
+    'While a shared engine is isolated, publishes to these topics wait on the disk of the node and are answered 202: see clusters.md.',
 };
 
 function row(setting: Setting): string {

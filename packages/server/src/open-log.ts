@@ -68,7 +68,7 @@ export function openLog(
     },
     onCommitStats: metrics.onCommit,
   };
-  if (capabilitiesOf[engineOf(config.engine)].shared) return openSharedLog(config, common);
+  if (capabilitiesOf[engineOf(config.engine)].shared) return awake(openSharedLog(config, common));
   if (config.engine === 'memory') return Promise.resolve(openMemoryLog(common));
   return openDiskLog({
     ...common,
@@ -79,6 +79,12 @@ export function openLog(
     takeOver,
     disk,
   });
+}
+
+/** While it is tried again to reach a server nothing else may keep the process from ending without a word. */
+function awake<T>(opening: Promise<T>): Promise<T> {
+  const timer = setInterval(() => {}, 1000);
+  return opening.finally(() => clearInterval(timer));
 }
 
 /** What was left in a spool is shipped although no rule asks for one any more. */

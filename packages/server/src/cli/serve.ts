@@ -62,6 +62,8 @@ async function run(input: Input): Promise<number> {
     takeOver: input.on('take-over'),
     onReplaced,
   }).catch((error: unknown) => {
+    // what a client of the engine's server holds on to must not keep a process that has failed
+    setTimeout(() => process.exit(1), lingers).unref();
     throw whyNotStarted(error, config);
   });
   process.stdout.write(banner(config, server.address));
@@ -80,6 +82,9 @@ async function run(input: Input): Promise<number> {
   process.stdout.write('stopped\n');
   return 0;
 }
+
+/** How long what is left of a start that failed may take to end by itself, ms. */
+const lingers = 2000;
 
 /** What keeps a server from starting is mostly something to mend, and told without a stack; a fault of ours is not. */
 function whyNotStarted(error: unknown, config: Config): unknown {

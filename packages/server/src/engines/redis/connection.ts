@@ -11,6 +11,8 @@ const connectTimeout = 5000;
 /** ms until the next attempt to connect: doubled up to the last. */
 const retryFirst = 50;
 const retryMost = 1000;
+/** A connection that lasts for so long is back, ms: one that comes and goes is told once. */
+const steadyAfter = 500;
 
 /**
  * One connection to Redis, made again whenever it is lost. Commands are never queued nor sent a second time by the client
@@ -20,6 +22,7 @@ export class RedisConnection {
   readonly redis: Redis;
   readonly #report: (report: LogReport) => void;
   #down = false;
+  #stopBack: () => void = () => {};
   #closed = false;
   #lastError = '';
   #waiting: { resolve: () => void; reject: (error: Error) => void }[] = [];
@@ -73,19 +76,25 @@ export class RedisConnection {
   }
 
   close(): void {
+    this.#stopBack();
     this.#closed = true;
     this.redis.disconnect();
     for (const { reject } of this.#waiting.splice(0)) reject(new Error('the connection is closed'));
   }
 
   #ready(): void {
-    if (this.#down) this.#report({ level: 'info', kind: 'engine_back', message: 'Redis is back' });
-    this.#down = false;
+    if (this.#down) this.#stopBack = systemClock.after(steadyAfter, () => this.#back());
     this.#lastError = '';
     for (const { resolve } of this.#waiting.splice(0)) resolve();
   }
 
+  #back(): void {
+    this.#down = false;
+    this.#report({ level: 'info', kind: 'engine_back', message: 'Redis is back' });
+  }
+
   #lost(): void {
+    this.#stopBack();
     if (this.#down || this.#closed) return;
     this.#down = true;
     const why = this.#lastError === '' ? 'it closed the connection' : this.#lastError;

@@ -24,7 +24,7 @@ export async function openPartitions(options: PartitionedOptions): Promise<Log> 
   } catch (error) {
     if (isPassing(error))
       throw new Error(
-        `the log cannot be opened: Redis at ${withoutPassword(url)} does not serve it: ${connection.lastError}`,
+        `the log cannot be opened: Redis at ${withoutPassword(url)} does not serve it: ${connection.lastError || 'it did not answer in time'}`,
       );
     throw error;
   } finally {

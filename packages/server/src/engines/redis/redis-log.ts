@@ -148,7 +148,8 @@ export class RedisLog implements Log {
     this.#clock = clock;
     const random = options.random ?? systemRandom;
     const node = random.id(nodeBytes);
-    const report = (told: LogReport): void => options.onReport?.(told);
+    const label = options.partition === undefined ? '' : `partition ${options.partition}: `;
+    const report = (told: LogReport): void => options.onReport?.({ ...told, message: `${label}${told.message}` });
     this.#keys = new Keys(options.name ?? 'tailrace');
     this.#known = new KnownLog(random.id(8));
     this.#lag = new KnownLag(String(options.partition ?? 0), systemClock, () => this.#known.offset);
@@ -287,7 +288,7 @@ export class RedisLog implements Log {
     } catch (error) {
       if (error instanceof TailraceError) throw error;
       const { lastError } = connections.find(connection => connection.lastError !== '') ?? this.#reader;
-      const why = lastError === '' ? (error as Error).message : lastError;
+      const why = lastError || (error as Error).message || 'it did not answer in time';
       throw new Error(
         `the log cannot be opened: Redis at ${withoutPassword(this.#options.url)} does not serve it: ${why}`,
       );
@@ -534,7 +535,10 @@ export class RedisLog implements Log {
 
   async #compare(told: Status): Promise<void> {
     const before = this.#known.epochs.current;
+    const { head } = this;
+    const isEmptied = before !== undefined && !told.epochs.some(({ epoch }) => epoch === before.epoch);
     const kept = this.#known.rewindBy(told);
+    if (isEmptied && kept === undefined) this.#tellEmptied(head);
     if (kept === undefined) this.#known.take(told);
     else await this.#rewind(kept, told);
     if (before?.epoch !== this.#known.epochs.current?.epoch)
@@ -542,6 +546,17 @@ export class RedisLog implements Log {
     this.#raiseFloor(told.floor);
     this.#lag.told(told.head);
     this.#arrivals.look();
+  }
+
+  #tellEmptied({ offset }: Position): void {
+    this.#options.onReport?.({
+      level: 'error',
+      kind: 'engine_rewound',
+      message:
+        `Redis lost the whole log: its records up to offset ${offset} are gone (FLUSHALL, or a start without its files), and ` +
+        'the log goes on behind them. Subscribers who come back from before are told',
+      lost: [{ from: 1, to: offset }],
+    });
   }
 
   /** What lies beyond `offset` is lost: the server has gone on without it. */

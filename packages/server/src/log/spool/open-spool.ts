@@ -32,6 +32,10 @@ export async function openSpool(options: SpoolOptions): Promise<Spool> {
     segmentBytes,
     hotBytes,
     disk,
+    // what is usual for a log that is emptied again and again is nobody's news
+    onReport: report => {
+      if (report.level !== 'info') onReport({ ...report, message: `in the spool: ${report.message}` });
+    },
   });
   const told = (await readSmallFile(disk, directory, shippedName).catch(() => undefined)) as Shipped | undefined;
   const spool = new Spool({
