@@ -25,8 +25,8 @@ export interface Cursor {
  */
 const pattern = /^k([a-z0-9]{4,16})\.([0-9a-z]{1,10})\.([0-9]{1,16})\.([0-9a-z]{1,10})(?:\.(t?)([0-9]{1,16}))?$/;
 
-/** Longest token a server sends or reads. */
-export const cursorTokenMaxBytes = 1024;
+/** Longest token a server sends or reads: 256 partitions, each in an epoch of its own, have room. */
+export const cursorTokenMaxBytes = 4096;
 
 export function formatCursor(cursor: Cursor): string {
   const { log, epoch, offset, time, snapshot, told } = cursor;

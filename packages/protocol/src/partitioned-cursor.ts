@@ -20,7 +20,7 @@ export interface PartitionEntry {
 /**
  * Token layout 2: `w<log>.<time>.<entries>[.s<partition>-<offset>]`, numbers in base 36. An entry is `O<offset>`, with
  * `P<partition>` before it where that is not the one after the last and `E<epoch>` where the epoch is another than the
- * last: those of one server share theirs, and 64 partitions must fit into a token.
+ * last: those of one server share theirs, and 256 partitions must fit into a token.
  */
 const pattern =
   /^w([a-z0-9]{4,16})\.([0-9a-z]{1,11})\.((?:(?:P[0-9a-z]{1,3})?(?:E[0-9a-z]{1,11})?O[0-9a-z]{1,11})*)(?:\.s([0-9a-z]{1,3})-([0-9a-z]{1,11}))?$/;

@@ -1,3 +1,4 @@
+import { cursorTokenMaxBytes } from './cursor.ts';
 import { TailraceError } from './errors.ts';
 import { describe, optionalString, unknownField } from './fields.ts';
 import type { InputLimits } from './limits.ts';
@@ -39,7 +40,12 @@ export function readSubscription(item: unknown, limits: InputLimits): Subscripti
     }
     const filters = checkFilters(fields.filter, limits);
     if (sub === undefined) sub = defaultLabel(filters);
-    return { filters, sub, cursor: optionalString(fields, 'cursor', 1024), from: optionalString(fields, 'from', 80) };
+    return {
+      filters,
+      sub,
+      cursor: optionalString(fields, 'cursor', cursorTokenMaxBytes),
+      from: optionalString(fields, 'from', 80),
+    };
   } catch (error) {
     if (error instanceof TailraceError) return { sub, error: sub === undefined ? error : error.placed({ sub }) };
     throw error;

@@ -42,23 +42,26 @@ describe('cursor tokens of several partitions', () => {
     );
   });
 
-  it('have room for 64 partitions of one epoch, and leave out what they have no room for', () => {
-    const of = (count: number, epochOf: (partition: number) => number): PartitionedCursor => ({
+  it('have room for 256 partitions, and leave out what they have no room for', () => {
+    const of = (count: number, epochOf: (partition: number) => number, from: number): PartitionedCursor => ({
       log: 'abcdefgh',
       time: 1_800_000_000_000,
       entries: Array.from({ length: count }, (_, partition) => ({
         partition,
         epoch: epochOf(partition),
-        offset: 9_000_000_000_000 + partition,
+        offset: from + partition,
       })),
     });
-    const fits = of(64, () => 1_800_000_000);
-    expect(parsePartitionedCursor(formatPartitionedCursor(fits))).toEqual(fits);
-    const tooMany = of(256, partition => 1_800_000_000 + partition);
+    for (const fits of [
+      of(256, () => 1_800_000_000, 9_000_000_000_000),
+      of(256, partition => 1_800_000_000 + partition, 2_000_000_000),
+    ])
+      expect(parsePartitionedCursor(formatPartitionedCursor(fits))).toEqual(fits);
+    const tooMany = of(256, partition => 1_800_000_000 + partition, 9_000_000_000_000);
     const token = formatPartitionedCursor(tooMany);
     expect(token.length).toBeLessThanOrEqual(cursorTokenMaxBytes);
     const { entries } = parsePartitionedCursor(token);
-    expect(entries.length).toBeGreaterThan(40);
+    expect(entries.length).toBeGreaterThan(200);
     expect(entries).toEqual(tooMany.entries.slice(0, entries.length));
   });
 
@@ -74,7 +77,7 @@ describe('cursor tokens of several partitions', () => {
       'wabcd.1.O1.s1',
       `wabcd.1.O${'z'.repeat(11)}`,
       ` wabcd.1.O1`,
-      `wabcd.1.${'O1'.repeat(600)}`,
+      `wabcd.1.${'O1'.repeat(3000)}`,
     ]) {
       let code: string | undefined;
       try {

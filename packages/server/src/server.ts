@@ -147,7 +147,7 @@ export class Server {
 
   /** The other servers of a shared log are to know of this one. */
   #introduce(address: string): void {
-    this.log.shared?.nodes.introduce({ name: hostname(), address, version });
+    this.log.shared?.nodes?.introduce({ name: hostname(), address, version });
   }
 
   /** A request handler for any node:http server (embedding). */

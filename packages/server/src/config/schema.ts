@@ -71,7 +71,7 @@ const settings = {
   engine: text(
     'disk',
     /^(disk|memory|rediss?:\/\/[^\s/]+(\/\d{1,4})?|redis\+sentinel:\/\/[^\s/]+\/[^\s/]+(\/\d{1,4})?|redis\+cluster:\/\/[^\s/]+|kafkas?:\/\/[^\s/]+|(nats|tls):\/\/[^\s/]+)$/,
-    'disk, memory, or the URL of Redis, Kafka or NATS such as redis://127.0.0.1:6379, kafka://127.0.0.1:9092 or nats://127.0.0.1:4222',
+    'disk, memory, or a URL such as redis://127.0.0.1:6379, kafka://… or nats://…',
     'Where the log lives. `memory` keeps only `hot.bytes` of records and loses them with the process. `redis://[user:password@]host:port[/database]` (`rediss://` for TLS), `redis+sentinel://[user:password@]host:port,host:port/primary` with Sentinels, `redis+cluster://[user:password@]host:port,host:port` for a Redis Cluster, `kafka://[user:password@]host:port[,host:port]` (`kafkas://` for TLS), or `nats://[user:password@]host:port[,host:port]` (`tls://` for TLS) shares one log between all servers that name it: see clusters.md.',
   ),
   redis: group({

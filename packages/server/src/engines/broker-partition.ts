@@ -72,8 +72,11 @@ export interface PartitionRead {
 }
 
 export interface PartitionListener {
-  /** Consecutive. The first of an epoch comes behind a state that names the epoch. Must not throw. */
-  onEntries(entries: readonly Entry[]): void;
+  /**
+   * Consecutive. The first of an epoch comes behind a state that names the epoch. `head`: so far the broker had committed
+   * when it sent them, or farther. Must not throw.
+   */
+  onEntries(entries: readonly Entry[], head: number): void;
   /** After each new connection and every few seconds: where the partition stands. It may have lost its newest entries. */
   onState(state: PartitionState): void;
   /** The broker cannot be followed just now, for people; it goes on by itself. */

@@ -27,6 +27,11 @@ export class KnownLag implements TailLag {
     this.#head = head;
   }
 
+  /** The server has a record at this offset, and maybe more. */
+  toldOf(offset: number): void {
+    if (offset > this.#head) this.told(offset);
+  }
+
   get records(): number {
     return Math.max(0, this.#head - this.#reached());
   }

@@ -316,10 +316,12 @@ export class CatchUp {
       subscription,
       Promise.resolve(this.#o.newest.changes(subscription.filters, subscription.offset)),
       list => {
-        const first = list.offsets[list.indexAfter(subscription.offset)];
+        const { offset, time } = subscription;
+        const { inOrder } = this.#o.log.places;
+        const first = list.offsets[inOrder ? list.indexAfter(offset) : 0];
         if (first !== undefined) {
-          const to = Math.max(subscription.offset, first - 1);
-          this.#tellGap(subscription, { offset: to, time: subscription.time }, 'lagging');
+          const to = inOrder ? Math.max(offset, first - 1) : first - 1;
+          this.#tellGap(subscription, { offset: to, time }, 'lagging');
         }
         subscription.behindSince = this.#o.clock.monotonic();
         subscription.snapshot = list.snapshot;

@@ -58,7 +58,8 @@ export class NewestList {
  * Lists for `from=last` and the policy `last`, shared by all with the same filters. A snapshot is read like everything
  * else: by a cursor that moves from offset to offset of the list. Nobody holds a list between two steps. With one record
  * a topic any newer list serves as well: what it leaves out has been read, or is followed by what replaced it. That is not
- * so for tables, since a key that was deleted in between would stay: one list is read to its end, and then what followed.
+ * so for tables, since a key that was deleted in between would stay, nor where what replaces a record may lie before the
+ * cursor (`Places.inOrder`): one list is read to its end, and then what followed.
  */
 export class Newest {
   readonly #log: Log;
@@ -93,7 +94,7 @@ export class Newest {
         ? list
         : this.#make(`current ${filters.key}`, filters, count, head);
     }
-    const key = keyOf(filters, count, head);
+    const key = this.#keyOf(filters, count, head);
     const list = this.#find(key);
     return list?.to.offset === head.offset ? list : this.#make(key, filters, count, head);
   }
@@ -103,14 +104,14 @@ export class Newest {
    * deletions among them, of other topics the newest.
    */
   changes(filters: FilterSet, since: number): NewestList | Promise<NewestList> {
-    if (!this.#log.tables.mayMatch(filters)) return this.now(filters, 1);
-    const { head } = this.#log;
+    const { head, tables, places } = this.#log;
+    if (places.inOrder && !tables.mayMatch(filters)) return this.now(filters, 1);
     return this.#make(`${since} current ${filters.key}`, filters, undefined, head, undefined, since);
   }
 
   /** The list on which one goes on who reads this snapshot, or a newer one; it may have to be made again. */
   of(filters: FilterSet, { count, to, since }: Snapshot): NewestList | Promise<NewestList> {
-    const key = keyOf(filters, count, to, since);
+    const key = this.#keyOf(filters, count, to, since);
     const list = this.#find(key);
     if (count === undefined) return list ?? this.#make(key, filters, count, to, to, since);
     return list !== undefined && list.to.offset >= to.offset ? list : this.#make(key, filters, count, to);
@@ -159,8 +160,8 @@ export class Newest {
   }
 
   async #collect(making: Making, key: string, filters: FilterSet, count: number, asked: Position): Promise<NewestList> {
-    const { rewinds } = this.#log;
-    const to = count === 1 ? this.#log.head : asked;
+    const { rewinds, places } = this.#log;
+    const to = count === 1 && places.inOrder ? this.#log.head : asked;
     making.to = to.offset;
     try {
       const list = new NewestList({ count, to }, await this.#log.newest(filters, count, to.offset));
@@ -190,7 +191,7 @@ export class Newest {
         filters.key,
       );
       if (rewinds !== this.#log.rewinds) throw logRewound();
-      this.#keep(keyOf(filters, undefined, to, since), list);
+      this.#keep(this.#keyOf(filters, undefined, to, since), list);
       if (asOf === undefined && since === undefined) this.#current.set(filters.key, list);
       return list;
     } finally {
@@ -200,17 +201,29 @@ export class Newest {
 
   /** What is replaced later is in the list after it: who applies them in order comes to the same. */
   async #withDeletions(filters: FilterSet, current: Float64Array, since: number, to: number): Promise<Float64Array> {
+    const { tables, places } = this.#log;
     const deletions: number[] = [];
-    for (let at = Math.max(since, this.#log.floor); at < to; ) {
+    for (let at = tables.mayMatch(filters) ? Math.max(since, this.#log.floor) : to; at < to; ) {
       const { records, next } = await this.#log.read(at, to, filters, scanBytes);
-      for (const { key, data, topic, offset } of records)
-        if (key !== undefined && data.length === 0 && this.#log.tables.has(topic)) deletions.push(offset);
+      for (const record of records) {
+        const { key, data, topic } = record;
+        if (key !== undefined && data.length === 0 && tables.has(topic)) deletions.push(places.lookupOf(record));
+      }
       at = next;
     }
     const all = new Float64Array(current.length + deletions.length);
     all.set(current);
     all.set(deletions, current.length);
-    return all.sort();
+    return places.beyond(all.sort(), since);
+  }
+
+  /**
+   * With more records a topic a newer list would leave out some in between: it is one of a certain moment. So it is where
+   * what replaces a record may lie before the cursor.
+   */
+  #keyOf(filters: FilterSet, count: number | undefined, to: Position, since?: number): string {
+    const what = since === undefined ? `${count ?? 'current'}` : `current since ${since}`;
+    return count === 1 && this.#log.places.inOrder ? `1 ${filters.key}` : `${what} ${to.offset} ${filters.key}`;
   }
 
   #keep(key: string, list: NewestList): void {
@@ -243,12 +256,6 @@ class Making {
   constructor(begin: (self: Making) => Promise<NewestList>) {
     this.list = begin(this);
   }
-}
-
-/** With more records a topic a newer list would leave out some in between: it is one of a certain moment. */
-function keyOf(filters: FilterSet, count: number | undefined, to: Position, since?: number): string {
-  const what = since === undefined ? `${count ?? 'current'}` : `current since ${since}`;
-  return count === 1 ? `1 ${filters.key}` : `${what} ${to.offset} ${filters.key}`;
 }
 
 /** One step over a list. */

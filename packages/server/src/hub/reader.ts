@@ -28,6 +28,8 @@ export class Reader implements IndexTarget {
   #scanned: number;
   #snapshot: NewestList | undefined;
   #told: Dropped;
+  /** It is told that something of the stretch is gone in which it reads. */
+  #toldLack = false;
   readonly #log: Log;
   readonly #index: TopicIndex<IndexTarget>;
   /** Set: a reset leads to a snapshot. */
@@ -103,7 +105,9 @@ export class Reader implements IndexTarget {
       return { records: [], gap: undefined, reset, atHead: reset.offset >= to };
     }
     const isDropped = dropped.records > Math.max(asked, told.records);
-    const here = isDropped ? { offset: this.offset, time: this.time } : undefined;
+    const lacks = slice.lacks === true && !this.#toldLack;
+    this.#toldLack = slice.lacks === true;
+    const here = isDropped || lacks ? { offset: this.offset, time: this.time } : undefined;
     const gap = after > asked ? await this.#log.positionOf(after) : here;
     this.#moveTo(next, time);
     return { records, gap, reset: undefined, atHead: next >= to };
@@ -125,10 +129,11 @@ export class Reader implements IndexTarget {
     return this.#told.records > this.offset ? this.#told.records : undefined;
   }
 
-  /** Where the tables stand of which it reads a snapshot; undefined when it reads none. */
+  /** As of when what is current is of which it is in the middle; undefined when what lies behind its cursor follows that anyway. */
   get snapshotTo(): number | undefined {
     const { count, to } = this.#snapshot?.snapshot ?? {};
-    return count === undefined && this.offset < (to?.offset ?? 0) ? to?.offset : undefined;
+    const isCurrent = count === undefined || (count === 1 && !this.#log.places.inOrder);
+    return isCurrent && this.offset < (to?.offset ?? 0) ? to?.offset : undefined;
   }
 
   async #readSnapshot(list: NewestList, maxBytes: number, to: number): Promise<Read> {

@@ -209,6 +209,8 @@ export interface Slice {
    * reach beyond `next`. The records that are left follow all the same.
    */
   readonly dropped: Dropped;
+  /** Something of this stretch itself is gone, although it begins where it was asked for: `dropped` says up to where. */
+  readonly lacks?: boolean;
 }
 
 /** Highest offsets that rules have dropped (see `keep` in CommonLogOptions): of any record, and of a deletion; 0 for none. */

@@ -1,7 +1,17 @@
 import type { Log, Position } from './log.ts';
+import type { LogRecord } from './record.ts';
 
 /** What a place of a log leads to: where its offsets are one sequence that is plain, otherwise whoever counts them says. */
 export interface Places {
+  /**
+   * What is looked up record by record (`newest`, `current`, `keyAt`) has the offsets of the log itself: what replaces it
+   * lies behind it.
+   */
+  readonly inOrder: boolean;
+  /** The offset of a record where it is looked up so. */
+  lookupOf(record: LogRecord): number;
+  /** Of such offsets those beyond what one has read who stands at `place`. */
+  beyond(offsets: Float64Array, place: number): Float64Array;
   /** Whether retention has removed something of what follows `offset`. */
   isTrimmed(offset: number): boolean;
   /** Whether it stands where retention has removed what came before. */
@@ -19,10 +29,19 @@ export interface Places {
 }
 
 export class PlainPlaces implements Places {
+  readonly inOrder = true;
   readonly #log: Pick<Log, 'floor' | 'head' | 'positionOf'>;
 
   constructor(log: Pick<Log, 'floor' | 'head' | 'positionOf'>) {
     this.#log = log;
+  }
+
+  lookupOf({ offset }: LogRecord): number {
+    return offset;
+  }
+
+  beyond(offsets: Float64Array, place: number): Float64Array {
+    return offsets.filter(offset => offset > place);
   }
 
   isTrimmed(offset: number): boolean {

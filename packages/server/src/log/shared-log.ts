@@ -2,8 +2,10 @@ import type { GroupStore } from './group-store.ts';
 
 /** What a log has beside it when several nodes share it. */
 export interface SharedLog {
-  readonly nodes: LogNodes;
-  readonly groups: GroupStore;
+  /** Undefined where the engine does not tell nodes of each other. */
+  readonly nodes: LogNodes | undefined;
+  /** Undefined where the engine keeps none. */
+  readonly groups: GroupStore | undefined;
   /** How far this node is behind what the server has, partition by partition. */
   readonly tails: readonly TailLag[];
 }

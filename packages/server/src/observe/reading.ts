@@ -3,8 +3,8 @@ import { Counter, Gauge, type Registry } from 'prom-client';
 /** The value of a label, or those of several. */
 type LabelValues = string | readonly string[];
 
-/** One number, or several by the value of their labels, as they are at this moment. */
-export type Reading = number | Iterable<readonly [labels: LabelValues, value: number]>;
+/** One number, or several by the value of their labels, as they are at this moment; undefined when nobody knows. */
+export type Reading = number | undefined | Iterable<readonly [labels: LabelValues, value: number]>;
 
 /** What is read when somebody asks: rooms keep plain numbers, which costs nothing before. */
 export interface Read {
@@ -26,7 +26,8 @@ export function register(registry: Registry, { name, help, type, label, read }: 
       collect() {
         const reading = read();
         this.reset();
-        if (typeof reading === 'number') this.set(reading);
+        if (reading === undefined) this.remove();
+        else if (typeof reading === 'number') this.set(reading);
         else for (const [value, count] of reading) this.set(labels(value), count);
       },
     });
@@ -37,7 +38,8 @@ export function register(registry: Registry, { name, help, type, label, read }: 
     collect() {
       const reading = read();
       this.reset();
-      if (typeof reading === 'number') this.inc(reading);
+      if (reading === undefined) this.remove();
+      else if (typeof reading === 'number') this.inc(reading);
       else for (const [value, count] of reading) this.inc(labels(value), count);
     },
   });

@@ -15,8 +15,8 @@ export interface WatchedRooms {
     readonly live: { readonly lost: number } | undefined;
     readonly shared?:
       | {
-          readonly nodes: { readonly all: readonly unknown[] };
-          readonly groups: { readonly opened: readonly WatchedGroup[] };
+          readonly nodes: { readonly all: readonly unknown[] } | undefined;
+          readonly groups: { readonly opened: readonly WatchedGroup[] } | undefined;
           readonly tails: readonly { readonly partition: string; readonly records: number; readonly ms: number }[];
         }
       | undefined;
@@ -213,10 +213,8 @@ export function roomReadings({ clock, log, hub, gateway, engine, spool }: Watche
       () => spool?.refused ?? 0,
     ),
     counter('log_rewinds_total', 'Times that the engine lost its newest records while it ran.', () => log.rewinds),
-    gauge(
-      'cluster_nodes',
-      'Servers that share the log and were heard of within 90 s, this one included.',
-      () => log.shared?.nodes.all.length ?? 1,
+    gauge('cluster_nodes', 'Servers that share the log and were heard of within 90 s, this one included.', () =>
+      log.shared === undefined ? 1 : log.shared.nodes?.all.length,
     ),
     gauge(
       'tail_lag_records',
@@ -322,7 +320,7 @@ function* ofGroups(
   number: keyof NonNullable<WatchedGroup['lastStatus']>,
   scale = 1,
 ): Generator<readonly [string, number]> {
-  for (const { name, lastStatus } of log.shared?.groups.opened ?? [])
+  for (const { name, lastStatus } of log.shared?.groups?.opened ?? [])
     if (lastStatus !== undefined) yield [name, lastStatus[number] / scale];
 }
 

@@ -43,7 +43,9 @@ test('an unknown setting is met with the names that may stand there', async () =
   const file = join(cwd, 'unknown.yaml');
   writeFileSync(file, 'rules:\n  - filter: a\n    policy: last\n');
   const { code, stderr } = await runCli(['check', '--config', file], { cwd });
-  expect(stderr).toBe(`error: ${file}: there is no setting rules[0].policy; known are filter, durability, lag, keep\n`);
+  expect(stderr).toBe(
+    `error: ${file}: there is no setting rules[0].policy; known are filter, durability, lag, keep, spool\n`,
+  );
   expect(code).toBe(1);
 });
 

@@ -1,12 +1,14 @@
 import { type FilterSet, filterSet, type Message } from '@tailrace/protocol';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import type { BrokerLog } from '../../src/engines/broker/broker-log.ts';
-import { type KafkaLogOptions, openKafkaLog } from '../../src/engines/kafka/kafka-log.ts';
+import { type KafkaLogOptions, openKafkaLog, openKafkaPartitions } from '../../src/engines/kafka/kafka-log.ts';
+import type { Log } from '../../src/log/log.ts';
 import type { LogRecord } from '../../src/log/record.ts';
 import { message, offsetOf, readAllOf, until } from '../log/messages.ts';
 import { FaultyProxy } from './faulty-proxy.ts';
 import { KafkaAdmin } from './kafka-admin.ts';
 import { KafkaServer } from './kafka-server.ts';
+import { catchesUp } from './lagging-tail.ts';
 import { withKafka } from './with-kafka.ts';
 
 const everything: FilterSet = filterSet(['#']);
@@ -319,6 +321,18 @@ withKafka('faults of Kafka', () => {
     expect(await textsOf(log)).toEqual(['first', 'second', 'anew']);
     await expectAlike(log);
   });
+
+  test('a tail that catches up shows how far it is behind, each partition its own', async () => {
+    const nodes = [`kafka://127.0.0.1:${proxy.port}`, server.url];
+    const name = fresh();
+    const logs: Log[] = [];
+    for (const url of nodes) {
+      const log = await openKafkaPartitions({ url, name, partitions: 3 });
+      logs.push(log);
+      cleanup.push(() => log.close());
+    }
+    await catchesUp(logs[0]!, logs[1]!, proxy);
+  }, 60_000);
 
   test('a topic that cannot keep what is promised is refused by name', async () => {
     const admin = new KafkaAdmin(server);

@@ -1,4 +1,4 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { describe, expect, type TestContext, test } from 'vitest';
 import type {
   BrokerPartition,
   Entry,
@@ -23,40 +23,35 @@ let names = 0;
 
 /** What every implementation of `BrokerPartition` must do: see src/engines/broker-partition.ts. */
 export function partitionContract(broker: string, subject: PartitionSubject): void {
-  describe(`a partition in ${broker} keeps the contract of BrokerPartition`, () => {
-    let name: string;
-    let partition: BrokerPartition;
-    const cleanup: (() => Promise<unknown>)[] = [];
-
-    beforeEach(async () => {
-      name = `partition-${++names}`;
-      partition = await open();
-    });
-
-    afterEach(async () => {
-      for (const step of cleanup.splice(0).reverse()) await step();
-    });
-
-    async function open(proxy?: FaultyProxy): Promise<BrokerPartition> {
-      const client = subject.client(name, proxy);
-      cleanup.push(() => client.close());
-      await client.open();
-      return client;
+  // some of them wait until silence is noticed
+  describe.concurrent(`a partition in ${broker} keeps the contract of BrokerPartition`, () => {
+    async function stage({ onTestFinished }: TestContext) {
+      const name = `partition-${++names}`;
+      const cleanup: (() => Promise<unknown>)[] = [];
+      onTestFinished(async () => {
+        for (const step of cleanup.splice(0).reverse()) await step();
+      });
+      const open = async (proxy?: FaultyProxy): Promise<BrokerPartition> => {
+        const client = subject.client(name, proxy);
+        cleanup.push(() => client.close());
+        await client.open();
+        return client;
+      };
+      const network = async (): Promise<FaultyProxy> => {
+        const proxy = await subject.startProxy();
+        cleanup.push(() => proxy.close());
+        return proxy;
+      };
+      const follow = (client: BrokerPartition, after = 0): Follower => {
+        const follower = new Follower(client, after);
+        cleanup.push(() => follower.following.close());
+        return follower;
+      };
+      return { name, partition: await open(), open, network, follow };
     }
 
-    async function network(): Promise<FaultyProxy> {
-      const proxy = await subject.startProxy();
-      cleanup.push(() => proxy.close());
-      return proxy;
-    }
-
-    function follow(client: BrokerPartition, after = 0): Follower {
-      const follower = new Follower(client, after);
-      cleanup.push(() => follower.following.close());
-      return follower;
-    }
-
-    test('a new one is empty and answers everything', async () => {
+    test('a new one is empty and answers everything', async context => {
+      const { partition } = await stage(context);
       const state = await partition.state();
       expect(state.id).toMatch(/^[a-z0-9]{4,16}$/);
       expect(state).toMatchObject({ floor: 0, head: 0 });
@@ -69,7 +64,8 @@ export function partitionContract(broker: string, subject: PartitionSubject): vo
       expect(await partition.state()).toMatchObject({ id: state.id, floor: 0, head: 0 });
     });
 
-    test('offsets begin at 1 and follow the order of calls; what was appended comes back', async () => {
+    test('offsets begin at 1 and follow the order of calls; what was appended comes back', async context => {
+      const { partition, follow } = await stage(context);
       const follower = follow(partition);
       const sent = [entries(1), entries(3, 1), entries(40, 4), entries(1, 44), entries(300, 45)];
       const offsets = await Promise.all(sent.map(some => partition.append(some)));
@@ -84,7 +80,8 @@ export function partitionContract(broker: string, subject: PartitionSubject): vo
       expect(await partition.state()).toMatchObject({ floor: 0, head: all[344] });
     });
 
-    test('entries of any size and any bytes', async () => {
+    test('entries of any size and any bytes', async context => {
+      const { partition } = await stage(context);
       const sizes = [0, 1, 7, 1000, 70_000, 900_000, 3];
       const sent = sizes.map((size, i) => ({ time: startTime + i, bytes: Buffer.alloc(size, i * 37) }));
       await partition.append(sent);
@@ -95,7 +92,8 @@ export function partitionContract(broker: string, subject: PartitionSubject): vo
       expect((await readAll(partition)).map(({ bytes }) => bytes.length)).toEqual([...sizes, ...sizes]);
     });
 
-    test('all clients see the same entries at the same offsets', async () => {
+    test('all clients see the same entries at the same offsets', async context => {
+      const { partition, open, follow } = await stage(context);
       const other = await open();
       const followers = [follow(partition), follow(other)];
       expect((await other.state()).id).toBe((await partition.state()).id);
@@ -113,7 +111,8 @@ export function partitionContract(broker: string, subject: PartitionSubject): vo
           expect(textAt(followers[0]!.entries, offset)).toBe(textOf(entries(1, i * 10 + j)[0]!));
     });
 
-    test('a read ends at about maxBytes or at its end, holds at least one entry, and says how far it read', async () => {
+    test('a read ends at about maxBytes or at its end, holds at least one entry, and says how far it read', async context => {
+      const { partition } = await stage(context);
       const offsets = await partition.append(entries(50, 0, 1000));
       const first = await partition.read(0, offsets[49]!, 1);
       expect(first.after).toBe(0);
@@ -134,7 +133,8 @@ export function partitionContract(broker: string, subject: PartitionSubject): vo
       expect(parallel.flatMap(read => read.entries.map(({ offset }) => offset))).toEqual(offsets);
     });
 
-    test('a read whose connection is cut goes on over another', async () => {
+    test('a read whose connection is cut goes on over another', async context => {
+      const { partition, open, network } = await stage(context);
       const proxy = await network();
       const client = await open(proxy);
       const offsets = await partition.append(entries(20));
@@ -149,7 +149,8 @@ export function partitionContract(broker: string, subject: PartitionSubject): vo
       }
     });
 
-    test('a follower begins where it is told, and goes back when it is told', async () => {
+    test('a follower begins where it is told, and goes back when it is told', async context => {
+      const { partition, follow } = await stage(context);
       const offsets = await partition.append(entries(30));
       const follower = follow(partition, offsets[19]!);
       await follower.reaches(offsets[29]!);
@@ -168,7 +169,8 @@ export function partitionContract(broker: string, subject: PartitionSubject): vo
       expect(follower.entries).toHaveLength(26);
     });
 
-    test('a follower misses nothing and sees nothing twice while its connections are cut', async () => {
+    test('a follower misses nothing and sees nothing twice while its connections are cut', async context => {
+      const { partition, open, network, follow } = await stage(context);
       const proxy = await network();
       const follower = follow(await open(proxy));
       let head = 0;
@@ -184,7 +186,8 @@ export function partitionContract(broker: string, subject: PartitionSubject): vo
       expect(follower.entries).toHaveLength(255);
     });
 
-    test('a follower whose connection is dead without a sign goes on over another', async () => {
+    test('a follower whose connection is dead without a sign goes on over another', async context => {
+      const { partition, open, network, follow } = await stage(context);
       const proxy = await network();
       const follower = follow(await open(proxy));
       await follower.reaches((await partition.append(entries(1)))[0]!);
@@ -193,7 +196,8 @@ export function partitionContract(broker: string, subject: PartitionSubject): vo
       expect(follower.entries.map(textOf)).toEqual(entries(2).map(textOf));
     });
 
-    test.for([1, 3, 40])('%i entries whose answers are lost are appended once, in order', async count => {
+    test.for([1, 3, 40])('%i entries whose answers are lost are appended once, in order', async (count, context) => {
+      const { partition, open, network, follow } = await stage(context);
       const proxy = await network();
       const client = await open(proxy);
       await client.append(entries(1));
@@ -210,7 +214,8 @@ export function partitionContract(broker: string, subject: PartitionSubject): vo
       expect(follower.entries.slice(1).map(({ offset }) => offset)).toEqual(offsets);
     });
 
-    test('appends over connections that are cut all the time are appended once, in order', async () => {
+    test('appends over connections that are cut all the time are appended once, in order', async context => {
+      const { partition, open, network } = await stage(context);
       const proxy = await network();
       const client = await open(proxy);
       let settled = false;
@@ -231,7 +236,8 @@ export function partitionContract(broker: string, subject: PartitionSubject): vo
       );
     });
 
-    test('what arrives late over a connection that was given up is not appended again', async () => {
+    test('what arrives late over a connection that was given up is not appended again', async context => {
+      const { partition, open, network } = await stage(context);
       const proxy = await network();
       const client = await open(proxy);
       await client.append(entries(1));
@@ -246,7 +252,8 @@ export function partitionContract(broker: string, subject: PartitionSubject): vo
       expect(all.slice(1).map(({ offset }) => offset)).toEqual(offsets);
     });
 
-    test('firstSince: the first entry with that time or a later one', async () => {
+    test('firstSince: the first entry with that time or a later one', async context => {
+      const { partition } = await stage(context);
       const offsets = await partition.append(entries(200));
       const time = (i: number): number => startTime + i * 10;
       expect(await partition.firstSince(0)).toBe(offsets[0]);
@@ -262,7 +269,8 @@ export function partitionContract(broker: string, subject: PartitionSubject): vo
       expect(await partition.firstSince(time(150))).toBe(offsets[150]);
     });
 
-    test('trim raises the floor; a read from below begins there; offsets go on', async () => {
+    test('trim raises the floor; a read from below begins there; offsets go on', async context => {
+      const { partition, follow } = await stage(context);
       const offsets = await partition.append(entries(20));
       await partition.trim(offsets[9]!);
       const { floor } = await partition.state();
@@ -289,7 +297,8 @@ export function partitionContract(broker: string, subject: PartitionSubject): vo
       expect((await partition.state()).floor).toBe(offsets[19]);
     });
 
-    test('one that was deleted and made anew has another id', async () => {
+    test('one that was deleted and made anew has another id', async context => {
+      const { name, partition, open, follow } = await stage(context);
       const follower = follow(partition);
       await follower.reaches((await partition.append(entries(5)))[4]!);
       const before = await partition.state();
@@ -302,7 +311,8 @@ export function partitionContract(broker: string, subject: PartitionSubject): vo
       expect((await partition.state()).id).toBe(after.id);
     });
 
-    test('a probe fails while nothing passes, and no longer afterwards', async () => {
+    test('a probe fails while nothing passes, and no longer afterwards', async context => {
+      const { open, network } = await stage(context);
       const proxy = await network();
       const client = await open(proxy);
       await client.probe();
@@ -318,7 +328,8 @@ export function partitionContract(broker: string, subject: PartitionSubject): vo
       );
     });
 
-    test('it is closed in time although nothing passes; what waits is told that nobody knows', async () => {
+    test('it is closed in time although nothing passes; what waits is told that nobody knows', async context => {
+      const { open, network, follow } = await stage(context);
       const proxy = await network();
       const client = await open(proxy);
       const follower = follow(client);

@@ -33,7 +33,7 @@ withRedis('groups of a log of several partitions', () => {
   });
 
   function open(filters: readonly string[] = ['job/+']): Promise<Group[]> {
-    return Promise.all(nodes.map(log => log.shared!.groups.open('work', { filters, after: 0 })));
+    return Promise.all(nodes.map(log => log.shared!.groups!.open('work', { filters, after: 0 })));
   }
 
   /** Appends so many to each topic; both nodes have read it. */
@@ -109,7 +109,7 @@ withRedis('groups of a log of several partitions', () => {
     await append(2);
     expect((await a.claim('ann', 1)).deliveries).toMatchObject([{ record: { topic: 'job/1' }, count: 1 }]);
     expect((await b.claim('bob', 5)).deliveries).toMatchObject([{ record: { topic: 'job/1' }, count: 1 }]);
-    const [first, second] = nodes.map(log => log.shared!.groups);
+    const [first, second] = nodes.map(log => log.shared!.groups!);
     expect(await first!.names()).toEqual(['work']);
     expect(first!.opened.map(({ name }) => name)).toEqual(['work']);
     await expect(second!.open('work', { filters: ['job/2'], after: 0 })).rejects.toMatchObject({ code: 'bad_request' });

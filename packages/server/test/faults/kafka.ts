@@ -1,17 +1,17 @@
-import type { Served } from '../cli/served.ts';
 import { FaultyProxy } from '../engines/faulty-proxy.ts';
 import { KafkaServer } from '../engines/kafka-server.ts';
-import type { Fault, FaultStage } from './run.ts';
+import { type CommonStage, commonFaults } from './common.ts';
+import type { Fault } from './run.ts';
 
 /** One broker; the first server reaches it through a proxy. */
-class KafkaStage implements FaultStage {
-  readonly broker: KafkaServer;
-  readonly proxy: FaultyProxy;
+class KafkaStage implements CommonStage {
+  readonly server: KafkaServer;
+  readonly proxies: readonly [FaultyProxy];
   readonly flags: readonly string[] = [];
 
   private constructor(broker: KafkaServer, proxy: FaultyProxy) {
-    this.broker = broker;
-    this.proxy = proxy;
+    this.server = broker;
+    this.proxies = [proxy];
   }
 
   static async open(): Promise<KafkaStage> {
@@ -22,71 +22,15 @@ class KafkaStage implements FaultStage {
   }
 
   get engines(): [string, string] {
-    return [`kafka://127.0.0.1:${this.proxy.port}`, this.broker.url];
+    return [`kafka://127.0.0.1:${this.proxies[0].port}`, this.server.url];
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.proxy.close();
-    await this.broker.stop('SIGKILL');
+    await this.proxies[0].close();
+    await this.server.stop('SIGKILL');
   }
 }
 
 const prepare = (): Promise<KafkaStage> => KafkaStage.open();
-const nothing = async (): Promise<void> => {};
 
-export const kafkaFaults: readonly Fault<KafkaStage>[] = [
-  {
-    name: 'kill -9 of Kafka, started again after 3 s',
-    prepare,
-    lasts: 3000,
-    strike: ({ broker }) => broker.stop('SIGKILL'),
-    heal: ({ broker }) => broker.start(),
-  },
-  {
-    name: 'Kafka restarted by SIGTERM',
-    prepare,
-    lasts: 500,
-    strike: ({ broker }) => broker.stop(),
-    heal: ({ broker }) => broker.start(),
-  },
-  {
-    name: 'Kafka stopped (SIGSTOP) for 20 s',
-    prepare,
-    lasts: 20_000,
-    strike: async ({ broker }) => broker.signal('SIGSTOP'),
-    heal: async ({ broker }) => broker.signal('SIGCONT'),
-  },
-  {
-    name: 'the network of one server silent for 10 s',
-    prepare,
-    lasts: 10_000,
-    strike: async ({ proxy }) => proxy.stall(),
-    heal: async ({ proxy }) => proxy.resume(),
-  },
-  {
-    name: 'answers to one server lost for 2 s, then its connections reset',
-    prepare,
-    lasts: 2000,
-    strike: async ({ proxy }) => {
-      proxy.swallowAnswers = true;
-    },
-    heal: async ({ proxy }) => {
-      proxy.swallowAnswers = false;
-      proxy.cut();
-    },
-  },
-  {
-    name: 'all connections of one server reset',
-    prepare,
-    lasts: 0,
-    strike: async ({ proxy }) => proxy.cut(),
-    heal: nothing,
-  },
-  {
-    name: 'kill -9 of one server, started again after 2 s',
-    prepare,
-    lasts: 2000,
-    strike: async (_, [a]) => void (await a.kill('SIGKILL')),
-    heal: (_, [a]: readonly [Served, Served]) => a.startAgain(),
-  },
-];
+export const kafkaFaults: readonly Fault<KafkaStage>[] = [...commonFaults('Kafka', prepare)];

@@ -22,6 +22,11 @@ if (faults === undefined) {
 const rows: FaultRow[] = [];
 for (const fault of faults) {
   if (values.only !== undefined && !fault.name.includes(values.only)) continue;
+  const impossible = fault.impossible?.();
+  if (impossible !== undefined) {
+    process.stderr.write(`NOT RUN: ${fault.name}: ${impossible}\n`);
+    continue;
+  }
   process.stderr.write(`${fault.name} …\n`);
   rows.push(await runFault(fault));
 }

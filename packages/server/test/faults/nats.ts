@@ -1,10 +1,10 @@
-import type { Served } from '../cli/served.ts';
 import { FaultyProxy } from '../engines/faulty-proxy.ts';
 import { NatsServer } from '../engines/nats-server.ts';
-import type { Fault, FaultStage } from './run.ts';
+import { type CommonStage, commonFaults } from './common.ts';
+import type { Fault } from './run.ts';
 
 /** One server of NATS, or three that are one; both nodes reach it, or the first of them, through proxies. */
-class NatsStage implements FaultStage {
+class NatsStage implements CommonStage {
   readonly servers: readonly NatsServer[];
   readonly proxies: readonly [FaultyProxy, FaultyProxy];
   readonly flags: readonly string[];
@@ -60,60 +60,9 @@ class NatsStage implements FaultStage {
 }
 
 const prepare = (): Promise<NatsStage> => NatsStage.open();
-const nothing = async (): Promise<void> => {};
 
 export const natsFaults: readonly Fault<NatsStage>[] = [
-  {
-    name: 'kill -9 of NATS, started again after 3 s',
-    prepare,
-    lasts: 3000,
-    strike: ({ server }) => server.stop('SIGKILL'),
-    heal: ({ server }) => server.start(),
-  },
-  {
-    name: 'NATS restarted by SIGTERM',
-    prepare,
-    lasts: 500,
-    strike: ({ server }) => server.stop(),
-    heal: ({ server }) => server.start(),
-  },
-  {
-    name: 'NATS stopped (SIGSTOP) for 20 s',
-    prepare,
-    lasts: 20_000,
-    strike: async ({ server }) => server.signal('SIGSTOP'),
-    heal: async ({ server }) => server.signal('SIGCONT'),
-  },
-  {
-    name: 'the network of one server silent for 10 s',
-    prepare,
-    lasts: 10_000,
-    strike: async ({ proxies }) => proxies[0].stall(),
-    heal: async ({ proxies }) => proxies[0].resume(),
-  },
-  {
-    name: 'answers lost for 2 s, then all connections reset',
-    prepare,
-    lasts: 2000,
-    strike: async ({ proxies }) => {
-      for (const proxy of proxies) proxy.swallowAnswers = true;
-    },
-    heal: async ({ proxies }) => {
-      for (const proxy of proxies) {
-        proxy.swallowAnswers = false;
-        proxy.cut();
-      }
-    },
-  },
-  {
-    name: 'all connections reset',
-    prepare,
-    lasts: 0,
-    strike: async ({ proxies }) => {
-      for (const proxy of proxies) proxy.cut();
-    },
-    heal: nothing,
-  },
+  ...commonFaults('NATS', prepare),
   {
     name: 'a power loss that takes the last second',
     prepare,
@@ -140,12 +89,5 @@ export const natsFaults: readonly Fault<NatsStage>[] = [
       await stage.killed.stop('SIGKILL');
     },
     heal: async ({ killed }) => killed!.start(),
-  },
-  {
-    name: 'kill -9 of one node, started again after 2 s',
-    prepare,
-    lasts: 2000,
-    strike: async (_, [a]) => void (await a.kill('SIGKILL')),
-    heal: (_, [a]: readonly [Served, Served]) => a.startAgain(),
   },
 ];

@@ -12,6 +12,8 @@ export interface FaultStage extends AsyncDisposable {
 
 export interface Fault<Stage extends FaultStage = FaultStage> {
   readonly name: string;
+  /** Why it cannot be made here; undefined when it can. */
+  readonly impossible?: () => string | undefined;
   prepare(): Promise<Stage>;
   /** Begins the fault; resolves when it has. */
   strike(stage: Stage, nodes: readonly [Served, Served]): Promise<void>;

@@ -1,3 +1,4 @@
+import { TailraceError } from '@tailrace/protocol';
 import type { Log } from '../../log/index.ts';
 import type { ApiRoute, Schema } from '../route.ts';
 
@@ -35,10 +36,16 @@ export function nodesRoute(log: Log): ApiRoute {
         },
       },
     },
-    errors: [],
+    errors: ['unsupported'],
     handle: ({ header }) => {
+      const { shared } = log;
+      if (shared !== undefined && shared.nodes === undefined)
+        throw new TailraceError(
+          'unsupported',
+          'the engine of this log does not tell its servers of each other: look at each of them',
+        );
       header('Cache-Control', 'no-store');
-      return { nodes: log.shared?.nodes.all ?? [] };
+      return { nodes: shared?.nodes?.all ?? [] };
     },
   };
 }

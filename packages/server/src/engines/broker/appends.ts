@@ -21,6 +21,8 @@ export interface AppendsParts {
   readonly time: () => number;
   /** Of one request to the broker, at most. */
   readonly requestBytes: number;
+  /** The broker has entries up to there. */
+  readonly onHead: (head: number) => void;
   /** What may wait. */
   readonly bytesMax: number;
   readonly recordsMax: number;
@@ -201,7 +203,7 @@ export class Appends {
   }
 
   async #untilArrived(request: Request): Promise<void> {
-    const { clock, partition } = this.#parts;
+    const { clock, partition, onHead } = this.#parts;
     const since = clock.monotonic();
     // once nobody knows what became of an attempt, only the tail can tell
     let isUncertain = false;
@@ -210,7 +212,10 @@ export class Appends {
       if (request.isDoubtful) throw unknown('its place in the log was removed before this node had read it');
       if (clock.monotonic() - since > giveUpAfter) throw unknown('the broker has not answered for ten minutes');
       try {
-        const appended = partition.append(request.entries).then(() => true);
+        const appended = partition.append(request.entries).then(offsets => {
+          onHead(offsets[offsets.length - 1]!);
+          return true;
+        });
         const isTaken = await Promise.race([appended, request.settled().then(() => false)]);
         isUncertain = true;
         if (isTaken) await within(clock, patience, request.settled());

@@ -12,6 +12,7 @@ import type {
   Deleted,
   Dropped,
   EngineProbe,
+  LiveChannel,
   Log,
   LogMemory,
   LogStatus,
@@ -25,10 +26,12 @@ import { type Places, PlainPlaces } from '../../log/places.ts';
 import { type Random, systemRandom } from '../../log/random.ts';
 import type { LogRecord, StoredDurability } from '../../log/record.ts';
 import type { OffsetRange } from '../../log/report.ts';
+import type { SharedLog } from '../../log/shared-log.ts';
 import { type Tables, tablesOf } from '../../log/tables.ts';
 import { PlainTokens, type Tokens } from '../../log/tokens.ts';
 import type { BrokerPartition, Entry, Following, PartitionState } from '../broker-partition.ts';
 import { Freshness } from '../freshness.ts';
+import { KnownLag } from '../known-lag.ts';
 import { Appends } from './appends.ts';
 import { Coming } from './coming.ts';
 import { Directory } from './directory.ts';
@@ -42,6 +45,8 @@ import { Reads } from './reads.ts';
 
 export interface BrokerLogOptions extends CommonLogOptions {
   readonly partition: BrokerPartition;
+  /** Its number among those of the log. */
+  readonly index: number;
   readonly capabilities: LogCapabilities;
   /** For people: `Kafka`. */
   readonly broker: string;
@@ -49,9 +54,15 @@ export interface BrokerLogOptions extends CommonLogOptions {
   readonly requestBytes: number;
   /** A tail that has been silent for longer is stuck, ms. */
   readonly silenceMost: number;
+  /** Closed with the log. */
+  readonly live?: BrokerLive | undefined;
   /** Of records and their ages. What waits for the broker waits in real time. */
   readonly clock?: Clock | undefined;
   readonly random?: Random | undefined;
+}
+
+export interface BrokerLive extends LiveChannel {
+  close(): Promise<void>;
 }
 
 /** How long a close waits for what is being appended, ms. */
@@ -85,7 +96,8 @@ export class BrokerLog implements Log {
   readonly deletions: Deletions = new Deletions();
   readonly tokens: Tokens = new PlainTokens(this);
   readonly places: Places = new PlainPlaces(this);
-  readonly live: undefined;
+  readonly live: BrokerLive | undefined;
+  readonly shared: SharedLog;
   readonly probes: readonly EngineProbe[];
   lost: OffsetRange[] = [];
   rewinds = 0;
@@ -93,6 +105,7 @@ export class BrokerLog implements Log {
   readonly #options: BrokerLogOptions;
   readonly #partition: BrokerPartition;
   readonly #known = new Known();
+  readonly #lag: KnownLag;
   readonly #judge: Judge;
   readonly #appends: Appends;
   readonly #pages: Pages;
@@ -115,7 +128,12 @@ export class BrokerLog implements Log {
     this.#options = options;
     this.#partition = partition;
     this.capabilities = options.capabilities;
+    this.live = options.live;
     const node = (options.random ?? systemRandom).id(nodeBytes);
+    // what was removed does not come any more
+    const reached = (): number => Math.max(this.#known.offset, this.#known.floor);
+    this.#lag = new KnownLag(String(options.index), systemClock, reached);
+    this.shared = { nodes: undefined, groups: undefined, tails: [this.#lag] };
     this.hot = new HotTail(options.hotBytes ?? logDefaults.hotBytes, 0);
     this.tables = tablesOf(options.keep?.rules ?? []);
     this.#judge = new Judge(options, new KeyIndex(this, options.keyIndexBytes ?? logDefaults.keyIndexBytes));
@@ -127,6 +145,7 @@ export class BrokerLog implements Log {
       node,
       time: () => Math.max(clock.now(), this.#known.time),
       requestBytes: options.requestBytes,
+      onHead: head => this.#lag.toldOf(head),
       bytesMax: options.pending?.bytes ?? logDefaults.pending.bytes,
       recordsMax: options.pending?.records ?? logDefaults.pending.records,
       onCommit: (duration, records, bytes) => options.onCommitStats?.(duration, records, bytes),
@@ -154,8 +173,13 @@ export class BrokerLog implements Log {
     });
     this.#freshness = new Freshness({
       clock: systemClock,
-      ask: () => partition.state(),
-      reached: ({ head }) => (this.#known.offset >= head ? Promise.resolve() : this.#coming.to(head)),
+      ask: async () => {
+        const state = await partition.state();
+        this.#lag.toldOf(state.head);
+        return state;
+      },
+      reached: ({ head, floor }) =>
+        Math.max(this.#known.offset, floor) >= head ? Promise.resolve() : this.#coming.to(head),
     });
     this.#history = new History({ reads: this.#reads, directory: this.#directory, ended: this.#judge.ended });
     this.probes = [
@@ -168,7 +192,7 @@ export class BrokerLog implements Log {
   async start(): Promise<void> {
     await this.#begin(await this.#partition.open());
     this.#following = this.#partition.follow(this.#known.offset, {
-      onEntries: entries => this.#take(entries),
+      onEntries: (entries, head) => this.#take(entries, head),
       onState: state => {
         this.#isBack();
         this.#compare(state);
@@ -313,11 +337,12 @@ export class BrokerLog implements Log {
     await this.#appends.close();
     stopWatch();
     await this.#following?.close();
-    await this.#partition.close();
+    await Promise.all([this.#partition.close(), this.live?.close()]);
   }
 
-  #take(entries: readonly Entry[]): void {
+  #take(entries: readonly Entry[], head: number): void {
     if (this.#isRewinding) return;
+    this.#lag.toldOf(head);
     this.#fold.take(entries, batch => {
       for (const listener of this.#listeners) listener.onCommit(batch);
     });
@@ -327,6 +352,7 @@ export class BrokerLog implements Log {
   async #begin(state: PartitionState): Promise<void> {
     this.#pages.clear();
     await this.#fold.begin(state);
+    this.#lag.told(state.head);
   }
 
   #compare(state: PartitionState): void {
@@ -339,6 +365,7 @@ export class BrokerLog implements Log {
     }
     const before = this.#known.epochs.current;
     this.#known.take(state);
+    this.#lag.told(state.head);
     if (before?.epoch !== this.#known.epochs.current?.epoch)
       for (const listener of this.#listeners) listener.onEpoch?.();
     this.#raiseFloor(state.floor);

@@ -22,6 +22,8 @@ export interface Fetched {
   readonly entries: readonly Entry[];
   /** In Kafka's counting: what is behind the newest that was read. */
   readonly next: bigint;
+  /** Up to here the broker has committed. */
+  readonly head: number;
   /** Of the newest batch; −1 when there is none. */
   readonly leaderEpoch: number;
 }
@@ -64,10 +66,11 @@ export async function fetchFrom(client: KafkaClient, wanted: readonly Wanted[], 
     answer = partial;
   }
   return answer.responses.flatMap(({ topicId, partitions }) =>
-    partitions.map(({ partitionIndex, errorCode, records }) => {
+    partitions.map(({ partitionIndex, errorCode, highWatermark, records }) => {
       const topic = names.get(topicId)!;
       const { from } = wanted.find(one => one.topic === topic && one.partition === partitionIndex)!;
-      return { topic, partition: partitionIndex, errorCode, ...entriesOf(records ?? [], from) };
+      const head = Number(highWatermark);
+      return { topic, partition: partitionIndex, errorCode, head, ...entriesOf(records ?? [], from) };
     }),
   );
 }
@@ -105,6 +108,7 @@ interface Answer {
     readonly partitions: readonly {
       readonly partitionIndex: number;
       readonly errorCode: number;
+      readonly highWatermark: bigint;
       readonly records?: readonly RecordsBatch[] | null;
     }[];
   }[];

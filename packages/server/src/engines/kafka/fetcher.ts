@@ -147,7 +147,7 @@ export class Fetcher {
     }
   }
 
-  async #take(followed: Followed, { errorCode, entries, next, leaderEpoch }: Fetched): Promise<void> {
+  async #take(followed: Followed, { errorCode, entries, next, head, leaderEpoch }: Fetched): Promise<void> {
     if (errorCode !== 0) {
       // it has moved, or does not go so far any more: the state tells
       const { topic, partition } = followed.parts;
@@ -163,6 +163,6 @@ export class Fetcher {
       if (followed.turn !== turn) return;
     }
     followed.next = next;
-    if (entries.length > 0) followed.parts.listener.onEntries(entries);
+    if (entries.length > 0) followed.parts.listener.onEntries(entries, head);
   }
 }

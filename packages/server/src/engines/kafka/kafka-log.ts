@@ -80,6 +80,7 @@ async function openAll(options: KafkaLogOptions, partitions: number): Promise<re
           hotBytes: hotBytes / partitions,
           recordBytes: Math.min(recordBytes, bytesMost),
           partition: new KafkaPartition({ cluster, fetcher, topic: name, partition, compression, minInSync, onClose }),
+          index: partition,
           requestBytes: bytesMost,
           capabilities: { ...capabilitiesOf.kafka, durabilities },
           broker: 'Kafka',

@@ -4,8 +4,8 @@ import type { Line } from './connection.ts';
 import { decodeEntry } from './entry.ts';
 
 export interface ConsumerParts {
-  /** Consecutive. */
-  readonly onEntries: (entries: readonly Entry[]) => void;
+  /** Consecutive. `left`: entries that the server had beyond them. */
+  readonly onEntries: (entries: readonly Entry[], left: number) => void;
   /** `stored`: when the server stored the entry, ns since 1970. */
   readonly onSeen: (offset: number, stored: number) => void;
   /** What would lie between this offset and the one before it is gone. */
@@ -28,6 +28,7 @@ export class Consumer {
   #last: number;
   #entries: Entry[] = [];
   #bytes = 0;
+  #left = 0;
   #isOver = false;
 
   constructor(parts: ConsumerParts) {
@@ -56,7 +57,7 @@ export class Consumer {
       const sent = headers.get('Nats-Last-Consumer');
       return sent === '' || Number(sent) === this.#taken;
     }
-    const [stored, number, offset] = numbersOf(reply!);
+    const [left, stored, number, offset] = numbersOf(reply!);
     if (number !== this.#taken + 1) return false;
     this.#taken = number;
     // what was removed while it was on its way is left out without a sign
@@ -66,6 +67,7 @@ export class Consumer {
     }
     this.#last = offset;
     this.#parts.onSeen(offset, stored);
+    this.#left = left;
     // what came in one piece is handed on in one
     if (this.#entries.length === 0) queueMicrotask(() => this.#hand());
     this.#entries.push(decodeEntry(offset, data));
@@ -79,17 +81,17 @@ export class Consumer {
     const entries = this.#entries;
     this.#entries = [];
     this.#bytes = 0;
-    this.#parts.onEntries(entries);
+    this.#parts.onEntries(entries, this.#left);
   }
 }
 
 /**
- * When the entry was stored, its number among the messages of the consumer, its offset: of
+ * How many follow, when the entry was stored, its number among the messages of the consumer, its offset: of
  * `$JS.ACK.<stream>.<consumer>.<deliveries>.<offset>.<number>.<stored>.<pending>`, in which `<domain>.<account>` may stand
  * before the stream, and something behind the end.
  */
-function numbersOf(reply: string): [stored: number, number: number, offset: number] {
+function numbersOf(reply: string): [left: number, stored: number, number: number, offset: number] {
   const parts = reply.split('.');
   const from = parts.length === 9 ? 5 : 7;
-  return [Number(parts[from + 2]), Number(parts[from + 1]), Number(parts[from])];
+  return [Number(parts[from + 3]), Number(parts[from + 2]), Number(parts[from + 1]), Number(parts[from])];
 }

@@ -98,7 +98,7 @@ export class Follower implements Following {
     const { connection, names, seen, askState } = this.#parts;
     const inbox = createInbox();
     const consumer = new Consumer({
-      onEntries: entries => this.#hand(entries),
+      onEntries: (entries, left) => this.#hand(entries, left),
       onSeen: (offset, stored) => seen.add(offset, stored),
       onHole: offset => {
         this.#knownTo = offset;
@@ -154,9 +154,9 @@ export class Follower implements Following {
     if (line.isLost && !this.#closed) throw new ConnectionLost('the connection is lost');
   }
 
-  #hand(entries: readonly Entry[]): void {
+  #hand(entries: readonly Entry[], left: number): void {
     this.#after = entries[entries.length - 1]!.offset;
-    this.#parts.listener.onEntries(entries);
+    this.#parts.listener.onEntries(entries, this.#after + left);
   }
 
   #pause(): Promise<void> {

@@ -13,7 +13,7 @@ import type {
 import { Appends } from './appends.ts';
 import { KeptConnection, type Line } from './connection.ts';
 import { Follower } from './follower.ts';
-import { Names } from './names.ts';
+import { Names, nameDefault } from './names.ts';
 import { Reads } from './reads.ts';
 import { Seen } from './seen.ts';
 import { judgeServer } from './server-settings.ts';
@@ -65,7 +65,7 @@ export class JetStreamPartition implements BrokerPartition {
 
   constructor(options: JetStreamOptions) {
     this.#options = options;
-    const { url, name = 'tailrace', index = 0, clock = systemClock, random = systemRandom, onReport } = options;
+    const { url, name = nameDefault, index = 0, clock = systemClock, random = systemRandom, onReport } = options;
     const names = new Names(name, index);
     this.#names = names;
     const { count = 1, replicas = 1, retention = {} } = options;

@@ -2,13 +2,16 @@ import { capabilitiesOf } from '../../log/capabilities.ts';
 import { type Clock, systemClock } from '../../log/clock.ts';
 import type { Log } from '../../log/log.ts';
 import { type CommonLogOptions, logDefaults } from '../../log/options.ts';
-import type { Random } from '../../log/random.ts';
+import { type Random, systemRandom } from '../../log/random.ts';
 import type { StoredDurability } from '../../log/record.ts';
 import { withoutPassword } from '../../log/without-password.ts';
 import { WovenLog } from '../../log/woven/woven-log.ts';
 import { type BrokerLog, openBrokerLog } from '../broker/broker-log.ts';
 import { headBytes } from '../broker/entry.ts';
+import { nodeBytes } from '../numbered-messages.ts';
 import { JetStreamPartition } from './jetstream-partition.ts';
+import { NatsLive } from './live.ts';
+import { Names, nameDefault } from './names.ts';
 
 export interface NatsLogOptions extends CommonLogOptions {
   /** `nats://[user:password@]host:port[,host:port]`, or `tls://` for TLS. */
@@ -68,21 +71,30 @@ async function openAll(options: NatsLogOptions, count: number): Promise<readonly
         onReport: index === 0 ? onReport : undefined,
       }),
   );
-  const close = (): Promise<unknown> => Promise.all(partitions.map(partition => partition.close()));
+  const live = new NatsLive({
+    url,
+    subject: new Names(name ?? nameDefault, 0).live,
+    node: (random ?? systemRandom).id(nodeBytes),
+    report: report => onReport?.(report),
+  });
+  const close = (): Promise<unknown> => Promise.all([live, ...partitions].map(part => part.close()));
   const stopWatch = systemClock.after(options.startTimeout ?? startTimeoutDefault, () => void close());
   const logs: BrokerLog[] = [];
   try {
     // the first makes what they share
     await partitions[0]!.open();
+    await live.ready;
     await Promise.all(partitions.slice(1).map(partition => partition.open()));
     const recordBytes = Math.min(options.recordBytes ?? logDefaults.recordBytes, logDefaults.recordBytesHard);
-    for (const partition of partitions)
+    for (const [index, partition] of partitions.entries())
       logs.push(
         await openBrokerLog({
           ...options,
           hotBytes: hotBytes / count,
           recordBytes: Math.min(recordBytes, partition.entryBytes - headBytes),
           partition,
+          index,
+          live: index === 0 ? live : undefined,
           requestBytes,
           capabilities: { ...capabilitiesOf.nats, durabilities: partition.durabilities },
           broker: 'NATS',

@@ -65,7 +65,10 @@ async function agreeOnCount(connection: RedisConnection, name: string, partition
   const keys = new Keys(name);
   return connection.ask(async redis => {
     if ((await redis.exists(keys.state)) === 1) return 1;
-    if (partitions > 1) await redis.set(keys.partitions, partitions, 'NX');
-    return Number((await redis.get(keys.partitions)) ?? partitions);
+    const agreed = await redis.get(keys.partitions);
+    if (agreed !== null) return Number(agreed);
+    // of several that start at once the first decides
+    await redis.set(keys.partitions, partitions, 'NX');
+    return Number(await redis.get(keys.partitions));
   });
 }

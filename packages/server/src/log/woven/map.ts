@@ -15,24 +15,32 @@ import { Weave } from './weave.ts';
 export class WovenMap {
   readonly partitions: readonly Log[];
   weave: Weave;
-  readonly strands: Strands = new Strands();
+  readonly strands: Strands;
   readonly #runsMax: number | undefined;
 
-  /** `runsMax`: what the weave remembers. */
-  constructor(partitions: readonly Log[], first: number, runsMax?: number) {
+  /** `onReuse`: see Strands; `runsMax`: what the weave remembers. */
+  constructor(partitions: readonly Log[], first: number, onReuse: () => void, runsMax?: number) {
     this.partitions = partitions;
+    this.strands = new Strands(onReuse);
     this.#runsMax = runsMax;
-    this.weave = new Weave(first, this.#heads(), runsMax);
+    this.weave = this.#newWeave(first);
   }
 
   /** What is woven from now begins at `first`; places before it mean nothing any more. */
   beginAnew(first: number): void {
-    this.weave = new Weave(first, this.#heads(), this.#runsMax);
+    this.weave = this.#newWeave(first);
     this.strands.clear();
   }
 
-  #heads(): Vector {
-    return Float64Array.from(this.partitions, ({ head }) => head.offset);
+  #newWeave(first: number): Weave {
+    const heads = this.partitions.map(({ head }) => head);
+    const time = Math.max(...heads.map(head => head.time));
+    return new Weave(
+      first,
+      Float64Array.from(heads, ({ offset }) => offset),
+      time,
+      this.#runsMax,
+    );
   }
 
   floors(): Vector {
@@ -62,6 +70,11 @@ export class WovenMap {
     return vector;
   }
 
+  /** About the least time that what follows `place` can have, ms; 0 of an address. */
+  timeBehind(place: number): number {
+    return isWoven(place) ? this.weave.timeAt(place) : (this.strandAt(place)?.time ?? 0);
+  }
+
   /** The record that has this place, if one has. */
   recordAt(place: number): PartitionPlace | undefined {
     if (isAddress(place)) return placeOfAddress(place);
@@ -70,14 +83,16 @@ export class WovenMap {
     return before && { partition: before.partition, offset: before.offset + 1 };
   }
 
-  /** Where one goes on who has read each partition up to `vector`. */
-  placeOf(vector: Vector): number {
+  /** Where one goes on who has read each partition up to `wanted`, as far as that has come to this node; `time`: see Strand. */
+  placeOf(wanted: Vector, time: number): number {
     const { weave } = this;
+    // a partition may know of more than its records: what is behind the newest of them is none
+    const vector = wanted.map((offset, p) => Math.min(offset, weave.newestOf(p)));
     let next = weave.first;
-    for (let p = 0; p < vector.length; p++) next = Math.max(next, weave.placeOf(p, vector[p]!) ?? weave.head);
+    for (let p = 0; p < vector.length; p++) next = Math.max(next, weave.placeOf(p, vector[p]!)!);
     const there = weave.vectorAt(next);
     if (sameVector(there, vector)) return next;
-    return this.strands.toWeave(vector, weave.first, () => ({ to: there, next })).first;
+    return this.strands.toWeave(vector, weave.first, time, () => ({ to: there, next })).first;
   }
 
   /** Where on the way of who stands at `place` the record of a partition lies. */

@@ -1,17 +1,31 @@
 import { TailraceError } from '@tailrace/protocol';
 import type { Position } from '../log.ts';
 import type { Places } from '../places.ts';
+import type { LogRecord } from '../record.ts';
 import type { WovenMap } from './map.ts';
-import { isAddress, isWoven, placeOfAddress } from './numbering.ts';
+import { addressOf, isAddress, isWoven, placeOfAddress } from './numbering.ts';
 import { partitionOf } from './topology.ts';
 
 export class WovenPlaces implements Places {
+  readonly inOrder = false;
   readonly #map: WovenMap;
   readonly #positionOf: (place: number) => Promise<Position>;
 
   constructor(map: WovenMap, positionOf: (place: number) => Promise<Position>) {
     this.#map = map;
     this.#positionOf = positionOf;
+  }
+
+  lookupOf({ topic, partitionOffset }: LogRecord): number {
+    return addressOf(partitionOf(topic, this.#map.partitions.length), partitionOffset);
+  }
+
+  beyond(offsets: Float64Array, place: number): Float64Array {
+    const vector = this.#map.vectorAt(place);
+    return offsets.filter(address => {
+      const { partition, offset } = placeOfAddress(address);
+      return offset > vector[partition]!;
+    });
   }
 
   isTrimmed(place: number): boolean {
@@ -25,7 +39,8 @@ export class WovenPlaces implements Places {
   behindTrimmed(place: number): Promise<Position> {
     const vector = this.#map.vectorAt(place);
     const floors = this.#map.floors();
-    return this.#positionOf(this.#map.placeOf(vector.map((offset, p) => Math.max(offset, floors[p]!))));
+    const behind = vector.map((offset, p) => Math.max(offset, floors[p]!));
+    return this.#positionOf(this.#map.placeOf(behind, this.#map.timeBehind(place)));
   }
 
   async beginning(offset: number): Promise<Position> {
@@ -36,14 +51,14 @@ export class WovenPlaces implements Places {
         `from=@… names an offset, and this log has ${partitions.length} partitions with offsets of their own: begin by a cursor or a time`,
         { at: { field: 'from' } },
       );
-    return this.#positionOf(this.#map.placeOf(new Float64Array(partitions.length)));
+    return this.#positionOf(this.#map.placeOf(new Float64Array(partitions.length), 0));
   }
 
   between(from: number, to: number): readonly [number, number] {
     if (to >= this.#map.weave.head) return [from, to];
     const begin = this.#map.vectorAt(from);
     const end = this.#map.vectorAt(to).map((offset, p) => Math.max(offset, begin[p]!));
-    const strand = this.#map.strands.between(begin, end, undefined);
+    const strand = this.#map.strands.between(begin, end, this.#map.timeBehind(from), undefined);
     return [strand.first, strand.end];
   }
 

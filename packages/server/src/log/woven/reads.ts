@@ -2,6 +2,7 @@ import { type FilterSet, TailraceError } from '@tailrace/protocol';
 import type { HotTail } from '../hot-tail.ts';
 import { type Dropped, laterDropped, nothingDropped, type Slice } from '../log.ts';
 import type { LogRecord } from '../record.ts';
+import { goingBack } from './going-back.ts';
 import type { WovenMap } from './map.ts';
 import { isAddress, isWoven, type Vector } from './numbering.ts';
 import type { Strand } from './strands.ts';
@@ -36,7 +37,7 @@ export class WovenReads {
 
   async #readFromAddress(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice> {
     const { map } = this.#parts;
-    const place = map.placeOf(map.vectorAt(after));
+    const place = map.placeOf(map.vectorAt(after), 0);
     const slice = await this.read(place, to, filters, maxBytes);
     return slice.after === place ? { ...slice, after } : slice;
   }
@@ -57,7 +58,8 @@ export class WovenReads {
         place += last - offset;
         continue;
       }
-      const slice = await partitions[partition]!.read(offset, last, filters, maxBytes - bytes);
+      const slice = within(last, await partitions[partition]!.read(offset, last, filters, maxBytes - bytes));
+      if (slice.next === offset && slice.next < last) throw goingBack();
       const isFirst = place === begun;
       // a gap in a partition is told where that begins
       if (slice.after > offset && !isFirst) return { after: begun, records, next: place, time, dropped };
@@ -94,28 +96,35 @@ export class WovenReads {
     const [from, last] = [weave.vectorAt(after), weave.vectorAt(end)];
     const asked = partitionsFor(filters, partitions.length).filter(p => last[p]! > from[p]!);
     const slices = await Promise.all(
-      asked.map(p => partitions[p]!.read(from[p]!, last[p]!, filters, maxBytes).then(slice => ({ p, slice }))),
+      asked.map(async p => {
+        const slice = within(last[p]!, await partitions[p]!.read(from[p]!, last[p]!, filters, maxBytes));
+        if (slice.next === from[p] && slice.next < last[p]!) throw goingBack();
+        return { p, slice };
+      }),
     );
     // what the order leads to may have been forgotten meanwhile
     if (!map.knows(after)) throw placeForgotten();
-    let begun = after;
     let next = end;
     let dropped = nothingDropped;
+    let lacks = false;
     for (const { p, slice } of slices) {
-      if (slice.after > from[p]!) begun = Math.max(begun, weave.placeOf(p, slice.after)!);
+      // what others have of this stretch stands between, before and behind what is gone
+      if (slice.after > from[p]!) {
+        lacks = true;
+        dropped = laterDropped(dropped, { records: weave.placeOf(p, slice.after)!, deletions: 0 });
+      }
       if (slice.next < last[p]!) next = Math.min(next, weave.placeOf(p, slice.next)!);
       dropped = laterDropped(dropped, this.#droppedAt(after, p, slice.dropped));
     }
-    next = Math.max(next, begun);
     const found: LogRecord[] = [];
     for (const { p, slice } of slices)
       for (const record of slice.records) {
         const place = weave.placeOf(p, record.offset)!;
-        if (place > begun && place <= next) found.push(placed(record, place));
+        if (place <= next) found.push(placed(record, place));
       }
     const records = cut(found.sort(byPlace), maxBytes);
     if (records.length < found.length) next = records[records.length - 1]!.offset;
-    return { after: begun, records, next, time: timeAt(next), dropped };
+    return { after, records, next, time: timeAt(next), dropped, lacks };
   }
 
   droppedAfter(after: number, filters: FilterSet): Dropped {
@@ -137,6 +146,11 @@ export class WovenReads {
     const on = (offset: number): number => (offset === 0 ? 0 : this.#parts.map.aheadOf(place, partition, offset));
     return { records: on(records), deletions: on(deletions) };
   }
+}
+
+/** Retention may have taken more than was asked for: what lies behind `last` is told to who comes there. */
+function within(last: number, slice: Slice): Slice {
+  return slice.next <= last ? slice : { ...slice, after: Math.min(slice.after, last), next: last };
 }
 
 function byPlace(one: LogRecord, other: LogRecord): number {

@@ -13,15 +13,18 @@ export class Strand {
   readonly first: number;
   readonly from: Vector;
   readonly to: Vector;
+  /** About the least that records can have which follow `from`, ms: it is read one partition after another. */
+  readonly time: number;
   /** The place of the weave where it leads to; undefined when it ends there. */
   readonly next: number | undefined;
   /** Of each partition the place where it begins; then the end. */
   readonly #begins: Float64Array;
 
-  constructor(first: number, from: Vector, to: Vector, next: number | undefined) {
+  constructor(first: number, from: Vector, to: Vector, time: number, next: number | undefined) {
     this.first = first;
     this.from = from;
     this.to = to;
+    this.time = time;
     this.next = next;
     this.#begins = new Float64Array(from.length + 1);
     this.#begins[0] = first;
@@ -62,23 +65,37 @@ export class Strands {
   /** By where they begin, which ascends. */
   #all: Strand[] = [];
   readonly #byOrigin = new Map<string, Strand>();
+  readonly #onReuse: () => void;
+
+  /** `onReuse`: all places are used up, and given out again from the first. */
+  constructor(onReuse: () => void) {
+    this.#onReuse = onReuse;
+  }
 
   /** One from `from` to the weave, which those share who begin at the same point. `first`: of the weave, what is known. */
-  toWeave(from: Vector, first: number, end: () => { readonly to: Vector; readonly next: number }): Strand {
+  toWeave(
+    from: Vector,
+    first: number,
+    time: number,
+    end: () => { readonly to: Vector; readonly next: number },
+  ): Strand {
     const origin = from.join();
     const known = this.#byOrigin.get(origin);
     if (known?.next !== undefined && known.next >= first) return known;
     const { to, next } = end();
-    const strand = this.between(from, to, next);
+    const strand = this.between(from, to, time, next);
     this.#byOrigin.set(origin, strand);
     return strand;
   }
 
-  between(from: Vector, to: Vector, next: number | undefined): Strand {
+  between(from: Vector, to: Vector, time: number, next: number | undefined): Strand {
     let length = 1;
     for (let p = 0; p < from.length; p++) length += to[p]! - from[p]!;
-    if (this.#next + length >= weaveFrom) this.clear();
-    const strand = new Strand(this.#next, from, to, next);
+    if (this.#next + length >= weaveFrom) {
+      this.clear();
+      this.#onReuse();
+    }
+    const strand = new Strand(this.#next, from, to, time, next);
     this.#next += length;
     this.#all.push(strand);
     if (this.#all.length > strandsMax) this.#forget();

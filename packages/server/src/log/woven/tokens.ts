@@ -49,7 +49,10 @@ export class WovenTokens implements Tokens {
     const key = `${offset} ${time}`;
     let token = this.#kept.get(key);
     if (token === undefined) {
-      token = this.#format(time, this.#entriesAt(offset));
+      const { map } = this.#parts;
+      // on a strand some partitions are read far ahead of others
+      const passed = Math.min(time, map.strandAt(offset)?.time ?? time);
+      token = this.#format(passed, this.#entriesAt(offset));
       if (this.#kept.size >= keptMax) this.#kept.clear();
       this.#kept.set(key, token);
     }
@@ -110,16 +113,25 @@ export class WovenTokens implements Tokens {
     const { partitions } = this.#parts.map;
     await Promise.all(
       partitions.map(async (log, p) => {
-        if (vector[p] === -1) vector[p] = (await log.positionAt(Math.max(0, time - timeMargin))).offset;
+        if (vector[p] !== -1) return;
+        const since = Math.max(0, time - timeMargin);
+        const { offset } = await log.positionAt(since);
+        // where all is gone that came before, it may have come since; of the newest it is known
+        const { floor, head } = log;
+        const isTrimmed = floor > 0 && offset <= floor && !(head.offset <= floor && head.time < since);
+        vector[p] = isTrimmed ? Math.max(0, floor - 1) : offset;
       }),
     );
   }
 
   #placed(cursor: PartitionedCursor, vector: Vector, reason: Judged['reason']): Fitting | Misfit {
     const { map, timeAt } = this.#parts;
-    const place = map.placeOf(vector);
-    if (reason !== undefined) return { fits: false, reason, lastGood: place, time: cursor.time };
     const { snapshot, time } = cursor;
+    if (reason !== undefined) {
+      const lastGood = map.placeOf(snapshot === undefined ? vector : readOf(vector, snapshot), time);
+      return { fits: false, reason, lastGood, time };
+    }
+    const place = map.placeOf(vector, time);
     return {
       fits: true,
       at:
@@ -132,13 +144,15 @@ export class WovenTokens implements Tokens {
     };
   }
 
-  /** Who walks over addresses has had nothing of the partitions behind, and of those before what there was at that time. */
+  /** Who walks over addresses has had nothing that is left of the partitions behind, and of those before what there was at that time. */
   #entriesAt(place: number): PartitionEntry[] {
     const { map } = this.#parts;
     const first = isAddress(place) ? placeOfAddress(place).partition : 0;
     const vector = map.vectorAt(place);
     const entries: PartitionEntry[] = [];
-    for (let p = first; p < vector.length; p++) entries.push(this.#entry(p, vector[p]!));
+    const isWalk = isAddress(place);
+    for (let p = first; p < vector.length; p++)
+      entries.push(this.#entry(p, isWalk && p > first ? map.partitions[p]!.floor : vector[p]!));
     return entries;
   }
 
@@ -149,4 +163,9 @@ export class WovenTokens implements Tokens {
   #format(time: number, entries: readonly PartitionEntry[], snapshot?: PartitionedCursor['snapshot']): string {
     return formatPartitionedCursor({ log: this.#parts.id(), time, entries, ...(snapshot && { snapshot }) });
   }
+}
+
+/** What of a snapshot as of `vector` has been read, partition by partition, up to a record. */
+function readOf(vector: Vector, { partition, offset }: NonNullable<PartitionedCursor['snapshot']>): Vector {
+  return vector.map((upTo, p) => (p < partition ? upTo : p === partition ? Math.min(upTo, offset) : 0));
 }

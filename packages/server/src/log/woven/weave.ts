@@ -20,30 +20,31 @@ export class Weave {
   readonly #runs: Runs[];
   #count = 0;
   #pushes = 0;
-  #marks: number[] = [];
+  #marks: { readonly place: number; readonly time: number }[];
   #passed: { readonly place: number; readonly vector: Vector }[] = [];
   readonly #runsMax: number;
   /** So many pushes lie between two places at which the memory of the oldest may end. */
   readonly #markEvery: number;
 
-  /** At the place `first` the partitions stand at `vector`. */
-  constructor(first: number, vector: Vector, most: number = runsMax) {
+  /** At the place `first` the partitions stand at `vector`, and the newest record has the time `time`. */
+  constructor(first: number, vector: Vector, time: number, most: number = runsMax) {
     this.first = first;
     this.head = first;
     this.#runs = Array.from(vector, offset => new Runs(offset));
+    this.#marks = [{ place: first, time }];
     this.#passed.push({ place: first, vector });
     this.#runsMax = most;
     this.#markEvery = Math.ceil(most / 256);
   }
 
-  /** What of `partition` follows up to its offset `last` is next. Returns what to add to its offsets for their places. Hot. */
-  push(partition: number, last: number): number {
+  /** What of `partition` follows up to its offset `last` is next, of `time` (ms) at the least. Returns what to add to its offsets for their places. Hot. */
+  push(partition: number, last: number, time: number): number {
     const runs = this.#runs[partition]!;
     const shift = this.head - runs.last;
     this.head += last - runs.last;
     if (runs.push(shift, last)) this.#count++;
     if (++this.#pushes % this.#markEvery === 0) {
-      this.#marks.push(this.head);
+      this.#marks.push({ place: this.head, time });
       if (this.#count > this.#runsMax) this.#forget();
     }
     return shift;
@@ -52,6 +53,11 @@ export class Weave {
   /** Up to where `partition` had been read at `place`, which must be known. */
   offsetAt(partition: number, place: number): number {
     return this.#runs[partition]!.offsetAt(place);
+  }
+
+  /** The newest offset that has come of `partition`. */
+  newestOf(partition: number): number {
+    return this.#runs[partition]!.last;
   }
 
   /** The first known place at which `partition` had been read up to `offset`; undefined when it has not come so far. */
@@ -76,11 +82,16 @@ export class Weave {
     return (this.#passed.findLast(passed => passed.place <= place) ?? this.#passed[0]!).vector;
   }
 
+  /** Time of a record before `place`, ms, and not long before. */
+  timeAt(place: number): number {
+    return (this.#marks.findLast(mark => mark.place <= place) ?? this.#marks[0]!).time;
+  }
+
   #forget(): void {
-    const half = this.#marks[this.#marks.length >> 1]!;
+    const half = this.#marks[this.#marks.length >> 1]!.place;
     const vector = this.vectorAt(half);
     this.first = half;
-    this.#marks = this.#marks.filter(mark => mark > half);
+    this.#marks = this.#marks.filter(mark => mark.place >= half);
     this.#passed.push({ place: half, vector });
     if (this.#passed.length > passedMax) this.#passed = this.#passed.filter((_, i) => i % 2 === 0);
     this.#count = 0;

@@ -27,6 +27,7 @@ import type { SharedLog } from '../shared-log.ts';
 import type { Tables } from '../tables.ts';
 import type { Tokens } from '../tokens.ts';
 import { WovenAppends } from './appends.ts';
+import { goingBack } from './going-back.ts';
 import { WovenGroups } from './groups.ts';
 import { WovenMap } from './map.ts';
 import { addressOf, isWoven, type Vector, weaveFrom } from './numbering.ts';
@@ -76,7 +77,7 @@ export class WovenLog implements Log {
   /** `partitions` are open; two or more. They are closed with it. */
   constructor(partitions: readonly Log[], { hotBytes = logDefaults.hotBytes, runs }: WovenLogOptions = {}) {
     this.#partitions = partitions;
-    this.#map = new WovenMap(partitions, weaveFrom, runs);
+    this.#map = new WovenMap(partitions, weaveFrom, () => this.#beginPlacesAnew(), runs);
     this.hot = new HotTail(hotBytes, weaveFrom);
     this.head = { epoch: 0, offset: weaveFrom, time: Math.max(...partitions.map(({ head }) => head.time)) };
     this.tables = partitions[0]!.tables;
@@ -114,8 +115,15 @@ export class WovenLog implements Log {
     return this.#partitions.reduce((sum, { removals }) => sum + removals, 0);
   }
 
+  /** Each asks all partitions: they may be on several servers. */
   get probes(): readonly EngineProbe[] {
-    return this.#partitions[0]!.probes;
+    return this.#partitions[0]!.probes.map(({ name, slowMs }, i) => ({
+      name,
+      slowMs,
+      run: async () => {
+        await Promise.all(this.#partitions.map(({ probes }) => probes[i]!.run()));
+      },
+    }));
   }
 
   get live(): LiveChannel | undefined {
@@ -146,7 +154,7 @@ export class WovenLog implements Log {
   }
 
   async newest(filters: FilterSet, count: number, to: number): Promise<Float64Array> {
-    const vector = this.#map.vectorAt(to);
+    const vector = this.#heldAt(to);
     const found = await Promise.all(
       partitionsFor(filters, this.#partitions.length).map(async p => {
         const offsets = await this.#partitions[p]!.newest(filters, count, vector[p]!);
@@ -157,7 +165,7 @@ export class WovenLog implements Log {
   }
 
   async current(filters: FilterSet, to: Position = this.head): Promise<Current> {
-    const vector = this.#map.vectorAt(to.offset);
+    const vector = this.#heldAt(to.offset);
     const found = await Promise.all(
       partitionsFor(filters, this.#partitions.length).map(async p => {
         const log = this.#partitions[p]!;
@@ -208,7 +216,10 @@ export class WovenLog implements Log {
 
   async positionAt(time: number): Promise<Position> {
     const all = await Promise.all(this.#partitions.map(log => log.positionAt(time)));
-    const place = this.#map.placeOf(Float64Array.from(all, ({ offset }) => offset));
+    const place = this.#map.placeOf(
+      Float64Array.from(all, ({ offset }) => offset),
+      time,
+    );
     return { epoch: 0, offset: place, time: Math.max(...all.map(position => position.time)) };
   }
 
@@ -267,11 +278,11 @@ export class WovenLog implements Log {
   /** Hot. */
   #take(partition: number, batch: RecordBatch): void {
     const { weave } = this.#map;
-    const woven = new WovenBatch(batch, weave.push(partition, batch.last));
+    const time = Math.max(this.head.time, batch.timeAt(batch.count - 1));
+    const woven = new WovenBatch(batch, weave.push(partition, batch.last, time));
     this.hot.push(woven);
     // of what is in memory it must be known how cursors name it
     if (this.hot.base < weave.first) this.hot.trim(weave.first);
-    const time = Math.max(this.head.time, batch.timeAt(batch.count - 1));
     this.head = { epoch: 0, offset: woven.last, time };
     for (const listener of this.#listeners) listener.onCommit(woven);
   }
@@ -287,6 +298,11 @@ export class WovenLog implements Log {
     this.#map.beginAnew(first);
     this.hot.reset(first);
     this.head = { ...this.head, offset: first };
+    this.#beginPlacesAnew();
+  }
+
+  /** What places were told means nothing any more: who holds one comes back by its cursor. */
+  #beginPlacesAnew(): void {
     this.rewinds++;
     this.tokens.forget();
     for (const listener of this.#listeners) listener.onRewind?.();
@@ -301,8 +317,15 @@ export class WovenLog implements Log {
     this.deletions.forget(deletion => !remaining.some(byTopic => byTopic.has(deletion.topic)));
   }
 
+  /** How far each partition has been read at `place`. Throws `log_rewound` where one has less just now. */
+  #heldAt(place: number): Vector {
+    const vector = this.#map.vectorAt(place);
+    if (this.#partitions.some(({ head }, p) => head.offset < vector[p]!)) throw goingBack();
+    return vector;
+  }
+
   #timeAt(place: number): number {
-    return this.hot.timeAt(place) ?? this.head.time;
+    return this.hot.timeAt(place) ?? (place >= this.head.offset ? this.head.time : this.#map.weave.timeAt(place));
   }
 }
 
@@ -310,11 +333,12 @@ function sharedOf(partitions: readonly Log[], vectorAt: (place: number) => Vecto
   const all = partitions.flatMap(({ shared }) => (shared === undefined ? [] : [shared]));
   const [first] = all;
   if (first === undefined) return undefined;
-  const groups = new WovenGroups(
-    all.map(shared => shared.groups),
-    vectorAt,
-  );
-  return { nodes: first.nodes, groups, tails: all.flatMap(({ tails }) => tails) };
+  const stores = all.flatMap(({ groups }) => groups ?? []);
+  return {
+    nodes: first.nodes,
+    groups: stores.length === 0 ? undefined : new WovenGroups(stores, vectorAt),
+    tails: all.flatMap(({ tails }) => tails),
+  };
 }
 
 function joined(arrays: readonly Float64Array[]): Float64Array {

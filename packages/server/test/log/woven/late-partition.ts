@@ -16,6 +16,7 @@ export class LatePartition {
     this.seen = new Proxy(log, {
       get: (target, name) => {
         if (name === 'head') return this.#head;
+        if (name === 'floor') return Math.min(target.floor, this.#head.offset);
         if (name === 'tail') return (listener: TailListener) => this.#tail(listener);
         if (name === 'endOf') return (epoch: number) => this.#endOf(epoch);
         const value = Reflect.get(target, name, target) as unknown;
