@@ -252,6 +252,35 @@ withKafka('faults of Kafka', () => {
     server.signal('SIGCONT');
   });
 
+  test('a node that retention overtook sends its subscribers back to their cursors, which tells them', async () => {
+    fresh();
+    const [behind, other] = [await openProxied(), await open()];
+    await other.append([message('a', 'before')], 'fsync');
+    await until('both are at the head', () => behind.head.offset === 1);
+    const told: string[] = [];
+    behind.tail({
+      onCommit: batch => told.push(...Array.from(batch.records(), ({ offset }) => `${offset}`)),
+      onRewind: () => told.push('rewind'),
+    });
+    proxy.stall();
+    for (let i = 0; i < 50; i++) await other.append([message('a', `${i}`)], 'fsync');
+    await other.trim(41);
+    proxy.cut();
+    proxy.resume();
+    await until('it has caught up', () => behind.head.offset === other.head.offset);
+    await other.append([message('a', 'after')], 'fsync');
+    await until('it goes on', () => told.at(-1) === '52');
+    expect(told).toEqual(['rewind', '52']);
+    expect((await behind.append([message('a', 'own')], 'fsync')).map(offsetOf)).toEqual([53]);
+  });
+
+  test('a request that is full of small records is no larger than the topic takes', async () => {
+    fresh();
+    const log = await open({ compression: 'none', recordBytes: 1000 });
+    const small = Array.from({ length: 6000 }, () => message('a', 'x'.repeat(446)));
+    expect((await log.append(small, 'fsync')).map(offsetOf)).toHaveLength(6000);
+  });
+
   test('an entry that somebody else wrote is told once and passed over', async () => {
     fresh();
     const reports: string[] = [];

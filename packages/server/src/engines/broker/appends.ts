@@ -88,9 +88,12 @@ export class Appends {
     this.#request?.arrived(number, verdict, offset, time);
   }
 
-  /** What was on its way may be lost. */
-  rewound(): void {
-    this.#request?.sendAgain();
+  /** What was on its way may be lost; or it was taken, and removed again below `floor`. */
+  rewound(floor: number): void {
+    const request = this.#request;
+    if (request === undefined) return;
+    request.isDoubtful = request.seen < floor;
+    request.sendAgain();
   }
 
   /** Takes nothing more; resolves when what waits is settled. */
@@ -104,6 +107,7 @@ export class Appends {
     this.#closed = true;
     this.#abandoned = true;
     this.#request?.sendAgain();
+    this.#wake();
   }
 
   async #run(): Promise<void> {
@@ -111,6 +115,7 @@ export class Appends {
     // what is appended in this turn of the event loop goes along
     await new Promise<void>(resolve => clock.soon(resolve));
     while (this.#queue.length > 0) {
+      if (this.#abandoned) this.#giveUpRest();
       const request = this.#form();
       if (request.count > 0) await this.#send(request);
       // what is left waits for keys
@@ -145,7 +150,7 @@ export class Appends {
     const { clock, known, node, judge, time } = this.#parts;
     const seen = known.offset;
     const epoch = known.epochs.epochOf(seen);
-    const request = new Request(clock.monotonic(), this.#parts.requestBytes);
+    const request = new Request(clock.monotonic(), seen, this.#parts.requestBytes);
     const marks = new BatchMarks();
     const held = new Set<string>();
     const now = time();
@@ -155,7 +160,10 @@ export class Appends {
       if (call.expecting.size > 0 && !call.isJudged && !this.#knowsKeys(call))
         for (const { topic } of call.messages) held.add(topic);
       // the order of calls is the order of offsets in each topic
-      if (held.size > 0 && call.messages.some(({ topic }) => held.has(topic))) continue;
+      if (held.size > 0 && call.messages.some(({ topic }) => held.has(topic))) {
+        for (const { topic } of call.messages) held.add(topic);
+        continue;
+      }
       for (let inRequest = false; !call.isJudged; ) {
         const message = call.messages[call.next]!;
         if (marks.depends(message)) return request;
@@ -201,6 +209,7 @@ export class Appends {
     let isUncertain = false;
     while (!request.hasArrived) {
       if (this.#abandoned) throw unknown('the log was closed before this node had read back what the broker took');
+      if (request.isDoubtful) throw unknown('its place in the log was removed before this node had read it');
       if (clock.monotonic() - since > giveUpAfter) throw unknown('the broker has not answered for ten minutes');
       try {
         const appended = partition.append(request.entries).then(offsets => {
@@ -223,6 +232,12 @@ export class Appends {
     this.refused = error.message;
     this.#parts.onError(error);
     return error;
+  }
+
+  /** None of it is under way. */
+  #giveUpRest(): void {
+    for (const call of this.#queue)
+      call.giveUp(new TailraceError('draining', 'the log was closed before this was sent to the broker'));
   }
 
   /** Lets go what is done; returns whether there was any. */

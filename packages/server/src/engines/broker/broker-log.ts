@@ -40,7 +40,7 @@ import { Fold } from './fold.ts';
 import { History } from './history.ts';
 import { Judge } from './judge.ts';
 import { Known } from './known.ts';
-import { damaged, Pages } from './pages.ts';
+import { DamagedEntry, Pages } from './pages.ts';
 import { Reads } from './reads.ts';
 
 export interface BrokerLogOptions extends CommonLogOptions {
@@ -357,7 +357,8 @@ export class BrokerLog implements Log {
 
   #compare(state: PartitionState): void {
     if (this.#isRewinding) return;
-    if (this.#known.isLost(state)) {
+    // what was removed before this node read it is missed by all that listen
+    if (this.#known.isLost(state) || this.#known.offset < state.floor) {
       this.#isRewinding = true;
       void this.#rewind(state);
       return;
@@ -373,6 +374,7 @@ export class BrokerLog implements Log {
   /** What this node has read is not the log any more: it begins anew. */
   async #rewind(told: PartitionState): Promise<void> {
     const { head, id } = this;
+    const isLost = this.#known.isLost(told);
     this.#history.stop();
     for (let state = told; ; ) {
       try {
@@ -388,6 +390,16 @@ export class BrokerLog implements Log {
     const end = Math.min(this.endOf(head.epoch) ?? 0, head.offset);
     const kept = this.id === id ? end : 0;
     this.rewinds++;
+    if (isLost || kept < head.offset) this.#tellLost(head, kept);
+    else this.#tellOvertaken(head.offset);
+    for (const listener of this.#listeners) listener.onRewind?.();
+    this.#isRewinding = false;
+    this.#following?.goBack(this.#known.offset);
+    this.#appends.rewound(this.#known.floor);
+    this.#history.start();
+  }
+
+  #tellLost(head: Position, kept: number): void {
     this.#options.onReport?.({
       level: 'error',
       kind: 'engine_rewound',
@@ -397,11 +409,17 @@ export class BrokerLog implements Log {
         'not on disk, or it was made anew). All subscribers come back by their cursors and are told',
       lost: [{ from: kept + 1, to: head.offset }],
     });
-    for (const listener of this.#listeners) listener.onRewind?.();
-    this.#isRewinding = false;
-    this.#following?.goBack(this.#known.offset);
-    this.#appends.rewound();
-    this.#history.start();
+  }
+
+  #tellOvertaken(offset: number): void {
+    this.#options.onReport?.({
+      level: 'warn',
+      kind: 'engine_rewound',
+      message:
+        `${this.#options.broker} removed records before this node had read them: it had come to offset ${offset}, and the ` +
+        `log begins behind ${this.floor} (retention is short, or this node stood still). All subscribers come back by ` +
+        'their cursors and are told',
+    });
   }
 
   #raiseFloor(floor: number): void {
@@ -423,7 +441,7 @@ export class BrokerLog implements Log {
   #damaged(offset: number): void {
     this.#damages++;
     this.lost = [...this.lost, { from: offset, to: offset }];
-    this.#options.onReport?.({ level: 'error', kind: 'damaged', message: damaged(offset).message });
+    this.#options.onReport?.({ level: 'error', kind: 'damaged', message: new DamagedEntry(offset).message });
   }
 
   #isAway(reason: string): void {

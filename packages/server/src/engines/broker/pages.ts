@@ -21,7 +21,8 @@ const readsMax = 2;
 const contextBytes = 512 * 1024;
 /** Entries of the newest pages that are kept for whoever reads on behind them. */
 const contextEntries = 4096;
-const contextsMost = 8;
+const contextKeptBytes = 4 * 1024 * 1024;
+const contextsMost = 4;
 
 /** Reads of the partition of what is in no memory, decided as the tail decides. */
 export class Pages {
@@ -109,12 +110,24 @@ export class Pages {
   ): void {
     if (entries.length === 0) return;
     const all = context.entries.length === 0 ? entries : [...context.entries, ...entries];
-    const newest = all.slice(-contextEntries);
+    const newest = newestOf(all);
     const from = newest.length === all.length ? context.from : all[all.length - newest.length - 1]!.offset;
     this.#contexts.delete(next);
     this.#contexts.set(next, { from, entries: newest });
     if (this.#contexts.size > contextsMost) this.#contexts.delete(this.#contexts.keys().next().value!);
   }
+}
+
+/** As many as are kept, and one however large it is. */
+function newestOf(entries: readonly BrokerEntry[]): readonly BrokerEntry[] {
+  let bytes = 0;
+  let first = entries.length;
+  while (first > 0 && entries.length - first < contextEntries) {
+    bytes += entries[first - 1]!.bytes.length;
+    if (bytes > contextKeptBytes && first < entries.length) break;
+    first--;
+  }
+  return entries.slice(first);
 }
 
 /** Those before the first that is damaged. */
@@ -123,7 +136,7 @@ function wholeEntries(raw: readonly Entry[], next: number): { entries: BrokerEnt
   for (const one of raw) {
     const entry = readEntry(one);
     if (entry === undefined) {
-      if (entries.length === 0) throw damaged(one.offset);
+      if (entries.length === 0) throw new DamagedEntry(one.offset);
       return { entries, next: one.offset - 1 };
     }
     entries.push(entry);
@@ -131,9 +144,15 @@ function wholeEntries(raw: readonly Entry[], next: number): { entries: BrokerEnt
   return { entries, next };
 }
 
-export function damaged(offset: number): TailraceError {
-  return new TailraceError(
-    'log_damaged',
-    `the entry at offset ${offset} is damaged or was not written by Tailrace: nothing else may write to its partition`,
-  );
+/** An entry that Tailrace did not write, or not so. */
+export class DamagedEntry extends TailraceError {
+  readonly offset: number;
+
+  constructor(offset: number) {
+    super(
+      'log_damaged',
+      `the entry at offset ${offset} is damaged or was not written by Tailrace: nothing else may write to its partition`,
+    );
+    this.offset = offset;
+  }
 }

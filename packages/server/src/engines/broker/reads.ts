@@ -6,7 +6,7 @@ import type { BrokerPartition } from '../broker-partition.ts';
 import { type PackedRecord, packedTopic, unpackRecord } from '../packed-record.ts';
 import type { Directory } from './directory.ts';
 import type { Known } from './known.ts';
-import type { Page, Pages } from './pages.ts';
+import { DamagedEntry, type Page, type Pages } from './pages.ts';
 
 export interface ReadsParts {
   readonly partition: BrokerPartition;
@@ -174,15 +174,24 @@ export class Reads {
     return all.slice(0, limit);
   }
 
-  /** The records up to `to`, stretch by stretch, the newest stretch first; those of a stretch, above `from`, ascend. */
-  async *backwards(to: number): AsyncGenerator<{ readonly from: number; readonly records: readonly PackedRecord[] }> {
+  /**
+   * The records up to `to`, stretch by stretch, the newest stretch first; those of a stretch, above `from`, ascend.
+   * `passDamage`: goes on behind entries that are damaged, and does not reject.
+   */
+  async *backwards(
+    to: number,
+    { passDamage = false }: { readonly passDamage?: boolean } = {},
+  ): AsyncGenerator<{ readonly from: number; readonly records: readonly PackedRecord[] }> {
     const { known, pages } = this.#parts;
     let upTo = to;
     for (let length = stretchFirst; upTo > known.floor; length = Math.min(stretchMost, length * 4)) {
       const from = Math.max(known.floor, upTo - length);
       const records: PackedRecord[] = [];
       for (let at = from; at < upTo; ) {
-        const page = await pages.read(at, upTo, pageMost);
+        const page = await pages.read(at, upTo, pageMost).catch(error => {
+          if (passDamage && error instanceof DamagedEntry) return { after: at, records: [], next: error.offset };
+          throw error;
+        });
         records.push(...page.records);
         at = Math.max(page.next, at + 1);
       }

@@ -1,11 +1,14 @@
 import { expectFailed, topicEnded } from '../../log/refusals.ts';
 import type { NewEntry } from '../broker-partition.ts';
 import type { Call } from './call.ts';
+import { headBytes } from './entry.ts';
 import type { Verdict } from './verdicts.ts';
 
 /** Entries and bytes of one, at most; one entry may be larger. */
 const entriesMost = 2048;
 const bytesMost = 1024 * 1024;
+/** What a broker keeps of an entry beside its bytes, at most. */
+const frameBytes = 24;
 
 /** Entries that go to the broker together, and what becomes of each. */
 export class Request {
@@ -15,6 +18,10 @@ export class Request {
   taken = 0;
   /** When it was formed, monotonic. */
   readonly since: number;
+  /** What the node had read by then. */
+  readonly seen: number;
+  /** It may have been taken, and nobody can tell any more. */
+  isDoubtful = false;
   /** Of each entry, the call and which of its messages. */
   readonly #calls: Call[] = [];
   readonly #indexes: number[] = [];
@@ -24,8 +31,9 @@ export class Request {
   #arrived = 0;
   #waiting: (() => void)[] = [];
 
-  constructor(since: number, room: number) {
+  constructor(since: number, seen: number, room: number) {
     this.since = since;
+    this.seen = seen;
     this.#room = Math.min(room, bytesMost);
   }
 
@@ -39,7 +47,9 @@ export class Request {
 
   /** Whether an entry of `bytes` has no room any more. */
   isFull(bytes: number): boolean {
-    return this.count > 0 && (this.count === entriesMost || this.bytes + bytes > this.#room);
+    if (this.count === 0) return false;
+    const size = this.bytes + bytes + headBytes + frameBytes * (this.count + 1);
+    return this.count === entriesMost || size > this.#room;
   }
 
   /** Takes the next message of the call. */

@@ -23,6 +23,8 @@ export interface Line {
   readonly isLost: boolean;
   /** Resolves when it is lost. */
   readonly lost: Promise<void>;
+  /** Who is told so too, and can be forgotten before: what waits for `lost` is held until then. */
+  readonly onLost: Set<() => void>;
 }
 
 /**
@@ -72,12 +74,16 @@ export class KeptConnection {
   /** Asks over this line; one that is silent for longer than it may be is given up. */
   async askOn<T>(line: Line, question: (line: Line) => Promise<T>): Promise<T> {
     const stopWatch = systemClock.after(answerTimeout, () => this.renew(line));
-    const lost = line.lost.then(() => {
-      throw new ConnectionLost(this.#closed ? 'the connection is closed' : 'the connection is lost');
-    });
+    let tell = (): void => {};
     try {
-      return await Promise.race([question(line), lost]);
+      return await new Promise<T>((resolve, reject) => {
+        tell = () => reject(new ConnectionLost(this.#closed ? 'the connection is closed' : 'the connection is lost'));
+        line.onLost.add(tell);
+        if (line.isLost) tell();
+        else question(line).then(resolve, reject);
+      });
     } finally {
+      line.onLost.delete(tell);
       stopWatch();
     }
   }
@@ -134,6 +140,7 @@ export class KeptConnection {
   async #last(connection: NatsConnection): Promise<void> {
     const jetstream = await jetstreamManager(connection, { checkAPI: false, timeout: answerTimeout });
     let isLost = this.#closed;
+    const onLost = new Set<() => void>();
     const dropped = new Promise<void>(resolve => {
       this.#drop = resolve;
     });
@@ -144,12 +151,14 @@ export class KeptConnection {
       }),
     ]).then(() => {
       isLost = true;
+      for (const tell of onLost) tell();
     });
     if (!isLost) {
       this.#line = {
         nats: connection,
         jetstream,
         lost,
+        onLost,
         get isLost() {
           return isLost;
         },

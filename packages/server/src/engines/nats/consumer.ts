@@ -8,6 +8,12 @@ export interface ConsumerParts {
   readonly onEntries: (entries: readonly Entry[], left: number) => void;
   /** `stored`: when the server stored the entry, ns since 1970. */
   readonly onSeen: (offset: number, stored: number) => void;
+  /** What would lie between this offset and the one before it is gone. */
+  readonly onHole: (offset: number) => void;
+  /** What comes first is behind it. */
+  readonly after: number;
+  /** Up to here it is known why something is missing. */
+  readonly knownTo: number;
 }
 
 const statusControl = 100;
@@ -19,6 +25,7 @@ export class Consumer {
   readonly #parts: ConsumerParts;
   /** Messages of this consumer so far: the server numbers them. */
   #taken = 0;
+  #last: number;
   #entries: Entry[] = [];
   #bytes = 0;
   #left = 0;
@@ -26,6 +33,7 @@ export class Consumer {
 
   constructor(parts: ConsumerParts) {
     this.#parts = parts;
+    this.#last = parts.after;
   }
 
   get isOver(): boolean {
@@ -52,6 +60,12 @@ export class Consumer {
     const [left, stored, number, offset] = numbersOf(reply!);
     if (number !== this.#taken + 1) return false;
     this.#taken = number;
+    // what was removed while it was on its way is left out without a sign
+    if (offset > this.#last + 1 && offset > this.#parts.knownTo) {
+      this.#parts.onHole(offset);
+      return false;
+    }
+    this.#last = offset;
     this.#parts.onSeen(offset, stored);
     this.#left = left;
     // what came in one piece is handed on in one

@@ -32,7 +32,12 @@ export class Follower implements Following {
   readonly #parts: FollowerParts;
   readonly #running: Promise<void>;
   #after: number;
+  /** Whoever comes to this offset again has heard from the server what is missing before it. */
+  #knownTo = 0;
   #heardAt: number = systemClock.monotonic();
+  /** Resolves when it is closed, whether the server is there or not. */
+  readonly #ending: Promise<undefined>;
+  #end!: () => void;
   #begin: () => void = () => {};
   #stopPause: () => void = () => {};
   #closed = false;
@@ -40,6 +45,9 @@ export class Follower implements Following {
   constructor(parts: FollowerParts, after: number) {
     this.#parts = parts;
     this.#after = after;
+    this.#ending = new Promise(resolve => {
+      this.#end = () => resolve(undefined);
+    });
     this.#running = this.#run();
   }
 
@@ -55,6 +63,7 @@ export class Follower implements Following {
   async close(): Promise<void> {
     if (this.#closed) return this.#running;
     this.#closed = true;
+    this.#end();
     this.#begin();
     this.#stopPause();
     this.#parts.onClose();
@@ -72,8 +81,8 @@ export class Follower implements Following {
     const { connection, askState, listener } = this.#parts;
     while (!this.#closed) {
       try {
-        const line = await connection.ready();
-        if (this.#closed) return;
+        const line = await Promise.race([connection.ready(), this.#ending]);
+        if (line === undefined || this.#closed) return;
         await connection.askOn(line, askState);
         await this.#consume(line);
       } catch (error) {
@@ -91,6 +100,11 @@ export class Follower implements Following {
     const consumer = new Consumer({
       onEntries: (entries, left) => this.#hand(entries, left),
       onSeen: (offset, stored) => seen.add(offset, stored),
+      onHole: offset => {
+        this.#knownTo = offset;
+      },
+      after: this.#after,
+      knownTo: this.#knownTo,
     });
     const begin = new Promise<void>(resolve => {
       this.#begin = () => {
