@@ -67,7 +67,7 @@ withNats('servers on one NATS', () => {
     await other.trim(4);
     proxy.cut();
     proxy.resume();
-    await until('it knows', () => late.floor === 1 && late.removals > 0);
+    await until('it begins anew behind it', () => late.floor === 4 && late.rewinds === 1);
     expect(late.shared!.tails).toMatchObject([{ records: 0, ms: 0 }]);
     await late.upToDate();
   });

@@ -33,7 +33,8 @@ export function judgeServer(server: ServerInfo, stream: StreamConfig, { synced, 
   if (durability !== undefined && !durabilities.includes(durability))
     throw new Error(
       `durability is ${durability}, and stream ${stream.name} has ${stream.num_replicas} replicas: set sync_interval: always ` +
-        'there and nats.synced here, or have 3 replicas, or set durability written',
+        'there and nats.synced here, or give the stream 3 replicas (nats.replicas counts only for a stream that is made: edit this ' +
+        'one in NATS, or begin another log with nats.name), or set durability written',
     );
   const most = stream.max_msg_size > 0 ? Math.min(stream.max_msg_size, server.max_payload) : server.max_payload;
   return { durabilities, entryBytes: most - messageOverhead };
