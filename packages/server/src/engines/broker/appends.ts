@@ -240,7 +240,7 @@ export class Appends {
       call.giveUp(new TailraceError('draining', 'the log was closed before this was sent to the broker'));
   }
 
-  /** Lets go what is done; returns whether there was any. */
+  /** Lets go what is done; returns whether something was. */
   #settle(): boolean {
     const left: Call[] = [];
     for (const call of this.#queue.slice(0, this.#visited)) {

@@ -1,35 +1,26 @@
-import { type FilterSet, type Message, TailraceError } from '@tailrace/protocol';
+import { type Message, TailraceError } from '@tailrace/protocol';
 import type { LogCapabilities } from '../../log/capabilities.ts';
 import { type Clock, systemClock } from '../../log/clock.ts';
-import { currentOf } from '../../log/current.ts';
-import { Deletions } from '../../log/deletions.ts';
-import { HotTail } from '../../log/hot-tail.ts';
 import { KeyIndex } from '../../log/key-index.ts';
 import type {
   Appended,
   AppendFailure,
-  Current,
   Deleted,
-  Dropped,
   EngineProbe,
   LiveChannel,
   Log,
   LogMemory,
   LogStatus,
   Position,
-  Slice,
-  TailListener,
-  TopicInfo,
 } from '../../log/log.ts';
 import { type CommonLogOptions, logDefaults } from '../../log/options.ts';
 import { type Places, PlainPlaces } from '../../log/places.ts';
 import { type Random, systemRandom } from '../../log/random.ts';
-import type { LogRecord, StoredDurability } from '../../log/record.ts';
-import type { OffsetRange } from '../../log/report.ts';
+import type { StoredDurability } from '../../log/record.ts';
 import type { SharedLog } from '../../log/shared-log.ts';
-import { type Tables, tablesOf } from '../../log/tables.ts';
 import { PlainTokens, type Tokens } from '../../log/tokens.ts';
 import type { BrokerPartition, Entry, Following, PartitionState } from '../broker-partition.ts';
+import { FollowedLog, type FollowedParts } from '../followed-log.ts';
 import { Freshness } from '../freshness.ts';
 import { KnownLag } from '../known-lag.ts';
 import { Appends } from './appends.ts';
@@ -89,19 +80,13 @@ export async function openBrokerLog(options: BrokerLogOptions): Promise<BrokerLo
  *                                             │                                              then the append settles
  *                                             └──► reads by range, for what is older than the hot tail
  */
-export class BrokerLog implements Log {
+export class BrokerLog extends FollowedLog implements Log {
   readonly capabilities: LogCapabilities;
-  readonly hot: HotTail;
-  readonly tables: Tables;
-  readonly deletions: Deletions = new Deletions();
   readonly tokens: Tokens = new PlainTokens(this);
   readonly places: Places = new PlainPlaces(this);
   readonly live: BrokerLive | undefined;
   readonly shared: SharedLog;
   readonly probes: readonly EngineProbe[];
-  lost: OffsetRange[] = [];
-  rewinds = 0;
-  removals = 0;
   readonly #options: BrokerLogOptions;
   readonly #partition: BrokerPartition;
   readonly #known = new Known();
@@ -111,7 +96,6 @@ export class BrokerLog implements Log {
   readonly #pages: Pages;
   readonly #reads: Reads;
   readonly #directory = new Directory(0);
-  readonly #listeners = new Set<TailListener>();
   readonly #fold: Fold;
   #following: Following | undefined;
   readonly #history: History;
@@ -124,6 +108,7 @@ export class BrokerLog implements Log {
   #damages = 0;
 
   constructor(options: BrokerLogOptions) {
+    super(options);
     const { partition, clock = systemClock } = options;
     this.#options = options;
     this.#partition = partition;
@@ -134,8 +119,6 @@ export class BrokerLog implements Log {
     const reached = (): number => Math.max(this.#known.offset, this.#known.floor);
     this.#lag = new KnownLag(String(options.index), systemClock, reached);
     this.shared = { nodes: undefined, groups: undefined, tails: [this.#lag] };
-    this.hot = new HotTail(options.hotBytes ?? logDefaults.hotBytes, 0);
-    this.tables = tablesOf(options.keep?.rules ?? []);
     this.#judge = new Judge(options, new KeyIndex(this, options.keyIndexBytes ?? logDefaults.keyIndexBytes));
     this.#appends = new Appends({
       partition,
@@ -202,16 +185,9 @@ export class BrokerLog implements Log {
     this.#history.start();
   }
 
-  get id(): string {
-    return this.#known.id;
-  }
-
-  get head(): Position {
-    return this.#known.head;
-  }
-
-  get floor(): number {
-    return Math.min(this.#known.floor, this.head.offset);
+  protected get parts(): FollowedParts {
+    const { keys, ended } = this.#judge;
+    return { known: this.#known, reads: this.#reads, keys, ended };
   }
 
   get status(): LogStatus {
@@ -238,78 +214,8 @@ export class BrokerLog implements Log {
     return this.#appends.append(messages);
   }
 
-  tail(listener: TailListener): () => void {
-    this.#listeners.add(listener);
-    return () => {
-      this.#listeners.delete(listener);
-    };
-  }
-
-  async read(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice> {
-    const from = Math.max(after, this.floor);
-    const end = Math.max(from, Math.min(to, this.head.offset));
-    const slice = await this.#reads.read(from, end, filters, maxBytes);
-    return { ...slice, dropped: this.deletions.droppedAfter(slice.after, filters) };
-  }
-
-  droppedAfter(after: number, filters: FilterSet): Dropped {
-    return this.deletions.droppedAfter(after, filters);
-  }
-
-  async newest(filters: FilterSet, count: number, to: number): Promise<Float64Array> {
-    const found = await this.#reads.newest(filters, count, to);
-    return Float64Array.from([...found.values()].flat()).sort();
-  }
-
-  current(filters: FilterSet, to?: Position): Promise<Current> {
-    return currentOf(
-      {
-        log: this,
-        tables: this.tables,
-        index: this.#judge.keys,
-        appended: () => this.head.offset,
-        newest: (asked, upTo) => this.#reads.newest(asked, 1, upTo),
-      },
-      filters,
-      to,
-    );
-  }
-
-  keyAt(topic: string, key: string): Promise<number> {
-    return this.#judge.keys.committedOf(topic, key, this.head.offset);
-  }
-
-  recordsAt(offsets: Float64Array, maxBytes: number): Promise<readonly LogRecord[]> {
-    return this.#reads.recordsAt(offsets, maxBytes);
-  }
-
-  async positionAt(time: number): Promise<Position> {
-    const first = await this.#reads.firstSince(time);
-    return first === undefined ? this.head : this.positionOf(Math.min(first - 1, this.head.offset));
-  }
-
-  async positionOf(offset: number): Promise<Position> {
-    return { epoch: this.epochOf(offset), offset, time: await this.#reads.timeAt(offset) };
-  }
-
-  endOf(epoch: number): number | undefined {
-    return this.#known.epochs.endOf(epoch, this.#known.offset);
-  }
-
   upToDate(): Promise<void> {
     return this.#freshness.upToDate();
-  }
-
-  endedAt(topic: string): number {
-    return this.#judge.ended.endOf(topic);
-  }
-
-  epochOf(offset: number): number {
-    return this.#known.epochs.epochOf(offset);
-  }
-
-  topics(prefix: string, after: string, limit: number): Promise<readonly TopicInfo[]> {
-    return this.#reads.topics(prefix, after, limit);
   }
 
   async trim(offset: number): Promise<void> {
@@ -343,9 +249,7 @@ export class BrokerLog implements Log {
   #take(entries: readonly Entry[], head: number): void {
     if (this.#isRewinding) return;
     this.#lag.toldOf(head);
-    this.#fold.take(entries, batch => {
-      for (const listener of this.#listeners) listener.onCommit(batch);
-    });
+    this.#fold.take(entries, batch => this.committed(batch));
     this.#coming.look(this.#known.offset);
   }
 
@@ -366,8 +270,7 @@ export class BrokerLog implements Log {
     const before = this.#known.epochs.current;
     this.#known.take(state);
     this.#lag.told(state.head);
-    if (before?.epoch !== this.#known.epochs.current?.epoch)
-      for (const listener of this.#listeners) listener.onEpoch?.();
+    if (before?.epoch !== this.#known.epochs.current?.epoch) this.epochBegan();
     this.#raiseFloor(state.floor);
   }
 
@@ -392,7 +295,7 @@ export class BrokerLog implements Log {
     this.rewinds++;
     if (isLost || kept < head.offset) this.#tellLost(head, kept);
     else this.#tellOvertaken(head.offset);
-    for (const listener of this.#listeners) listener.onRewind?.();
+    this.wentBack();
     this.#isRewinding = false;
     this.#following?.goBack(this.#known.offset);
     this.#appends.rewound(this.#known.floor);

@@ -27,7 +27,7 @@ export class RedisConnection {
   #lastError = '';
   #waiting: { resolve: () => void; reject: (error: Error) => void }[] = [];
 
-  /** `key`: any of those that are used; those of one log are on one node of a cluster. */
+  /** `key`: one of those that are used; those of a log are on one node of a cluster. */
   constructor(url: string, key: string, role: string, report: (report: LogReport) => void) {
     this.#report = report;
     this.redis = clientOf(url, key, role);

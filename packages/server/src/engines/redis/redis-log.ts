@@ -1,36 +1,28 @@
-import { type FilterSet, type Message, TailraceError } from '@tailrace/protocol';
+import { type Message, TailraceError } from '@tailrace/protocol';
 import { capabilitiesOf, type LogCapabilities } from '../../log/capabilities.ts';
 import { type Clock, systemClock } from '../../log/clock.ts';
-import { currentOf } from '../../log/current.ts';
-import { Deletions } from '../../log/deletions.ts';
 import { EndedTopics } from '../../log/ended-topics.ts';
 import { EpochList } from '../../log/epoch-list.ts';
-import { HotTail } from '../../log/hot-tail.ts';
 import { KeyIndex } from '../../log/key-index.ts';
 import type {
   Appended,
   AppendFailure,
-  Current,
   Deleted,
-  Dropped,
   EngineProbe,
   Log,
   LogMemory,
   LogStatus,
   Position,
-  Slice,
-  TailListener,
-  TopicInfo,
 } from '../../log/log.ts';
 import { type CommonLogOptions, logDefaults } from '../../log/options.ts';
 import { type Places, PlainPlaces } from '../../log/places.ts';
 import { type Random, systemRandom } from '../../log/random.ts';
-import type { LogRecord, StoredDurability } from '../../log/record.ts';
-import type { LogReport, OffsetRange } from '../../log/report.ts';
+import type { StoredDurability } from '../../log/record.ts';
+import type { LogReport } from '../../log/report.ts';
 import type { SharedLog } from '../../log/shared-log.ts';
-import { type Tables, tablesOf } from '../../log/tables.ts';
 import { PlainTokens, type Tokens } from '../../log/tokens.ts';
 import { withoutPassword } from '../../log/without-password.ts';
+import { FollowedLog, type FollowedParts } from '../followed-log.ts';
 import { Freshness } from '../freshness.ts';
 import { KnownLag } from '../known-lag.ts';
 import { nodeBytes } from '../numbered-messages.ts';
@@ -104,19 +96,13 @@ export async function openRedisLog(options: RedisLogOptions): Promise<RedisLog> 
  *                                          │
  *                                          └──► reads by range, for what is older than the hot tail
  */
-export class RedisLog implements Log {
-  readonly hot: HotTail;
-  readonly tables: Tables;
-  readonly deletions: Deletions = new Deletions();
+export class RedisLog extends FollowedLog implements Log {
   readonly tokens: Tokens = new PlainTokens(this);
   readonly places: Places = new PlainPlaces(this);
   readonly live: RedisLive;
   readonly groups: RedisGroups;
   readonly shared: SharedLog & { readonly nodes: RedisNodes };
   capabilities: LogCapabilities = capabilitiesOf.redis;
-  lost: OffsetRange[] = [];
-  rewinds = 0;
-  removals = 0;
   readonly #options: RedisLogOptions;
   readonly #clock: Clock;
   readonly #keys: Keys;
@@ -135,7 +121,6 @@ export class RedisLog implements Log {
   readonly #retention: Retention;
   readonly #keyIndex: KeyIndex;
   readonly #ended: EndedTopics;
-  readonly #listeners = new Set<TailListener>();
   readonly #arrivals: Arrivals;
   readonly #freshness: Freshness<Status>;
   #following: Promise<void> | undefined;
@@ -143,6 +128,7 @@ export class RedisLog implements Log {
   #damages = 0;
 
   constructor(options: RedisLogOptions) {
+    super(options);
     this.#options = options;
     const clock = options.clock ?? systemClock;
     this.#clock = clock;
@@ -175,8 +161,6 @@ export class RedisLog implements Log {
       isSharded: isCluster(options.url),
       node,
     });
-    this.hot = new HotTail(options.hotBytes ?? logDefaults.hotBytes, 0);
-    this.tables = tablesOf(options.keep?.rules ?? []);
     this.#ended = new EndedTopics(options.endedTopics ?? logDefaults.endedTopics);
     this.#keyIndex = new KeyIndex(this, options.keyIndexBytes ?? logDefaults.keyIndexBytes);
     const { dedupe = {} } = options;
@@ -299,16 +283,8 @@ export class RedisLog implements Log {
     this.#retention.start();
   }
 
-  get id(): string {
-    return this.#known.id;
-  }
-
-  get head(): Position {
-    return this.#known.head;
-  }
-
-  get floor(): number {
-    return Math.min(this.#known.floor, this.#known.offset);
+  protected get parts(): FollowedParts {
+    return { known: this.#known, reads: this.#reads, keys: this.#keyIndex, ended: this.#ended };
   }
 
   get probes(): readonly EngineProbe[] {
@@ -350,78 +326,8 @@ export class RedisLog implements Log {
     return this.#appends.append(messages);
   }
 
-  tail(listener: TailListener): () => void {
-    this.#listeners.add(listener);
-    return () => {
-      this.#listeners.delete(listener);
-    };
-  }
-
-  async read(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice> {
-    const from = Math.max(after, this.floor);
-    const end = Math.max(from, Math.min(to, this.#known.offset));
-    const slice = await this.#reads.read(from, end, filters, maxBytes);
-    return { ...slice, dropped: this.deletions.droppedAfter(slice.after, filters) };
-  }
-
-  droppedAfter(after: number, filters: FilterSet): Dropped {
-    return this.deletions.droppedAfter(after, filters);
-  }
-
-  async newest(filters: FilterSet, count: number, to: number): Promise<Float64Array> {
-    const found = await this.#reads.newest(filters, count, to);
-    return Float64Array.from([...found.values()].flat()).sort();
-  }
-
-  current(filters: FilterSet, to?: Position): Promise<Current> {
-    return currentOf(
-      {
-        log: this,
-        tables: this.tables,
-        index: this.#keyIndex,
-        appended: () => this.#known.offset,
-        newest: (asked, upTo) => this.#reads.newest(asked, 1, upTo),
-      },
-      filters,
-      to,
-    );
-  }
-
-  keyAt(topic: string, key: string): Promise<number> {
-    return this.#keyIndex.committedOf(topic, key, this.#known.offset);
-  }
-
-  recordsAt(offsets: Float64Array, maxBytes: number): Promise<readonly LogRecord[]> {
-    return this.#reads.recordsAt(offsets, maxBytes);
-  }
-
-  async positionAt(time: number): Promise<Position> {
-    const first = await this.#reads.firstSince(time);
-    return first === undefined ? this.head : this.positionOf(first - 1);
-  }
-
-  async positionOf(offset: number): Promise<Position> {
-    return { epoch: this.epochOf(offset), offset, time: await this.#reads.timeAt(offset) };
-  }
-
-  endOf(epoch: number): number | undefined {
-    return this.#known.epochs.endOf(epoch, this.#known.offset);
-  }
-
   upToDate(): Promise<void> {
     return this.#freshness.upToDate();
-  }
-
-  endedAt(topic: string): number {
-    return this.#ended.endOf(topic);
-  }
-
-  epochOf(offset: number): number {
-    return this.#known.epochs.epochOf(offset);
-  }
-
-  topics(prefix: string, after: string, limit: number): Promise<readonly TopicInfo[]> {
-    return this.#reads.topics(prefix, after, limit);
   }
 
   async trim(offset: number): Promise<void> {
@@ -509,7 +415,7 @@ export class RedisLog implements Log {
       if (!batch.endsTopic(i)) continue;
       this.#ended.add(batch.topics.names[batch.topics.of(i)]!, batch.offsetAt(i));
     }
-    for (const listener of this.#listeners) listener.onCommit(batch);
+    this.committed(batch);
     this.#arrivals.look();
   }
 
@@ -541,8 +447,7 @@ export class RedisLog implements Log {
     if (isEmptied && kept === undefined) this.#tellEmptied(head);
     if (kept === undefined) this.#known.take(told);
     else await this.#rewind(kept, told);
-    if (before?.epoch !== this.#known.epochs.current?.epoch)
-      for (const listener of this.#listeners) listener.onEpoch?.();
+    if (before?.epoch !== this.#known.epochs.current?.epoch) this.epochBegan();
     this.#raiseFloor(told.floor);
     this.#lag.told(told.head);
     this.#arrivals.look();
@@ -582,7 +487,7 @@ export class RedisLog implements Log {
         'come back by their cursors and are told',
       lost: [{ from: offset + 1, to: head.offset }],
     });
-    for (const listener of this.#listeners) listener.onRewind?.();
+    this.wentBack();
   }
 
   /** Topics that ended or were deleted, as the server has them. */

@@ -2,7 +2,7 @@ import { type Message, TailraceError } from '@tailrace/protocol';
 import type { Appended, AppendFailure, Log } from '../log.ts';
 import type { StoredDurability } from '../record.ts';
 import { addressOf } from './numbering.ts';
-import { partitionOf } from './topology.ts';
+import { partitionOf } from './partition-of.ts';
 
 type Result = Appended | AppendFailure;
 

@@ -1,7 +1,7 @@
 import { filterSet } from '@tailrace/protocol';
 import type { Claim, Delivery, Group, GroupOptions, GroupStatus, GroupStore, Receipt } from '../group-store.ts';
 import type { Vector } from './numbering.ts';
-import { partitionsFor } from './topology.ts';
+import { partitionsFor } from './partition-of.ts';
 
 /** Groups of a log of several partitions: of each group there is one in every partition in which something may match. */
 export class WovenGroups implements GroupStore {

@@ -4,7 +4,7 @@ import type { Places } from '../places.ts';
 import type { LogRecord } from '../record.ts';
 import type { WovenMap } from './map.ts';
 import { addressOf, isAddress, isWoven, placeOfAddress } from './numbering.ts';
-import { partitionOf } from './topology.ts';
+import { partitionOf } from './partition-of.ts';
 
 export class WovenPlaces implements Places {
   readonly inOrder = false;

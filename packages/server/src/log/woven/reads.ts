@@ -5,8 +5,8 @@ import type { LogRecord } from '../record.ts';
 import { goingBack } from './going-back.ts';
 import type { WovenMap } from './map.ts';
 import { isAddress, isWoven, type Vector } from './numbering.ts';
+import { partitionsFor } from './partition-of.ts';
 import type { Strand } from './strands.ts';
-import { partitionsFor } from './topology.ts';
 import { placed } from './woven-batch.ts';
 
 /** Offsets of the weave below its hot tail that one read looks at. */

@@ -31,11 +31,11 @@ import { goingBack } from './going-back.ts';
 import { WovenGroups } from './groups.ts';
 import { WovenMap } from './map.ts';
 import { addressOf, isWoven, type Vector, weaveFrom } from './numbering.ts';
+import { partitionOf, partitionsFor } from './partition-of.ts';
 import { WovenPlaces } from './places.ts';
 import { WovenReads } from './reads.ts';
 import { sumOfMemory, sumOfStatus } from './sums.ts';
 import { WovenTokens } from './tokens.ts';
-import { partitionOf, partitionsFor } from './topology.ts';
 import { placed, WovenBatch } from './woven-batch.ts';
 
 export interface WovenLogOptions {
