@@ -11,7 +11,6 @@ import type {
   Log,
   LogMemory,
   LogStatus,
-  Position,
 } from '../../log/log.ts';
 import { type CommonLogOptions, logDefaults } from '../../log/options.ts';
 import { type Places, PlainPlaces } from '../../log/places.ts';
@@ -23,6 +22,7 @@ import type { BrokerPartition, Entry, Following, PartitionState } from '../broke
 import { FollowedLog, type FollowedParts } from '../followed-log.ts';
 import { Freshness } from '../freshness.ts';
 import { KnownLag } from '../known-lag.ts';
+import { newestLost } from '../rewind-reports.ts';
 import { Appends } from './appends.ts';
 import { Coming } from './coming.ts';
 import { Directory } from './directory.ts';
@@ -293,25 +293,13 @@ export class BrokerLog extends FollowedLog implements Log {
     const end = Math.min(this.endOf(head.epoch) ?? 0, head.offset);
     const kept = this.id === id ? end : 0;
     this.rewinds++;
-    if (isLost || kept < head.offset) this.#tellLost(head, kept);
+    if (isLost || kept < head.offset) this.#options.onReport?.(newestLost(this.#options.broker, head, kept));
     else this.#tellOvertaken(head.offset);
     this.wentBack();
     this.#isRewinding = false;
     this.#following?.goBack(this.#known.offset);
     this.#appends.rewound(this.#known.floor);
     this.#history.start();
-  }
-
-  #tellLost(head: Position, kept: number): void {
-    this.#options.onReport?.({
-      level: 'error',
-      kind: 'engine_rewound',
-      message:
-        `${this.#options.broker} lost the newest records: this node had read up to offset ${head.offset} of epoch ` +
-        `${head.epoch}, and the log goes on behind ${kept} (a replica that had less took over, or the last writes were ` +
-        'not on disk, or it was made anew). All subscribers come back by their cursors and are told',
-      lost: [{ from: kept + 1, to: head.offset }],
-    });
   }
 
   #tellOvertaken(offset: number): void {

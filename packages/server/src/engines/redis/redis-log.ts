@@ -4,16 +4,7 @@ import { type Clock, systemClock } from '../../log/clock.ts';
 import { EndedTopics } from '../../log/ended-topics.ts';
 import { EpochList } from '../../log/epoch-list.ts';
 import { KeyIndex } from '../../log/key-index.ts';
-import type {
-  Appended,
-  AppendFailure,
-  Deleted,
-  EngineProbe,
-  Log,
-  LogMemory,
-  LogStatus,
-  Position,
-} from '../../log/log.ts';
+import type { Appended, AppendFailure, Deleted, EngineProbe, Log, LogMemory, LogStatus } from '../../log/log.ts';
 import { type CommonLogOptions, logDefaults } from '../../log/options.ts';
 import { type Places, PlainPlaces } from '../../log/places.ts';
 import { type Random, systemRandom } from '../../log/random.ts';
@@ -27,6 +18,7 @@ import { Freshness } from '../freshness.ts';
 import { KnownLag } from '../known-lag.ts';
 import { nodeBytes } from '../numbered-messages.ts';
 import { type PackedRecord, packedBatch } from '../packed-record.ts';
+import { allLost, newestLost } from '../rewind-reports.ts';
 import { isCluster } from './address.ts';
 import { Appends } from './appends.ts';
 import { Arrivals } from './arrivals.ts';
@@ -444,24 +436,13 @@ export class RedisLog extends FollowedLog implements Log {
     const { head } = this;
     const isEmptied = before !== undefined && !told.epochs.some(({ epoch }) => epoch === before.epoch);
     const kept = this.#known.rewindBy(told);
-    if (isEmptied && kept === undefined) this.#tellEmptied(head);
+    if (isEmptied && kept === undefined) this.#options.onReport?.(allLost('Redis', head));
     if (kept === undefined) this.#known.take(told);
     else await this.#rewind(kept, told);
     if (before?.epoch !== this.#known.epochs.current?.epoch) this.epochBegan();
     this.#raiseFloor(told.floor);
     this.#lag.told(told.head);
     this.#arrivals.look();
-  }
-
-  #tellEmptied({ offset }: Position): void {
-    this.#options.onReport?.({
-      level: 'error',
-      kind: 'engine_rewound',
-      message:
-        `Redis lost the whole log: its records up to offset ${offset} are gone (FLUSHALL, or a start without its files), and ` +
-        'the log goes on behind them. Subscribers who come back from before are told',
-      lost: [{ from: 1, to: offset }],
-    });
   }
 
   /** What lies beyond `offset` is lost: the server has gone on without it. */
@@ -478,15 +459,7 @@ export class RedisLog extends FollowedLog implements Log {
     this.deletions.forget(() => true);
     this.#takeMarks(ended, deleted);
     this.rewinds++;
-    this.#options.onReport?.({
-      level: 'error',
-      kind: 'engine_rewound',
-      message:
-        `Redis lost the newest records: this node had read up to offset ${head.offset} of epoch ${head.epoch}, and the log ` +
-        `goes on behind ${offset} (a replica that had less took over, or the last writes were not on disk). All subscribers ` +
-        'come back by their cursors and are told',
-      lost: [{ from: offset + 1, to: head.offset }],
-    });
+    this.#options.onReport?.(newestLost('Redis', head, offset));
     this.wentBack();
   }
 
