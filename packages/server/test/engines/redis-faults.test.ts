@@ -415,7 +415,8 @@ withRedis('faults of Redis', () => {
 
   test('what is lost whole is told as a gap, and offsets go on', async () => {
     const server = await startServer();
-    const log = await open(server.url);
+    const reports: LogReport[] = [];
+    const log = await open(server.url, { onReport: report => reports.push(report) });
     await log.append(numbered(10), 'fsync');
     const { id } = log;
     const admin = server.client();
@@ -425,6 +426,9 @@ withRedis('faults of Redis', () => {
     expect([log.id, log.floor]).toEqual([id, 10]);
     const slice = await log.read(3, 11, filterSet(['#']), 1e6);
     expect([slice.after, slice.records.map(({ offset }) => offset)]).toEqual([10, [11]]);
+    expect(reports.filter(({ kind }) => kind === 'engine_rewound')).toMatchObject([
+      { level: 'error', lost: [{ from: 1, to: 10 }], message: expect.stringMatching(/^Redis lost the whole log/) },
+    ]);
     const late = await open(server.url);
     expect([late.id, late.floor, late.head.offset]).toEqual([id, 10, 11]);
   });
