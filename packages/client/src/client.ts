@@ -3,11 +3,13 @@ import { Connection, type ConnectionHost } from './connection.ts';
 import { Endpoints } from './endpoints.ts';
 import { type Environment, surroundings } from './environment.ts';
 import { TailraceError } from './errors.ts';
+import type { Store } from './keeper.ts';
+import { KeptOutbox } from './kept-outbox.ts';
 import { Ladder } from './ladder.ts';
 import type { ConnectionState } from './machine.ts';
 import { type PublishOptions, wireMessage } from './message.ts';
 import { Outbox, type Receipt } from './outbox.ts';
-import { type CursorStore, Saved } from './saved-cursors.ts';
+import { Saved } from './saved.ts';
 import { localStore } from './stores/local-store.ts';
 import { OpenSubscription, type SubscribeOptions, type Subscription, type SubscriptionHost } from './subscription.ts';
 import type { Published, Transport, TransportName, WireSubscription } from './transports/transport.ts';
@@ -20,9 +22,13 @@ export interface ClientOptions {
   /** Who this is, so that what is kept for one user is not found by another. */
   readonly user?: string;
   /** Where cursors (`from: 'saved'`) and the transport that worked are kept. By default `localStorage` where there is one. */
-  readonly store?: CursorStore;
+  readonly store?: Store;
   /** Messages that may wait for the server's answer. 1000. */
   readonly outbox?: number;
+  /** Keep them in `store`, so that the next run sends what this one could not. False. */
+  readonly keepOutbox?: boolean;
+  /** A message that an earlier run has left was refused. By default the console warns. */
+  readonly onLeftRefused?: (message: Readonly<Record<string, unknown>>, error: TailraceError) => void;
   readonly onState?: (state: ConnectionState, reason: TailraceError | undefined) => void;
   readonly environment?: Environment;
 }
@@ -38,7 +44,7 @@ export class Client implements ConnectionHost, SubscriptionHost {
   readonly #environment: Environment;
   readonly #connection: Connection;
   readonly #outbox: Outbox;
-  readonly #store: CursorStore;
+  readonly #store: Store;
   readonly #scope: string;
   readonly #onState: ClientOptions['onState'];
   readonly #subscriptions = new Map<string, OpenSubscription>();
@@ -57,6 +63,14 @@ export class Client implements ConnectionHost, SubscriptionHost {
       {
         onFilled: () => this.#onFilled(),
         onRefused: ms => this.#in('outbox', ms, () => this.#send()),
+        onLeftRefused: (message, error) => {
+          if (error.code === 'closed') return;
+          if (options.onLeftRefused !== undefined) options.onLeftRefused(message, error);
+          else
+            console.warn(
+              `tailrace: a message to ${message.topic} that was left from before was refused: ${error.message}`,
+            );
+        },
       },
       producer,
       options.outbox,
@@ -76,6 +90,7 @@ export class Client implements ConnectionHost, SubscriptionHost {
       this,
     );
     if (options.user !== undefined) this.#scope += `:${options.user}`;
+    if (options.keepOutbox === true) void this.#outbox.keepIn(KeptOutbox.open(this.#store, this.#scope, environment));
   }
 
   get state(): ConnectionState {

@@ -13,6 +13,14 @@ export interface Environment {
   onWake(run: () => void): () => void;
   /** Runs when the page is about to go; returns what takes it back. */
   onLeave(run: () => void): () => void;
+  /** Asks to be the only one of this origin that holds `name`; `isPatient`: waits until whoever holds it is gone. */
+  lock(name: string, isPatient: boolean): Lock;
+}
+
+export interface Lock {
+  /** Whether it is held; of a patient one that is released before it was, it never settles. */
+  readonly held: Promise<boolean>;
+  release(): void;
 }
 
 /** As much of a WebSocket as is used. */
@@ -31,7 +39,16 @@ interface EventSource {
   removeEventListener?(type: string, run: () => void): void;
 }
 
+interface LockManager {
+  request(
+    name: string,
+    options: { readonly ifAvailable?: boolean; readonly signal?: AbortSignal },
+    run: (lock: object | null) => unknown,
+  ): Promise<unknown>;
+}
+
 interface Surroundings extends EventSource {
+  readonly navigator?: { readonly locks?: LockManager };
   readonly WebSocket?: Environment['WebSocket'];
   readonly document?: EventSource & { readonly visibilityState: string };
 }
@@ -72,5 +89,22 @@ export const surroundings: Environment = {
       here.removeEventListener?.('pagehide', run);
       document?.removeEventListener?.('visibilitychange', hidden);
     };
+  },
+  lock(name, isPatient) {
+    const here = globalThis as Surroundings;
+    const locks = here.document === undefined ? undefined : here.navigator?.locks;
+    // where there are no tabs nobody else is there
+    if (locks === undefined) return { held: Promise.resolve(true), release() {} };
+    const abort = new AbortController();
+    let release = (): void => abort.abort();
+    const held = new Promise<boolean>(resolve => {
+      const holding = locks.request(name, isPatient ? { signal: abort.signal } : { ifAvailable: true }, lock => {
+        resolve(lock !== null);
+        return lock === null ? undefined : new Promise<void>(end => (release = end));
+      });
+      // released while it waited
+      holding.catch(() => {});
+    });
+    return { held, release: () => release() };
   },
 };

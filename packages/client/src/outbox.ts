@@ -1,4 +1,5 @@
 import { errorOf, TailraceError } from './errors.ts';
+import type { KeptOutbox } from './kept-outbox.ts';
 import type { Published } from './transports/transport.ts';
 
 /** What the server says of a message that it took. */
@@ -31,6 +32,8 @@ export interface OutboxHost {
   onFilled(): void;
   /** It is to be tried again in `ms`. */
   onRefused(ms: number): void;
+  /** A message of an earlier run was refused, and nobody waits for it any more. */
+  onLeftRefused(message: Readonly<Record<string, unknown>>, error: TailraceError): void;
 }
 
 /**
@@ -47,11 +50,36 @@ export class Outbox {
   /** Of the queue's beginning, what was sent. */
   #sent = 0;
   #failures = 0;
+  /** Where they are kept over restarts. */
+  #kept: KeptOutbox | undefined;
+  #isOpen = true;
+  #isClosed = false;
 
   constructor(host: OutboxHost, producer: string, most: number = messagesDefault) {
     this.#host = host;
     this.#producer = producer;
     this.#most = most;
+  }
+
+  /** Nothing is sent before what an earlier run has left. */
+  async keepIn(opening: Promise<KeptOutbox | undefined>): Promise<void> {
+    this.#isOpen = false;
+    const kept = await opening;
+    if (this.#isClosed) {
+      kept?.close();
+      return;
+    }
+    this.#kept = kept;
+    this.#isOpen = true;
+    const left = (kept?.left ?? []).map(message => ({
+      message,
+      size: JSON.stringify(message).length,
+      resolve() {},
+      reject: (error: TailraceError) => this.#host.onLeftRefused(message, error),
+    }));
+    this.#queue.unshift(...left);
+    this.#changed();
+    if (this.#queue.length > 0) this.#host.onFilled();
   }
 
   get isEmpty(): boolean {
@@ -81,13 +109,14 @@ export class Outbox {
     }
     return new Promise((resolve, reject) => {
       this.#queue.push({ message: counted, size, resolve, reject });
+      this.#changed();
       this.#host.onFilled();
     });
   }
 
   /** What is to be sent now: none while a request is under way. */
   next(): readonly unknown[] | undefined {
-    if (this.#sent > 0 || this.#queue.length === 0) return undefined;
+    if (!this.#isOpen || this.#sent > 0 || this.#queue.length === 0) return undefined;
     let size = 0;
     let count = 0;
     for (const waiting of this.#queue) {
@@ -123,14 +152,22 @@ export class Outbox {
       }
     });
     this.#queue.unshift(...again);
+    this.#changed();
     if (pause === undefined) this.#failures = 0;
     if (this.#queue.length > 0) this.#host.onRefused(pause ?? 0);
   }
 
-  /** Nothing will be sent any more. */
+  /** Nothing will be sent any more; what is kept will be by the next run. */
   fail(error: TailraceError): void {
+    this.#isClosed = true;
+    this.#kept?.close();
+    this.#kept = undefined;
     for (const { reject } of this.#queue.splice(0)) reject(error);
     this.#sent = 0;
+  }
+
+  #changed(): void {
+    this.#kept?.changed(() => this.#queue.map(({ message }) => message));
   }
 
   #nextPause(): number {

@@ -3,7 +3,7 @@ import { errorOf, TailraceError } from './errors.ts';
 import { Feed, type Notice } from './feed.ts';
 import { Inbox } from './inbox.ts';
 import { type Message, messageOf } from './message.ts';
-import type { Saved } from './saved-cursors.ts';
+import type { Saved } from './saved.ts';
 import { Seen } from './seen.ts';
 import type { WireSubscription } from './transports/transport.ts';
 

@@ -4,7 +4,7 @@ import { nextAttemptIn } from '../src/backoff.ts';
 import { surroundings } from '../src/environment.ts';
 import { Ladder } from '../src/ladder.ts';
 import { messageOf, wireMessage } from '../src/message.ts';
-import { Saved } from '../src/saved-cursors.ts';
+import { Saved } from '../src/saved.ts';
 import { Seen } from '../src/seen.ts';
 import { poll } from '../src/transports/poll.ts';
 import { sse } from '../src/transports/sse.ts';

@@ -1,4 +1,4 @@
-import type { CursorStore } from '../saved-cursors.ts';
+import type { Store } from '../keeper.ts';
 
 interface WebStorage {
   getItem(key: string): string | null;
@@ -8,7 +8,7 @@ interface WebStorage {
 const memory = new Map<string, string>();
 
 /** `localStorage`; where there is none, or it may not be used, the memory of this process. */
-export const localStore: CursorStore = {
+export const localStore: Store = {
   load: key => storage()?.getItem(key) ?? memory.get(key),
   save(key, value) {
     try {

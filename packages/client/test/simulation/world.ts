@@ -1,4 +1,4 @@
-import type { Environment } from '../../src/environment.ts';
+import type { Environment, Lock } from '../../src/environment.ts';
 
 interface Timer {
   readonly at: number;
@@ -14,6 +14,8 @@ export class World implements Environment {
   readonly #wakers = new Set<() => void>();
   readonly #leavers = new Set<() => void>();
   #timers: Timer[] = [];
+  readonly #locks = new Set<string>();
+  #waiting: (() => boolean)[] = [];
   #now = 0;
   #order = 0;
 
@@ -43,9 +45,36 @@ export class World implements Environment {
     return () => this.#leavers.delete(run);
   }
 
+  lock(name: string, isPatient: boolean): Lock {
+    let isReleased = false;
+    const held = new Promise<boolean>(resolve => {
+      const take = (): boolean => {
+        if (isReleased || this.#locks.has(name)) return false;
+        this.#locks.add(name);
+        resolve(true);
+        return true;
+      };
+      if (take()) return;
+      if (isPatient) this.#waiting.push(take);
+      else resolve(false);
+    });
+    return {
+      held,
+      release: () => {
+        if (isReleased) return;
+        isReleased = true;
+        void held.then(isHeld => {
+          if (!isHeld) return;
+          this.#locks.delete(name);
+          this.#waiting = this.#waiting.filter(each => !each());
+        });
+      },
+    };
+  }
+
   /** Timers and listeners that somebody has not taken back. */
   get left(): number {
-    return this.#timers.length + this.#wakers.size + this.#leavers.size;
+    return this.#timers.length + this.#wakers.size + this.#leavers.size + this.#locks.size;
   }
 
   wake(): void {
