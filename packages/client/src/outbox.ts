@@ -1,5 +1,5 @@
 import { errorOf, TailraceError } from './errors.ts';
-import type { KeptOutbox } from './kept-outbox.ts';
+import type { KeptOutbox, WireMessages } from './kept-outbox.ts';
 import type { Published } from './transports/transport.ts';
 
 /** What the server says of a message that it took. */
@@ -54,6 +54,8 @@ export class Outbox {
   #kept: KeptOutbox | undefined;
   #isOpen = true;
   #isClosed = false;
+  /** What was there when it was closed before it was known where to keep it. */
+  #unsent: WireMessages = [];
 
   constructor(host: OutboxHost, producer: string, most: number = messagesDefault) {
     this.#host = host;
@@ -66,6 +68,8 @@ export class Outbox {
     this.#isOpen = false;
     const kept = await opening;
     if (this.#isClosed) {
+      const unsent = this.#unsent;
+      kept?.changed(() => [...kept.left, ...unsent]);
       kept?.close();
       return;
     }
@@ -160,6 +164,7 @@ export class Outbox {
   /** Nothing will be sent any more; what is kept will be by the next run. */
   fail(error: TailraceError): void {
     this.#isClosed = true;
+    if (!this.#isOpen) this.#unsent = this.#queue.map(({ message }) => message);
     this.#kept?.close();
     this.#kept = undefined;
     for (const { reject } of this.#queue.splice(0)) reject(error);
