@@ -1,3 +1,4 @@
+import { withoutPassword } from '../../log/without-password.ts';
 import type { KafkaAccess } from './client.ts';
 
 export type SaslMechanism = 'plain' | 'scram-sha-256' | 'scram-sha-512';
@@ -8,7 +9,8 @@ const mechanisms = { plain: 'PLAIN', 'scram-sha-256': 'SCRAM-SHA-256', 'scram-sh
 /** Reads `kafka://[user:password@]host:port[,host:port]`; `kafkas://` for TLS. */
 export function readAddress(url: string, sasl: SaslMechanism): KafkaAccess {
   const match = /^(kafkas?):\/\/(?:([^:@/]*):([^@/]*)@)?([^/@]+)$/.exec(url);
-  if (match === null) throw new Error('it is not kafka://[user:password@]host:port[,host:port]');
+  if (match === null)
+    throw new Error(`engine ${withoutPassword(url)} is not kafka://[user:password@]host:port[,host:port]`);
   const [, scheme, username, password, hosts] = match;
   return {
     brokers: hosts!.split(',').map(place => {

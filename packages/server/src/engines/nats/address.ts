@@ -1,9 +1,11 @@
 import type { NodeConnectionOptions } from '@nats-io/transport-node';
+import { withoutPassword } from '../../log/without-password.ts';
 
 /** Where NATS is: `nats://[user:password@]host:port[,host:port]` or `nats://token@host:port`; `tls://…` for TLS. */
 export function readAddress(url: string): NodeConnectionOptions {
   const match = /^(nats|tls):\/\/(?:([^/@]*)@)?([^/@]+)$/.exec(url);
-  if (match === null) throw new Error(`${url} is no address of NATS`);
+  if (match === null)
+    throw new Error(`engine ${withoutPassword(url)} is not nats://[user:password@]host:port[,host:port]`);
   const [, scheme, secret = '', hosts] = match;
   const colon = secret.indexOf(':');
   const servers = hosts!.split(',');
