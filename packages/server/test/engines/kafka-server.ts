@@ -1,15 +1,9 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { freePort } from '../cli/served.ts';
 import { findKafka, kafkaArchive } from './kafka-program.ts';
-
-const directories: string[] = [];
-process.on('exit', () => {
-  for (const directory of directories) rmSync(directory, { recursive: true, force: true });
-});
+import { ServerProcess, temporaryDirectory } from './server-process.ts';
 
 const isStarted = 'Kafka Server started';
 const javaOptions = [
@@ -38,18 +32,17 @@ interface Seat {
 }
 
 /** A real Kafka broker, its own controller or one of several, on ports and in a directory of its own. */
-export class KafkaServer {
+export class KafkaServer extends ServerProcess {
   readonly id: number;
   readonly directory: string;
   readonly #ports: ReadonlyMap<string, number>;
   readonly #java: readonly string[];
   readonly #env: Readonly<Record<string, string>>;
-  #process: ChildProcess | undefined;
 
   private constructor(id: number, ports: ReadonlyMap<string, number>, { java = [], env = {} }: KafkaOptions) {
+    super();
     this.id = id;
-    this.directory = mkdtempSync(join(tmpdir(), 'tailrace-kafka-'));
-    directories.push(this.directory);
+    this.directory = temporaryDirectory('kafka');
     this.#ports = ports;
     this.#java = java;
     this.#env = env;
@@ -109,7 +102,7 @@ export class KafkaServer {
       ],
       { cwd: this.directory, stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...this.#env } },
     );
-    this.#process = child;
+    this.process = child;
     let said = '';
     for await (const chunk of child.stderr) {
       said += String(chunk);
@@ -120,18 +113,6 @@ export class KafkaServer {
       }
     }
     throw new Error(`Kafka did not start:\n${said.slice(-5000)}`);
-  }
-
-  signal(signal: NodeJS.Signals): void {
-    this.#process?.kill(signal);
-  }
-
-  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
-    const child = this.#process;
-    this.#process = undefined;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    child.kill(signal);
-    await once(child, 'exit');
   }
 
   /** What it is started with. Kafka's tool for that would be a second start of Java. */

@@ -1,26 +1,20 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { spawn } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { freePort } from '../cli/served.ts';
 import { redisProgram } from './redis-program.ts';
-
-const directories: string[] = [];
-process.on('exit', () => {
-  for (const directory of directories) rmSync(directory, { recursive: true, force: true });
-});
+import { ServerProcess, temporaryDirectory } from './server-process.ts';
 
 /** A real Redis server on a port and in a directory of its own. */
-export class RedisServer {
+export class RedisServer extends ServerProcess {
   readonly port: number;
   readonly directory: string;
   readonly #more: readonly string[];
   readonly #env: Readonly<Record<string, string>>;
-  #process: ChildProcess | undefined;
 
   private constructor(port: number, directory: string, more: readonly string[], env = {}) {
+    super();
     this.port = port;
     this.directory = directory;
     this.#more = more;
@@ -34,8 +28,7 @@ export class RedisServer {
 
   /** The same with more variables in its environment. */
   static async startIn(env: Readonly<Record<string, string>>, ...more: string[]): Promise<RedisServer> {
-    const directory = mkdtempSync(join(tmpdir(), 'tailrace-redis-'));
-    directories.push(directory);
+    const directory = temporaryDirectory('redis');
     const server = new RedisServer(await freePort(), directory, more, env);
     await server.start();
     return server;
@@ -43,8 +36,7 @@ export class RedisServer {
 
   /** A Sentinel that watches the primary on `port`, which it calls `main`, and promotes a replica within a second or two. */
   static async sentinel(port: number): Promise<RedisServer> {
-    const directory = mkdtempSync(join(tmpdir(), 'tailrace-redis-'));
-    directories.push(directory);
+    const directory = temporaryDirectory('redis');
     const file = join(directory, 'sentinel.conf');
     writeFileSync(
       file,
@@ -83,7 +75,7 @@ export class RedisServer {
       argv0: 'redis-server',
       env: { ...process.env, ...this.#env },
     });
-    this.#process = child;
+    this.process = child;
     let said = '';
     for await (const chunk of child.stdout) {
       said += String(chunk);
@@ -99,17 +91,5 @@ export class RedisServer {
   /** A client of the test's own. */
   client(): Redis {
     return new Redis(this.url);
-  }
-
-  signal(signal: NodeJS.Signals): void {
-    this.#process?.kill(signal);
-  }
-
-  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
-    const child = this.#process;
-    this.#process = undefined;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    child.kill(signal);
-    await once(child, 'exit');
   }
 }
