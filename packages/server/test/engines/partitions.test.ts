@@ -160,6 +160,16 @@ withRedis('servers on a log of several partitions', () => {
     expect(byTopic([again])).toEqual(Object.fromEntries(topics.map(topic => [topic, [3, 4]])));
   });
 
+  test('one connection of a node follows all partitions', async () => {
+    const redis = await startRedis();
+    const node = await startNode(redis.url);
+    await publishAll(() => [node], 0, 3);
+    const admin = redis.client();
+    cleanup.push(async () => admin.disconnect());
+    const clients = ((await admin.client('LIST')) as string).split('\n');
+    expect(clients.filter(client => client.includes(' cmd=xread '))).toHaveLength(1);
+  });
+
   test('a log with another number of partitions is refused by name', async () => {
     const redis = await startRedis();
     await startNode(redis.url);

@@ -3,9 +3,11 @@ import type { Log } from '../../log/log.ts';
 import { logDefaults } from '../../log/options.ts';
 import { withoutPassword } from '../../log/without-password.ts';
 import { WovenLog } from '../../log/woven/woven-log.ts';
+import { isCluster } from './address.ts';
 import { isPassing, RedisConnection } from './connection.ts';
 import { Keys } from './keys.ts';
 import { openRedisLog, type RedisLogOptions, startTimeoutDefault } from './redis-log.ts';
+import { Tail } from './tail.ts';
 
 export interface PartitionedOptions extends RedisLogOptions {
   readonly name: string;
@@ -35,20 +37,30 @@ export async function openPartitions(options: PartitionedOptions): Promise<Log> 
     throw new Error(
       `the log ${name} in Redis has ${held} partition${held === 1 ? '' : 's'} and not ${partitions}: set redis.partitions to ${held}, or begin another log with redis.name`,
     );
+  if (partitions === 1) return openRedisLog(options);
+  // in a cluster each may be on another server
+  const tail = isCluster(url) ? undefined : sharedTail(options);
   const settled = await Promise.allSettled(
-    Array.from({ length: partitions }, (_, p) => openRedisLog(partOf(options, p))),
+    Array.from({ length: partitions }, (_, p) => openRedisLog({ ...partOf(options, p), tail })),
   );
   const opened = settled.flatMap(one => (one.status === 'fulfilled' ? [one.value] : []));
   const failed = settled.find(one => one.status === 'rejected');
-  if (failed === undefined) return partitions === 1 ? opened[0]! : new WovenLog(opened, { hotBytes: options.hotBytes });
+  if (failed === undefined) {
+    const log = new WovenLog(opened, { hotBytes: options.hotBytes });
+    tail?.start();
+    return log;
+  }
   await Promise.all(opened.map(log => log.close()));
   throw failed.reason;
+}
+
+function sharedTail({ url, name, onReport = () => {} }: PartitionedOptions): Tail {
+  return new Tail(new RedisConnection(url, new Keys(name).partitions, 'tail', onReport), systemClock);
 }
 
 /** What belongs to the whole log is divided: memory, and what the log may hold. */
 function partOf(options: PartitionedOptions, partition: number): RedisLogOptions {
   const { partitions, name, hotBytes = logDefaults.hotBytes, retention } = options;
-  if (partitions === 1) return options;
   const bytes = retention?.bytes;
   return {
     ...options,

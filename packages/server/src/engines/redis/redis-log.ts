@@ -17,7 +17,7 @@ import { FollowedLog, type FollowedParts } from '../followed-log.ts';
 import { Freshness } from '../freshness.ts';
 import { KnownLag } from '../known-lag.ts';
 import { nodeBytes } from '../numbered-messages.ts';
-import { type PackedRecord, packedBatch } from '../packed-record.ts';
+import { type PackedBatch, packedBatch } from '../packed-batch.ts';
 import { allLost, newestLost } from '../rewind-reports.ts';
 import { isCluster } from './address.ts';
 import { Appends } from './appends.ts';
@@ -38,6 +38,7 @@ import { markDeleted } from './scripts/delete.ts';
 import { readStatus, type Status, status as statusScript } from './scripts/status.ts';
 import { judgeServer } from './server-settings.ts';
 import { Tail } from './tail.ts';
+import { TailedStream } from './tailed-stream.ts';
 
 export interface RedisLogOptions extends CommonLogOptions {
   /** See `readAddress` and `readClusterAddress`. */
@@ -46,6 +47,8 @@ export interface RedisLogOptions extends CommonLogOptions {
   readonly name?: string | undefined;
   /** Its number among those of a log in several streams. */
   readonly partition?: number | undefined;
+  /** The reader that it shares with other logs on the same server; who gives it starts it, and the last of them closes it. */
+  readonly tail?: Tail | undefined;
   /** Replicas that must have a batch before it is acked. */
   readonly replicas?: number | undefined;
   /** Class that the server must be able to keep; undefined for whatever it keeps. */
@@ -100,11 +103,11 @@ export class RedisLog extends FollowedLog implements Log {
   readonly #keys: Keys;
   readonly #known: KnownLog;
   readonly #writer: RedisConnection;
-  readonly #follower: RedisConnection;
   readonly #reader: RedisConnection;
   readonly #listener: RedisConnection;
   readonly #appends: Appends;
   readonly #tail: Tail;
+  readonly #stream: TailedStream;
   readonly #nodes: RedisNodes;
   readonly #lag: KnownLag;
   readonly #probes: Probes;
@@ -115,7 +118,6 @@ export class RedisLog extends FollowedLog implements Log {
   readonly #ended: EndedTopics;
   readonly #arrivals: Arrivals;
   readonly #freshness: Freshness<Status>;
-  #following: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
   #damages = 0;
 
@@ -141,7 +143,6 @@ export class RedisLog extends FollowedLog implements Log {
     const connect = (role: string, told: (report: LogReport) => void): RedisConnection =>
       new RedisConnection(options.url, this.#keys.log, role, told);
     // they come and go together: one of them tells
-    this.#follower = connect('tail', report);
     this.#writer = connect('writer', () => {});
     this.#reader = connect('reader', () => {});
     this.#listener = connect('listener', () => {});
@@ -181,14 +182,13 @@ export class RedisLog extends FollowedLog implements Log {
       onCommit: (duration, records, bytes) => options.onCommitStats?.(duration, records, bytes),
       onError,
     });
-    this.#tail = new Tail({
-      connection: this.#follower,
-      clock: systemClock,
-      stream: this.#keys.log,
+    this.#tail = options.tail ?? new Tail(connect('tail', report), systemClock);
+    this.#stream = new TailedStream({
+      key: this.#keys.log,
       known: this.#known,
-      askStatus: () => this.#askStatus(this.#follower),
+      askStatus: () => this.#askStatus(this.#tail.connection),
       onStatus: told => this.#compare(told),
-      onRecords: records => this.#commit(records),
+      onRecords: batch => this.#commit(batch),
       onNote: note => this.#noteDeletion(note),
       onProbe: said => this.#probes.found(said),
       onDamage: (offset, error) => this.#damaged(offset, error),
@@ -246,7 +246,7 @@ export class RedisLog extends FollowedLog implements Log {
 
   /** Reads where the log stands and its newest records, and begins to follow. */
   async start(timeout: number): Promise<void> {
-    const connections = [this.#writer, this.#follower, this.#reader, this.#listener];
+    const connections = [this.#writer, this.#tail.connection, this.#reader, this.#listener];
     const stopWatch = systemClock.after(timeout, () => {
       for (const connection of connections) connection.close();
     });
@@ -271,7 +271,8 @@ export class RedisLog extends FollowedLog implements Log {
     } finally {
       stopWatch();
     }
-    this.#following = this.#tail.run();
+    this.#tail.join(this.#stream);
+    if (this.#options.tail === undefined) this.#tail.start();
     this.#retention.start();
   }
 
@@ -362,9 +363,8 @@ export class RedisLog extends FollowedLog implements Log {
     await this.#appends.close();
     await this.#nodes.close();
     stopWatch();
-    this.#tail.close();
-    for (const connection of [this.#writer, this.#follower, this.#reader, this.#listener]) connection.close();
-    await this.#following;
+    for (const connection of [this.#writer, this.#reader, this.#listener]) connection.close();
+    await this.#tail.leave(this.#stream);
   }
 
   #abandon(): void {
@@ -396,12 +396,10 @@ export class RedisLog extends FollowedLog implements Log {
     this.hot.push(packedBatch(records));
   }
 
-  #commit(records: readonly PackedRecord[]): void {
-    const batch = packedBatch(records);
-    const last = records[records.length - 1]!;
+  #commit(batch: PackedBatch): void {
     this.hot.push(batch);
-    this.#known.offset = last.offset;
-    this.#known.time = last.time;
+    this.#known.offset = batch.last;
+    this.#known.time = batch.timeAt(batch.count - 1);
     this.#keyIndex.committed(batch);
     for (let i = 0; i < batch.count; i++) {
       if (!batch.endsTopic(i)) continue;
