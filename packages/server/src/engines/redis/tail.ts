@@ -111,10 +111,7 @@ export class Tail {
       stream.askedAt = this.#clock.monotonic();
     } catch (error) {
       failures.push(error);
-      stream.askedOn = -1;
-      stream.restsUntil = this.#clock.monotonic() + pauseAfterError;
-      // the others go on
-      if (!isPassing(error)) stream.refused(error);
+      this.#rest(stream, error);
     }
   }
 
@@ -126,8 +123,10 @@ export class Tail {
     await this.#within(blockMs + answerTimeout, askPast(this.connection.redis, encodeCommand(command), answer));
     if (this.#closed || connection !== this.#connection) return;
     if (answer.error !== undefined) {
+      const error = new Error(answer.error);
       if (leadsElsewhere(answer.error)) this.connection.renew();
-      throw new Error(answer.error);
+      if (streams.length > 1 && !isPassing(error)) return this.#restRefused(streams);
+      throw error;
     }
     this.#answeredAt = this.#clock.monotonic();
     const answered = answer.length(0);
@@ -153,6 +152,22 @@ export class Tail {
       all += entries.count;
     }
     this.#count = countAfter(this.#count, most, answer.size / all, answered);
+  }
+
+  /** A read of all was refused because of some, which are asked again a little later: the others go on. */
+  async #restRefused(streams: readonly TailedStream[]): Promise<void> {
+    const answer = this.#answer;
+    for (const stream of streams) {
+      const command = ['XREAD', 'COUNT', 1, 'STREAMS', stream.key, stream.lastEntry];
+      await this.#within(answerTimeout, askPast(this.connection.redis, encodeCommand(command), answer));
+      if (answer.error !== undefined) this.#rest(stream, new Error(answer.error));
+    }
+  }
+
+  #rest(stream: TailedStream, error: unknown): void {
+    stream.askedOn = -1;
+    stream.restsUntil = this.#clock.monotonic() + pauseAfterError;
+    if (!isPassing(error)) stream.refused(error);
   }
 
   /** A connection that is silent for longer than the server may be is dead, whatever TCP says. */
