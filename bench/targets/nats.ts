@@ -26,7 +26,7 @@ export async function startNats(sync: Sync): Promise<Broker> {
   const all = stack.move();
   return {
     url: `nats://127.0.0.1:${port}`,
-    settings: sync === 'always' ? ['--nats.synced', 'true'] : [],
+    settings: sync === 'always' ? ['--nats.synced'] : [],
     pids: () => child.pids(),
     calls: () => callsOf(`http://127.0.0.1:${monitor}`),
     [Symbol.asyncDispose]: () => all.disposeAsync(),
