@@ -1,5 +1,5 @@
 import type { ServerFrame } from '@tailrace/protocol';
-import { Connection, type ConnectionHost } from './connection.ts';
+import { Connection, type ConnectionHost, type ConnectionOptions } from './connection.ts';
 import { Endpoints } from './endpoints.ts';
 import { type Environment, surroundings } from './environment.ts';
 import { TailraceError } from './errors.ts';
@@ -12,6 +12,7 @@ import { Outbox, type Receipt } from './outbox.ts';
 import { Saved } from './saved.ts';
 import { localStore } from './stores/local-store.ts';
 import { OpenSubscription, type SubscribeOptions, type Subscription, type SubscriptionHost } from './subscription.ts';
+import type { Shared } from './tabs/tabs.ts';
 import type { Published, Transport, TransportName, WireSubscription } from './transports/transport.ts';
 
 export interface ClientOptions {
@@ -29,13 +30,13 @@ export interface ClientOptions {
   readonly keepOutbox?: boolean;
   /** A message that an earlier run has left was refused. By default the console warns. */
   readonly onLeftRefused?: (message: Readonly<Record<string, unknown>>, error: TailraceError) => void;
+  /** `tabs` of `@tailrace/client/tabs`: all tabs of this origin share one connection. Left out, each has its own. */
+  readonly share?: (options: ConnectionOptions, scope: string) => Shared;
   readonly onState?: (state: ConnectionState, reason: TailraceError | undefined) => void;
   readonly environment?: Environment;
 }
 
 const version = '0.1.0';
-/** ms; a server answers each publish within its `publish.deadline`, which is less. */
-const answerWithin = 30_000;
 /** Longest label that the server takes. */
 const labelMost = 64;
 
@@ -46,10 +47,11 @@ export class Client implements ConnectionHost, SubscriptionHost {
   readonly #outbox: Outbox;
   readonly #store: Store;
   readonly #scope: string;
+  readonly #shared: Shared | undefined;
   readonly #onState: ClientOptions['onState'];
   readonly #subscriptions = new Map<string, OpenSubscription>();
   /** Timers by which something is asked for, or sent, again. */
-  readonly #later = new Map<object | 'outbox' | 'answer', () => void>();
+  readonly #later = new Map<object | 'outbox', () => void>();
 
   constructor(url: string | readonly string[], options: ClientOptions) {
     const environment = options.environment ?? surroundings;
@@ -78,18 +80,18 @@ export class Client implements ConnectionHost, SubscriptionHost {
     const worked = `${this.#scope}:worked`;
     const remembered = this.#store.load(worked);
     const [transport, endpoint] = typeof remembered === 'string' ? remembered.split(' ') : [];
-    this.#connection = new Connection(
-      {
-        endpoints: new Endpoints(urls, environment, endpoint),
-        environment,
-        ladder: new Ladder(options.transports, environment, transport),
-        token: options.token,
-        client: { name: '@tailrace/client', version },
-        onWorked: (...what) => void this.#store.save(worked, what.join(' ')),
-      },
-      this,
-    );
+    const own: ConnectionOptions = {
+      endpoints: new Endpoints(urls, environment, endpoint),
+      environment,
+      ladder: new Ladder(options.transports, environment, transport),
+      token: options.token,
+      client: { name: '@tailrace/client', version },
+      onWorked: (...what) => void this.#store.save(worked, what.join(' ')),
+    };
     if (options.user !== undefined) this.#scope += `:${options.user}`;
+    // where there are no other pages there is nobody to share with
+    this.#shared = environment.channel === undefined ? undefined : options.share?.(own, this.#scope);
+    this.#connection = new Connection(this.#shared === undefined ? own : overTabs(own, this.#shared), this);
     if (options.keepOutbox === true) void this.#outbox.keepIn(KeptOutbox.open(this.#store, this.#scope, environment));
   }
 
@@ -138,6 +140,7 @@ export class Client implements ConnectionHost, SubscriptionHost {
   /** Ends everything: subscriptions are closed, publishes without an answer are rejected with `closed`. */
   close(): void {
     this.#connection.handle('closed');
+    this.#shared?.close();
   }
 
   // what a connection asks of its client
@@ -165,7 +168,6 @@ export class Client implements ConnectionHost, SubscriptionHost {
 
   /** @internal */
   onPublished(answer: Published): void {
-    this.#stop('answer');
     this.#outbox.onPublished(answer);
   }
 
@@ -177,7 +179,6 @@ export class Client implements ConnectionHost, SubscriptionHost {
 
   /** @internal */
   onGone(): void {
-    this.#stop('answer');
     this.#outbox.lost();
     for (const subscription of this.#subscriptions.values()) subscription.lost();
   }
@@ -248,12 +249,10 @@ export class Client implements ConnectionHost, SubscriptionHost {
   #send(): void {
     if (this.state !== 'connected' || this.#later.has('outbox')) return;
     const messages = this.#outbox.next();
-    if (messages === undefined) return;
-    this.#connection.link!.publish(messages);
-    this.#in('answer', answerWithin, () => this.#connection.giveUp('a publish was not answered'));
+    if (messages !== undefined) this.#connection.publish(messages);
   }
 
-  #in(what: object | 'outbox' | 'answer', ms: number, run: () => void): void {
+  #in(what: object | 'outbox', ms: number, run: () => void): void {
     this.#stop(what);
     const stop = this.#environment.after(ms, () => {
       this.#later.delete(what);
@@ -262,7 +261,7 @@ export class Client implements ConnectionHost, SubscriptionHost {
     this.#later.set(what, stop);
   }
 
-  #stop(what: object | 'outbox' | 'answer'): void {
+  #stop(what: object | 'outbox'): void {
     this.#later.get(what)?.();
     this.#later.delete(what);
   }
@@ -282,4 +281,16 @@ function hashOf(text: string): string {
   let hash = 0x811c9dc5;
   for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
   return (hash >>> 0).toString(36);
+}
+
+/** Whoever leads chooses among endpoints and transports, and knows the token. */
+function overTabs({ environment, client }: ConnectionOptions, { transport }: Shared): ConnectionOptions {
+  return {
+    endpoints: new Endpoints([''], environment, undefined),
+    environment,
+    ladder: new Ladder([transport], environment, undefined),
+    token: undefined,
+    client,
+    onWorked() {},
+  };
 }

@@ -22,6 +22,8 @@ export interface ConnectionHost {
   wanted(canHold: boolean): readonly WireSubscription[];
   onFrame(frame: ServerFrame): void;
   onPublished(answer: Published): void;
+  /** What the server said first; `onReady` follows. */
+  onWelcome?(welcome: Welcome): void;
   /** Connected; `isBare`: by a connection that was asked for nothing yet. */
   onReady(isBare: boolean): void;
   /** What was asked for and not answered will not be. */
@@ -46,10 +48,12 @@ const prepareWithin = 10_000;
 const welcomeWithin = 3500;
 /** A connection that lasts so long counts as good, ms. */
 const goodAfter = 5000;
+/** ms; a server answers each publish within its `publish.deadline`, which is less. */
+const answerWithin = 30_000;
 /** A server that is asked for a sign of life has so long, ms. */
 const pongWithin = 5000;
 
-type Timer = 'next' | 'welcome' | 'good' | 'silence' | 'better' | 'pong' | 'endpoint';
+type Timer = 'next' | 'welcome' | 'good' | 'silence' | 'better' | 'pong' | 'answer' | 'endpoint';
 
 /** Keeps one connection to the server while one is needed (`machine.ts`), by the best transport that works. */
 export class Connection {
@@ -94,9 +98,13 @@ export class Connection {
     if (event === 'opened') this.#host.onReady(false);
   }
 
-  /** What is connected cannot be what it says it is. */
-  giveUp(reason: string): void {
-    if (this.#attempt !== undefined) this.#lost(this.#attempt, { error: lost(reason) }, false);
+  /** Of a connected one; its answer is `onPublished`, or it is lost. */
+  publish(messages: readonly unknown[]): void {
+    const attempt = this.#attempt!;
+    this.#start('answer', answerWithin, () =>
+      this.#lost(attempt, { error: lost('a publish was not answered') }, false),
+    );
+    attempt.link!.publish(messages);
   }
 
   readonly #does: Readonly<Record<ConnectionAction, (loss: Loss | undefined) => void>> = {
@@ -194,13 +202,17 @@ export class Connection {
       onAlive: () => this.#hear(),
       onPublished: answer => {
         this.#hear();
-        if (!attempt.isOver) this.#host.onPublished(answer);
+        if (attempt.isOver) return;
+        this.#stop('answer');
+        this.#host.onPublished(answer);
       },
       onLost: loss => this.#lost(attempt, loss, false),
     };
   }
 
-  #welcomed(attempt: Attempt, { session, heartbeat }: Welcome): void {
+  #welcomed(attempt: Attempt, welcome: Welcome): void {
+    const { session, heartbeat } = welcome;
+    this.#host.onWelcome?.(welcome);
     this.#session = session ?? this.#session;
     this.#watch(heartbeat);
     if (attempt === this.#attempt) {

@@ -15,6 +15,14 @@ export interface Environment {
   onLeave(run: () => void): () => void;
   /** Asks to be the only one of this origin that holds `name`; `isPatient`: waits until whoever holds it is gone. */
   lock(name: string, isPatient: boolean): Lock;
+  /** What other pages of this origin say under `name`; absent where there are none. */
+  readonly channel: ((name: string, onMessage: (message: unknown) => void) => Channel) | undefined;
+}
+
+export interface Channel {
+  /** To all others that listen to the name. */
+  send(message: unknown): void;
+  close(): void;
 }
 
 export interface Lock {
@@ -39,6 +47,12 @@ interface EventSource {
   removeEventListener?(type: string, run: () => void): void;
 }
 
+interface Broadcast {
+  onmessage: ((event: { readonly data: unknown }) => void) | null;
+  postMessage(message: unknown): void;
+  close(): void;
+}
+
 interface LockManager {
   request(
     name: string,
@@ -48,6 +62,7 @@ interface LockManager {
 }
 
 interface Surroundings extends EventSource {
+  readonly BroadcastChannel?: new (name: string) => Broadcast;
   readonly navigator?: { readonly locks?: LockManager };
   readonly WebSocket?: Environment['WebSocket'];
   readonly document?: EventSource & { readonly visibilityState: string };
@@ -106,5 +121,14 @@ export const surroundings: Environment = {
       holding.catch(() => {});
     });
     return { held, release: () => release() };
+  },
+  get channel() {
+    const { document, navigator, BroadcastChannel } = globalThis as Surroundings;
+    if (document === undefined || navigator?.locks === undefined || BroadcastChannel === undefined) return undefined;
+    return (name: string, onMessage: (message: unknown) => void) => {
+      const channel = new BroadcastChannel(name);
+      channel.onmessage = ({ data }) => onMessage(data);
+      return { send: (message: unknown) => channel.postMessage(message), close: () => channel.close() };
+    };
   },
 };

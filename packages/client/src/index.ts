@@ -1,6 +1,6 @@
 export { Client, type ClientOptions } from './client.ts';
 export { connect } from './connect.ts';
-export type { Environment, WebSocketLike } from './environment.ts';
+export type { Channel, Environment, Lock, WebSocketLike } from './environment.ts';
 export { type ClientErrorCode, TailraceError } from './errors.ts';
 export type { Store } from './keeper.ts';
 export { type ConnectionAction, type ConnectionEvent, type ConnectionState, transitions } from './machine.ts';

@@ -13,7 +13,8 @@ export interface Transport {
   open(dial: Dial): Link;
 }
 
-export type TransportName = 'websocket' | 'sse' | 'poll';
+/** `tabs`: by way of another tab, which has the connection. */
+export type TransportName = 'websocket' | 'sse' | 'poll' | 'tabs';
 
 export interface Dial {
   /** Where `/v1` is, without a slash at the end. */

@@ -105,6 +105,7 @@ export class Network {
     const { pathname, searchParams } = new URL(String(input));
     const body = init!.body === undefined ? undefined : JSON.parse(String(init!.body));
     const { server, world } = this;
+    init!.signal?.throwIfAborted();
     return new Promise<Response>((resolve, reject) => {
       let controller: ReadableStreamDefaultController<Uint8Array> | undefined;
       const frames: ServerFrame[] = [];

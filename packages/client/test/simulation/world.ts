@@ -1,4 +1,4 @@
-import type { Environment, Lock } from '../../src/environment.ts';
+import type { Channel, Environment, Lock } from '../../src/environment.ts';
 
 interface Timer {
   readonly at: number;
@@ -14,6 +14,7 @@ export class World implements Environment {
   readonly #wakers = new Set<() => void>();
   readonly #leavers = new Set<() => void>();
   #timers: Timer[] = [];
+  readonly #pages = new Set<{ readonly name: string; readonly onMessage: (message: unknown) => void }>();
   readonly #locks = new Set<string>();
   #waiting: (() => boolean)[] = [];
   #now = 0;
@@ -45,6 +46,21 @@ export class World implements Environment {
     return () => this.#leavers.delete(run);
   }
 
+  /** Pages hear each other up to 5 ms later, in order. */
+  channel(name: string, onMessage: (message: unknown) => void): Channel {
+    const page = { name, onMessage };
+    this.#pages.add(page);
+    return {
+      send: message => {
+        const text = JSON.stringify(message);
+        for (const other of this.#pages)
+          if (other !== page && other.name === name)
+            this.after(5, () => this.#pages.has(other) && other.onMessage(JSON.parse(text)));
+      },
+      close: () => void this.#pages.delete(page),
+    };
+  }
+
   lock(name: string, isPatient: boolean): Lock {
     let isReleased = false;
     const held = new Promise<boolean>(resolve => {
@@ -74,7 +90,7 @@ export class World implements Environment {
 
   /** Timers and listeners that somebody has not taken back. */
   get left(): number {
-    return this.#timers.length + this.#wakers.size + this.#leavers.size + this.#locks.size;
+    return this.#timers.length + this.#wakers.size + this.#leavers.size + this.#locks.size + this.#pages.size;
   }
 
   wake(): void {
