@@ -167,7 +167,12 @@ export function groupContract(name: string, subject: GroupSubject): void {
     test("the records of a deleted topic are nobody's work any more", async () => {
       await append('job/1', 'job/2', 'job/1', 'job/2');
       const { deliveries } = await a.claim('ann', 2);
-      await nodes[0]!.log.deleteTopic('job/1');
+      const deleting = nodes[0]!.log.deleteTopic('job/1');
+      if (!nodes[0]!.log.capabilities.deletes) {
+        await expect(deleting).rejects.toMatchObject({ code: 'unsupported' });
+        return;
+      }
+      await deleting;
       await until('both know', () => nodes.every(({ log }) => log.deletions.byTopic.has('job/1')));
       clock.advance(5000);
       const again = await b.claim('bob', 10);

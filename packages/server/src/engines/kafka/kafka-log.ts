@@ -7,11 +7,13 @@ import type { StoredDurability } from '../../log/record.ts';
 import { withoutPassword } from '../../log/without-password.ts';
 import { WovenLog } from '../../log/woven/woven-log.ts';
 import { type BrokerLog, openBrokerLog } from '../broker/broker-log.ts';
+import type { LedgerOptions } from '../broker/groups/ledger-replica.ts';
 import { readAddress, type SaslMechanism } from './address.ts';
 import { reasonOf } from './client.ts';
 import { KafkaCluster } from './cluster.ts';
 import { Fetcher } from './fetcher.ts';
 import { type Compression, KafkaPartition } from './partition.ts';
+import { SideTopics } from './side-topics.ts';
 import { prepareTopic } from './topic.ts';
 
 export interface KafkaLogOptions extends CommonLogOptions {
@@ -29,6 +31,7 @@ export interface KafkaLogOptions extends CommonLogOptions {
   readonly startTimeout?: number | undefined;
   /** Of records and their ages. What waits for the brokers waits in real time. */
   readonly clock?: Clock | undefined;
+  readonly groups?: LedgerOptions | undefined;
   readonly random?: Random | undefined;
 }
 
@@ -66,9 +69,10 @@ async function openAll(options: KafkaLogOptions, partitions: number): Promise<re
     const recordBytes = Math.min(options.recordBytes ?? logDefaults.recordBytes, logDefaults.recordBytesHard);
     const bytes = retention?.bytes === undefined ? undefined : Math.ceil(retention.bytes / partitions);
     const demands = { topic: name, partitions, replicas, recordBytes, age: retention?.age, bytes, durability };
-    const { durabilities, minInSync, bytesMost } = await prepareTopic(cluster, demands);
-    const fetcher = new Fetcher(cluster, systemClock);
+    const { durabilities, minInSync, bytesMost } = await prepareTopic(cluster, { ...demands, times: 'writer' });
+    const fetcher = new Fetcher(cluster, cluster.follower, systemClock);
     const compression = options.compression ?? 'lz4';
+    const beside = new SideTopics({ cluster, log: name, partitions, replicas, minInSync, compression });
     let open = partitions;
     const onClose = async (): Promise<void> => {
       if (--open === 0) await cluster.close();
@@ -85,6 +89,7 @@ async function openAll(options: KafkaLogOptions, partitions: number): Promise<re
           capabilities: { ...capabilitiesOf.kafka, durabilities },
           broker: 'Kafka',
           silenceMost,
+          openLedger: () => beside.ledger(partition),
         }),
       );
     return logs;

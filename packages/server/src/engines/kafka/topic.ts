@@ -1,5 +1,6 @@
 import { systemClock } from '../../log/clock.ts';
 import type { StoredDurability } from '../../log/record.ts';
+import type { EntryTimes } from '../broker-partition.ts';
 import { brokerError, isError, reasonOf } from './client.ts';
 import type { KafkaCluster, Place } from './cluster.ts';
 
@@ -15,7 +16,10 @@ export interface TopicDemands {
   readonly age: number | undefined;
   readonly bytes: number | undefined;
   /** Class of durability that it must keep; undefined for whatever it keeps. */
-  readonly durability: StoredDurability | undefined;
+  readonly durability?: StoredDurability | undefined;
+  readonly times: EntryTimes;
+  /** Other settings of one that is made. */
+  readonly settings?: Readonly<Record<string, string>>;
 }
 
 /** What a topic is like. */
@@ -26,6 +30,8 @@ export interface JudgedTopic {
   readonly bytesMost: number;
 }
 
+/** What Kafka calls them. */
+const timestampTypes: Readonly<Record<EntryTimes, string>> = { writer: 'CreateTime', broker: 'LogAppendTime' };
 const topicResource = 2;
 const createTimeout = 8000;
 /** Beside the records themselves. */
@@ -51,10 +57,10 @@ export async function prepareTopic(cluster: KafkaCluster, demands: TopicDemands)
 }
 
 async function create(cluster: KafkaCluster, demands: TopicDemands): Promise<void> {
-  const { topic, partitions, replicas, recordBytes, age, bytes } = demands;
+  const { topic, partitions, replicas, recordBytes, age, bytes, times, settings = {} } = demands;
   const configs = [
     { name: 'cleanup.policy', value: 'delete' },
-    { name: 'message.timestamp.type', value: 'CreateTime' },
+    { name: 'message.timestamp.type', value: timestampTypes[times] },
     { name: 'retention.ms', value: String(age ?? -1) },
     { name: 'retention.bytes', value: String(bytes ?? -1) },
     {
@@ -62,6 +68,7 @@ async function create(cluster: KafkaCluster, demands: TopicDemands): Promise<voi
       value: String(Math.max(recordBytes + requestOverhead, 1024 * 1024 + requestOverhead)),
     },
     { name: 'unclean.leader.election.enable', value: 'false' },
+    ...Object.entries(settings).map(([name, value]) => ({ name, value })),
     // records are as old as their publishers say
     { name: 'message.timestamp.after.max.ms', value: '9223372036854775807' },
   ];
@@ -100,7 +107,7 @@ async function configOf(cluster: KafkaCluster, topic: string): Promise<ReadonlyM
 }
 
 function judge(config: ReadonlyMap<string, string>, place: Place, demands: TopicDemands): JudgedTopic {
-  const { topic, partitions, durability } = demands;
+  const { topic, partitions, durability, times } = demands;
   if (place.partitions !== partitions)
     throw new Error(
       `topic ${topic} has ${place.partitions} partition${place.partitions === 1 ? '' : 's'} and not ${partitions}: ` +
@@ -109,9 +116,10 @@ function judge(config: ReadonlyMap<string, string>, place: Place, demands: Topic
   const policy = config.get('cleanup.policy') ?? 'delete';
   if (policy !== 'delete')
     throw new Error(`topic ${topic} has cleanup.policy=${policy}, which drops records silently: set it to delete`);
-  if (config.get('message.timestamp.type') === 'LogAppendTime')
+  const type = config.get('message.timestamp.type') ?? timestampTypes[times];
+  if (type !== timestampTypes[times])
     throw new Error(
-      `topic ${topic} has message.timestamp.type=LogAppendTime; the log needs the times of its records: set it to CreateTime`,
+      `topic ${topic} has message.timestamp.type=${type}; ${times === 'writer' ? 'the log needs the times of its records' : 'deadlines run by the time of the brokers'}: set it to ${timestampTypes[times]}`,
     );
   const minInSync = Number(config.get('min.insync.replicas') ?? 1);
   if (minInSync > place.replicas)

@@ -8,6 +8,7 @@ import { withoutPassword } from '../../log/without-password.ts';
 import { WovenLog } from '../../log/woven/woven-log.ts';
 import { type BrokerLog, openBrokerLog } from '../broker/broker-log.ts';
 import { headBytes } from '../broker/entry.ts';
+import type { LedgerOptions } from '../broker/groups/ledger-replica.ts';
 import { nodeBytes } from '../numbered-messages.ts';
 import { JetStreamPartition } from './jetstream-partition.ts';
 import { NatsLive } from './live.ts';
@@ -28,6 +29,7 @@ export interface NatsLogOptions extends CommonLogOptions {
   readonly startTimeout?: number | undefined;
   /** Of records and their ages. What waits for the server waits in real time. */
   readonly clock?: Clock | undefined;
+  readonly groups?: LedgerOptions | undefined;
   readonly random?: Random | undefined;
 }
 
@@ -60,6 +62,7 @@ export async function openNatsPartitions({ partitions, ...options }: Partitioned
 async function openAll(options: NatsLogOptions, count: number): Promise<readonly BrokerLog[]> {
   const { url, name, replicas, synced, durability, clock, random, onReport } = options;
   const { retention, hotBytes = logDefaults.hotBytes } = options;
+  const logName = name ?? nameDefault;
   const bytes = retention?.bytes === undefined ? undefined : Math.ceil(retention.bytes / count);
   const partitions = Array.from(
     { length: count },
@@ -73,7 +76,7 @@ async function openAll(options: NatsLogOptions, count: number): Promise<readonly
   );
   const live = new NatsLive({
     url,
-    subject: new Names(name ?? nameDefault, 0).live,
+    subject: new Names(logName, 0).live,
     node: (random ?? systemRandom).id(nodeBytes),
     report: report => onReport?.(report),
   });
@@ -99,6 +102,12 @@ async function openAll(options: NatsLogOptions, count: number): Promise<readonly
           capabilities: { ...capabilitiesOf.nats, durabilities: partition.durabilities },
           broker: 'NATS',
           silenceMost,
+          openLedger: async () =>
+            new JetStreamPartition({
+              ...{ url, name: `${logName}-groups`, index, count, replicas, random },
+              times: 'broker',
+              beside: partition,
+            }),
         }),
       );
     return logs;

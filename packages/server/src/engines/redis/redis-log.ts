@@ -16,6 +16,7 @@ import { withoutPassword } from '../../log/without-password.ts';
 import { FollowedLog, type FollowedParts } from '../followed-log.ts';
 import { Freshness } from '../freshness.ts';
 import { KnownLag } from '../known-lag.ts';
+import { LedgerGroups } from '../ledger-groups.ts';
 import { nodeBytes } from '../numbered-messages.ts';
 import { type PackedRecord, packedBatch } from '../packed-record.ts';
 import { allLost, newestLost } from '../rewind-reports.ts';
@@ -92,7 +93,7 @@ export class RedisLog extends FollowedLog implements Log {
   readonly tokens: Tokens = new PlainTokens(this);
   readonly places: Places = new PlainPlaces(this);
   readonly live: RedisLive;
-  readonly groups: RedisGroups;
+  readonly groups: LedgerGroups;
   readonly shared: SharedLog & { readonly nodes: RedisNodes };
   capabilities: LogCapabilities = capabilitiesOf.redis;
   readonly #options: RedisLogOptions;
@@ -211,16 +212,16 @@ export class RedisLog extends FollowedLog implements Log {
       deletions: this.deletions,
     });
     this.#erasure = new Erasure({ connection: this.#reader, clock: systemClock, keys: this.#keys, onError });
-    this.groups = new RedisGroups({
+    const ledgers = new RedisGroups({
       connect: () => connect('groups', () => {}),
       clock: systemClock,
       keys: this.#keys,
       node,
       // deadlines are the server's to judge: clocks of nodes differ
       known: () => this.#knownArguments(options.clockSkew ?? 0),
-      log: this,
       replicated: redis => replicated(redis, options.replicas ?? 0),
     });
+    this.groups = new LedgerGroups({ ledgers, clock: systemClock, log: this });
     this.#nodes = new RedisNodes({
       connection: this.#writer,
       clock: systemClock,
