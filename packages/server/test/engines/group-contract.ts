@@ -54,6 +54,7 @@ export function groupContract(name: string, subject: GroupSubject): void {
     }
 
     test('each record that matches goes to one member, in the order of the log, with what it holds', async () => {
+      expect(nodes[0]!.log.capabilities.groups).toBe(true);
       await append('job/1', 'other', 'job/2', 'job/3/x', 'job/4', 'other', 'job/5');
       const first = await a.claim('ann', 2);
       const second = await b.claim('bob', 10);

@@ -1,8 +1,13 @@
 import { afterAll, beforeAll } from 'vitest';
-import { openKafkaLog } from '../../src/engines/kafka/kafka-log.ts';
-import { groupContract } from './group-contract.ts';
+import { openKafkaLog, openKafkaPartitions } from '../../src/engines/kafka/kafka-log.ts';
+import { type GroupSubject, groupContract } from './group-contract.ts';
+import { groupHistories } from './group-histories.ts';
+import { groupsOfPartitions } from './groups-of-partitions.ts';
 import { KafkaServer } from './kafka-server.ts';
 import { withKafka } from './with-kafka.ts';
+
+// checkpoints follow one another, which no node may notice
+const checkpointBytes = 2000;
 
 withKafka('groups in Kafka', () => {
   let server: KafkaServer;
@@ -14,11 +19,20 @@ withKafka('groups in Kafka', () => {
 
   afterAll(() => server.stop('SIGKILL'));
 
-  groupContract('groups in Kafka', {
+  const subject: GroupSubject = {
     async open(clock, count) {
-      const options = { url: server.url, name: `log-${++made}`, clock, groups: { clock, checkpointBytes: 2000 } };
+      const name = `log-${++made}`;
+      const options = { url: server.url, name, clock, groups: { clock, checkpointBytes } };
       const logs = await Promise.all(Array.from({ length: count }, () => openKafkaLog(options)));
       return logs.map(log => ({ log, groups: log.groups }));
     },
+  };
+
+  groupContract('groups in Kafka', subject);
+  groupHistories(subject, 12);
+  groupsOfPartitions((clock, partitions) => {
+    const name = `log-${++made}`;
+    const options = { url: server.url, name, partitions, clock, groups: { clock, checkpointBytes } };
+    return Promise.all([openKafkaPartitions(options), openKafkaPartitions(options)]);
   });
 });

@@ -5,6 +5,7 @@ import { Served } from '../cli/served.ts';
 import { SseClient } from '../gateway/sse-client.ts';
 import { message, until } from '../log/messages.ts';
 import { FaultyProxy } from './faulty-proxy.ts';
+import { knowEachOther } from './known-nodes.ts';
 import { catchesUp } from './lagging-tail.ts';
 import { NatsServer } from './nats-server.ts';
 import { withNats } from './with-nats.ts';
@@ -70,6 +71,11 @@ withNats('servers on one NATS', () => {
     await until('it begins anew behind it', () => late.floor === 4 && late.rewinds === 1);
     expect(late.shared!.tails).toMatchObject([{ records: 0, ms: 0 }]);
     await late.upToDate();
+  });
+
+  test('they know each other, and who says goodbye is gone', async () => {
+    const server = await startServer();
+    await knowEachOther(await startNode(server.url), await startNode(server.url));
   });
 
   test('what is not stored reaches the subscribers of every node, once, and not the log', async () => {
@@ -160,14 +166,11 @@ withNats('servers on one NATS', () => {
     await log.append([message('x')], 'fsync');
   });
 
-  test('each tells how far its tails are behind, and nothing of other nodes, which it does not hear of', async () => {
+  test('each tells how far its tails are behind', async () => {
     const server = await startServer();
     const node = await startNode(server.url);
     const metrics = await (await fetch(`${node.url}/metrics`)).text();
     const lags = metrics.split('\n').filter(line => line.startsWith('tailrace_tail_lag_records{'));
     expect(lags).toEqual([0, 1].map(p => `tailrace_tail_lag_records{partition="${p}"} 0`));
-    expect(metrics).not.toMatch(/^tailrace_cluster_nodes /m);
-    const refused = await fetch(`${node.url}/v1/nodes`);
-    expect([refused.status, await refused.json()]).toMatchObject([400, { code: 'unsupported' }]);
   });
 });

@@ -25,6 +25,7 @@ import { KnownLag } from '../known-lag.ts';
 import { LedgerGroups } from '../ledger-groups.ts';
 import { newestLost } from '../rewind-reports.ts';
 import { Appends } from './appends.ts';
+import { BrokerNodes } from './broker-nodes.ts';
 import { Coming } from './coming.ts';
 import { Directory } from './directory.ts';
 import { nodeBytes } from './entry.ts';
@@ -52,6 +53,8 @@ export interface BrokerLogOptions extends CommonLogOptions {
   readonly live?: BrokerLive | undefined;
   /** The partition in which groups are kept, made if it is missing. Its entries have the times of the broker. */
   readonly openLedger: () => Promise<BrokerPartition>;
+  /** The partition in which nodes tell of each other, with the times of the broker; for one partition of the log. */
+  readonly openNodes?: (() => Promise<BrokerPartition>) | undefined;
   readonly groups?: LedgerOptions | undefined;
   /** Of records and their ages. What waits for the broker waits in real time. */
   readonly clock?: Clock | undefined;
@@ -98,6 +101,7 @@ export class BrokerLog extends FollowedLog implements Log {
   readonly #partition: BrokerPartition;
   readonly #known = new Known();
   readonly #lag: KnownLag;
+  readonly #nodes: BrokerNodes | undefined;
   readonly #judge: Judge;
   readonly #appends: Appends;
   readonly #pages: Pages;
@@ -133,7 +137,8 @@ export class BrokerLog extends FollowedLog implements Log {
       clock: systemClock,
       log: this,
     });
-    this.shared = { nodes: undefined, groups: this.groups, tails: [this.#lag] };
+    this.#nodes = this.#nodesOf(node);
+    this.shared = { nodes: this.#nodes, groups: this.groups, tails: [this.#lag] };
     this.#judge = new Judge(options, new KeyIndex(this, options.keyIndexBytes ?? logDefaults.keyIndexBytes));
     this.#appends = new Appends({
       partition,
@@ -257,8 +262,22 @@ export class BrokerLog extends FollowedLog implements Log {
     const stopWatch = systemClock.after(closeTimeout, () => this.#appends.abandon());
     await this.#appends.close();
     stopWatch();
-    await this.#following?.close();
+    await Promise.all([this.#following?.close(), this.#nodes?.close()]);
     await Promise.all([this.groups.close(), this.#partition.close(), this.live?.close()]);
+  }
+
+  #nodesOf(node: string): BrokerNodes | undefined {
+    const { openNodes, clock = systemClock } = this.#options;
+    if (openNodes === undefined) return undefined;
+    return new BrokerNodes({
+      open: openNodes,
+      clock: systemClock,
+      wall: clock,
+      node,
+      head: () => this.#known.offset,
+      lag: () => this.#lag.records,
+      onError: error => this.#tell((error as Error).message),
+    });
   }
 
   async #ledgerParts(node: string): Promise<LedgerReplicaParts> {

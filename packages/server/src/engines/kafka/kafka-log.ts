@@ -90,6 +90,7 @@ async function openAll(options: KafkaLogOptions, partitions: number): Promise<re
           broker: 'Kafka',
           silenceMost,
           openLedger: () => beside.ledger(partition),
+          openNodes: partition === 0 ? () => beside.nodes() : undefined,
         }),
       );
     return logs;

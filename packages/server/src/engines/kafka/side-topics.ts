@@ -17,6 +17,8 @@ export interface SideTopicsParts {
 }
 
 const entryBytes = 1024 * 1024;
+/** How long what nodes say of themselves is kept, ms. */
+const beatsKept = 10 * 60 * 1000;
 /** What is trimmed is removed in whole segments. */
 const segmentBytes = 16 * 1024 * 1024;
 
@@ -35,7 +37,7 @@ export class SideTopics {
   async ledger(partition: number): Promise<BrokerPartition> {
     const { log, partitions } = this.#parts;
     const topic = `${log}-groups`;
-    this.#ledger ??= this.#prepare(topic, partitions, { 'segment.bytes': String(segmentBytes) });
+    this.#ledger ??= this.#prepare(topic, partitions, undefined, { 'segment.bytes': String(segmentBytes) });
     try {
       await this.#ledger;
     } catch (error) {
@@ -45,10 +47,22 @@ export class SideTopics {
     return this.#partition(topic, partition);
   }
 
-  #prepare(topic: string, partitions: number, settings: Readonly<Record<string, string>>): Promise<JudgedTopic> {
+  /** What nodes say of themselves: `<log>-nodes`. */
+  async nodes(): Promise<BrokerPartition> {
+    const topic = `${this.#parts.log}-nodes`;
+    await this.#prepare(topic, 1, beatsKept, { 'segment.ms': String(beatsKept) });
+    return this.#partition(topic, 0);
+  }
+
+  #prepare(
+    topic: string,
+    partitions: number,
+    age: number | undefined,
+    settings: Readonly<Record<string, string>>,
+  ): Promise<JudgedTopic> {
     const { cluster, replicas, minInSync } = this.#parts;
     return prepareTopic(cluster, {
-      ...{ topic, partitions, replicas, recordBytes: entryBytes, age: undefined, bytes: undefined },
+      ...{ topic, partitions, replicas, recordBytes: entryBytes, age, bytes: undefined },
       times: 'broker',
       settings: { ...settings, 'min.insync.replicas': String(minInSync) },
     });

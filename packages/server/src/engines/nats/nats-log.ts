@@ -10,7 +10,7 @@ import { type BrokerLog, openBrokerLog } from '../broker/broker-log.ts';
 import { headBytes } from '../broker/entry.ts';
 import type { LedgerOptions } from '../broker/groups/ledger-replica.ts';
 import { nodeBytes } from '../numbered-messages.ts';
-import { JetStreamPartition } from './jetstream-partition.ts';
+import { type JetStreamOptions, JetStreamPartition } from './jetstream-partition.ts';
 import { NatsLive } from './live.ts';
 import { Names, nameDefault } from './names.ts';
 
@@ -41,6 +41,8 @@ export interface PartitionedOptions extends NatsLogOptions {
 const startTimeoutDefault = 10_000;
 /** A tail that has been silent for longer is stuck, ms: an idle one is heard of every second. */
 const silenceMost = 2500;
+/** How long what nodes say of themselves is kept, ms. */
+const beatsKept = 10 * 60 * 1000;
 /** Of one request, at most. */
 const requestBytes = 4 * 1024 * 1024;
 
@@ -102,12 +104,8 @@ async function openAll(options: NatsLogOptions, count: number): Promise<readonly
           capabilities: { ...capabilitiesOf.nats, durabilities: partition.durabilities },
           broker: 'NATS',
           silenceMost,
-          openLedger: async () =>
-            new JetStreamPartition({
-              ...{ url, name: `${logName}-groups`, index, count, replicas, random },
-              times: 'broker',
-              beside: partition,
-            }),
+          openLedger: async () => ledgerBeside(partition, `${logName}-groups`, { ...options, index, count }),
+          openNodes: index === 0 ? async () => nodesBeside(partition, `${logName}-nodes`, options) : undefined,
         }),
       );
     return logs;
@@ -120,4 +118,16 @@ async function openAll(options: NatsLogOptions, count: number): Promise<readonly
   } finally {
     stopWatch();
   }
+}
+
+/** What the groups of a partition of the log do, as well kept as that. */
+function ledgerBeside(partition: JetStreamPartition, name: string, options: JetStreamOptions): JetStreamPartition {
+  const { url, index, count, replicas, random } = options;
+  return new JetStreamPartition({ url, name, index, count, replicas, random, times: 'broker', beside: partition });
+}
+
+function nodesBeside(partition: JetStreamPartition, name: string, options: JetStreamOptions): JetStreamPartition {
+  const { url, replicas, random } = options;
+  const retention = { age: beatsKept };
+  return new JetStreamPartition({ url, name, replicas, random, retention, times: 'broker', beside: partition });
 }

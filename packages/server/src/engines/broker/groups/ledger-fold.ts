@@ -26,6 +26,9 @@ interface SavedFold {
   readonly groups: readonly (readonly [string, SavedGroup])[];
 }
 
+/** How far the clocks of brokers that lead in turn are apart, and how late what a node sends may come, ms. */
+const leadersDiffer = 1000;
+const nodesDiffer = 60_000;
 /** Nodes beyond these are forgotten when they have been silent for so long, ms: far longer than a command is repeated. */
 const nodesMost = 100;
 const silenceMost = 60 * 60 * 1000;
@@ -56,7 +59,7 @@ export class LedgerFold {
 
   /** The next command of the ledger, which the broker took at `time`; undefined when it is a repetition. */
   apply(command: Command, time: number): Answer | undefined {
-    const now = this.#time.at(command.at ?? time);
+    const now = command.at === undefined ? this.#time.at(time, leadersDiffer) : this.#time.at(command.at, nodesDiffer);
     const { node, number } = command;
     if (number <= this.numberOf(node)) return undefined;
     this.#heard(node, number, now);

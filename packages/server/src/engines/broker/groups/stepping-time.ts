@@ -3,9 +3,6 @@ export interface SteppingTimeState {
   readonly ahead: number;
 }
 
-/** Within so much a time before the newest is none that went back, ms: brokers that lead in turn differ a little. */
-const tolerance = 1000;
-
 /**
  * The time that deadlines run by: that of a clock that may be set, and of whoever leads just now. It never goes back, and
  * when the clock does, what was due in five seconds still is.
@@ -15,8 +12,8 @@ export class SteppingTime {
   /** What the clock went back by, so far. */
   #ahead = 0;
 
-  /** Now, when the clock shows `time`. */
-  at(time: number): number {
+  /** Now, when the clock shows `time`. Within `tolerance` (ms) a time before the newest is none that went back. */
+  at(time: number, tolerance: number): number {
     if (time < this.#newest - tolerance) {
       this.#ahead += this.#newest - time;
       this.#newest = time;
