@@ -73,6 +73,7 @@ withKafka('servers on one Kafka', () => {
       ),
     );
     for (const log of logs) {
+      await log.upToDate();
       const seen = (): number => log.hot.newest('t/0', 1000, Number.POSITIVE_INFINITY).length;
       await until('all have come', () => seen() === 20);
       expect((await log.topics('t/', '', 100)).length).toBe(20);

@@ -1,50 +1,27 @@
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
+import { BrokerNodes } from '../../src/engines/broker/broker-nodes.ts';
+import { JetStreamPartition } from '../../src/engines/nats/jetstream-partition.ts';
 import { openNatsPartitions } from '../../src/engines/nats/nats-log.ts';
 import type { Log } from '../../src/log/log.ts';
-import { Served } from '../cli/served.ts';
 import { SseClient } from '../gateway/sse-client.ts';
+import { ManualClock } from '../log/manual-clock.ts';
 import { message, until } from '../log/messages.ts';
-import { FaultyProxy } from './faulty-proxy.ts';
+import { afterwards, opened, startNats, startNode, startProxy } from './for-one-test.ts';
 import { knowEachOther } from './known-nodes.ts';
 import { catchesUp } from './lagging-tail.ts';
-import { NatsServer } from './nats-server.ts';
+import type { NatsServer } from './nats-server.ts';
 import { withNats } from './with-nats.ts';
 
-const cleanup: (() => Promise<unknown>)[] = [];
+const onTwo = ['--nats.synced', '--nats.partitions', '2'];
 
-afterEach(async () => {
-  for (const step of cleanup.splice(0).reverse()) await step();
-});
-
-async function startServer(more?: string): Promise<NatsServer> {
-  const server = await NatsServer.start(more);
-  cleanup.push(() => server.stop('SIGKILL'));
-  return server;
-}
-
-async function startProxy(server: NatsServer): Promise<FaultyProxy> {
-  const proxy = await FaultyProxy.start(server.port);
-  cleanup.push(() => proxy.close());
-  return proxy;
-}
-
-async function open(port: number, partitions: number): Promise<Log> {
-  const log = await openNatsPartitions({ url: `nats://127.0.0.1:${port}`, synced: true, partitions });
-  cleanup.push(() => log.close());
-  return log;
-}
-
-async function startNode(url: string): Promise<Served> {
-  const settings = ['--engine', url, '--nats.synced', '--nats.partitions', '2', '--log.level', 'error'];
-  const served = await Served.start(settings);
-  cleanup.push(() => served[Symbol.asyncDispose]());
-  return served;
+function open(port: number, partitions: number): Promise<Log> {
+  return opened(openNatsPartitions({ url: `nats://127.0.0.1:${port}`, synced: true, partitions }));
 }
 
 /** Counts what the server passes on of what is not stored. */
 async function bystanderAt(server: NatsServer): Promise<{ readonly heard: number }> {
   const client = await server.client({ reconnect: false });
-  cleanup.push(() => client.close());
+  afterwards(() => client.close());
   const bystander = { heard: 0 };
   client.subscribe('tailrace.live', { callback: () => void bystander.heard++ });
   await client.flush();
@@ -53,13 +30,13 @@ async function bystanderAt(server: NatsServer): Promise<{ readonly heard: number
 
 withNats('servers on one NATS', () => {
   test('a tail that catches up shows how far it is behind, each partition its own', async () => {
-    const server = await startServer();
+    const server = await startNats();
     const proxy = await startProxy(server);
     await catchesUp(await open(proxy.port, 3), await open(server.port, 3), proxy);
   }, 60_000);
 
   test('what was removed before it came is not waited for', async () => {
-    const server = await startServer();
+    const server = await startNats();
     const proxy = await startProxy(server);
     const [late, other] = [await open(proxy.port, 1), await open(server.port, 1)];
     await late.append([message('a')], 'fsync');
@@ -74,13 +51,67 @@ withNats('servers on one NATS', () => {
   });
 
   test('they know each other, and who says goodbye is gone', async () => {
-    const server = await startServer();
-    await knowEachOther(await startNode(server.url), await startNode(server.url));
+    const server = await startNats();
+    await knowEachOther(await startNode(server.url, ...onTwo), await startNode(server.url, ...onTwo));
+  });
+
+  test('a node that says nothing any more is gone after 60 s, and to who hears nothing after 90 s', async () => {
+    const server = await startNats();
+    const clock = new ManualClock();
+    // its entries have the times of who wrote them, so that the test can write old ones
+    const beats = (): JetStreamPartition => new JetStreamPartition({ url: server.url, name: 'beats' });
+    const others = beats();
+    await others.open();
+    afterwards(() => others.close());
+    const says = (id: string, ago: number): Promise<unknown> => {
+      const said = { id, name: 'n', address: 'h:1', version: '1', since: 1, head: 5, lag: 2 };
+      return others.append([{ time: clock.wall - ago, bytes: Buffer.from(JSON.stringify(said)) }]);
+    };
+    await says('long silent', 61_000);
+    await says('late', 40_000);
+    await says('of a clock that went back', -61_000);
+    const nodes = new BrokerNodes({
+      open: async () => beats(),
+      clock,
+      wall: clock,
+      node: 'self',
+      head: () => 7,
+      lag: () => 0,
+      onError: error => {
+        throw error;
+      },
+    });
+    nodes.introduce({ name: 'me', address: 'here:1', version: '2' });
+    await until('it has heard', () => nodes.all.length === 2);
+    expect(nodes.all).toEqual([
+      { id: 'self', name: 'me', address: 'here:1', version: '2', since: clock.wall, silence: 0, head: 7, lag: 0 },
+      { id: 'late', name: 'n', address: 'h:1', version: '1', since: 1, silence: 40_000, head: 5, lag: 2 },
+    ]);
+
+    // the next beat is 30 s later
+    await says('young', 0);
+    clock.advance(29_999);
+    expect(nodes.all.map(({ id }) => id)).toEqual(['self', 'late']);
+    clock.advance(1);
+    await until('it has heard', () => nodes.all.some(({ id }) => id === 'young'));
+    expect(nodes.all.map(({ id, silence }) => [id, silence])).toEqual([
+      ['self', 0],
+      ['young', 30_000],
+    ]);
+
+    // while nothing is heard all others fall silent
+    await server.stop('SIGKILL');
+    clock.advance(59_999);
+    expect(nodes.all.map(({ id }) => id)).toEqual(['self', 'young']);
+    clock.advance(1);
+    expect(nodes.all.map(({ id }) => id)).toEqual(['self']);
+    await server.start();
+    await nodes.close();
   });
 
   test('what is not stored reaches the subscribers of every node, once, and not the log', async () => {
-    const server = await startServer();
-    const nodes = [await startNode(server.url), await startNode(server.url)];
+    const server = await startNats();
+    const nodes = [await startNode(server.url, ...onTwo), await startNode(server.url, ...onTwo)];
     const clients = await Promise.all(nodes.map(({ port }) => SseClient.open(port, 'filter=live/%23&raw=1')));
     const bystander = await bystanderAt(server);
     const texts = Array.from({ length: 20 }, (_, i) => `m${i}`);
@@ -102,7 +133,7 @@ withNats('servers on one NATS', () => {
   });
 
   test('what a node missed is counted there, whatever went, and the channel comes back', async () => {
-    const server = await startServer();
+    const server = await startNats();
     const proxy = await startProxy(server);
     const [a, b] = [await open(server.port, 2), await open(proxy.port, 2)];
     const bystander = await bystanderAt(server);
@@ -149,7 +180,7 @@ withNats('servers on one NATS', () => {
 
   test('a server that does not let it listen is told of by name', async () => {
     const permissions = 'permissions: { subscribe: { deny: ["tailrace.live"] } }';
-    const server = await startServer(`authorization { users: [{ user: u, password: p, ${permissions} }] }`);
+    const server = await startNats(`authorization { users: [{ user: u, password: p, ${permissions} }] }`);
     const reports: string[] = [];
     const log = await openNatsPartitions({
       url: `nats://u:p@127.0.0.1:${server.port}`,
@@ -157,7 +188,7 @@ withNats('servers on one NATS', () => {
       partitions: 1,
       onReport: ({ kind, message }) => reports.push(`${kind}: ${message}`),
     });
-    cleanup.push(() => log.close());
+    afterwards(() => log.close());
     await until('it is told', () => reports.length > 0);
     expect(reports).toEqual([
       expect.stringMatching(/^engine_error: NATS does not let this server listen to tailrace.live/),
@@ -167,8 +198,8 @@ withNats('servers on one NATS', () => {
   });
 
   test('each tells how far its tails are behind', async () => {
-    const server = await startServer();
-    const node = await startNode(server.url);
+    const server = await startNats();
+    const node = await startNode(server.url, ...onTwo);
     const metrics = await (await fetch(`${node.url}/metrics`)).text();
     const lags = metrics.split('\n').filter(line => line.startsWith('tailrace_tail_lag_records{'));
     expect(lags).toEqual([0, 1].map(p => `tailrace_tail_lag_records{partition="${p}"} 0`));
