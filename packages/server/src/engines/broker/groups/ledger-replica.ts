@@ -195,11 +195,11 @@ export class LedgerReplica {
     if (command === undefined) return;
     const answer = this.#fold.apply(command, entry.time);
     const isOwn = command.node === this.#parts.node;
-    if (isOwn && answer !== undefined) this.#answered(command, answer);
+    if (isOwn && answer !== undefined) this.#answered(command.number, answer);
     this.#weigh(command, entry.bytes.length, isOwn);
   }
 
-  #answered({ number }: Command, answer: Answer): void {
+  #answered(number: number, answer: Answer): void {
     const waiting = this.#underWay.find(one => one.number === number);
     if (waiting === undefined || waiting.isDone) return;
     waiting.isDone = true;
@@ -250,9 +250,10 @@ export class LedgerReplica {
   async #rebuild(told: PartitionState): Promise<void> {
     const { partition, onError, node } = this.#parts;
     this.#isRebuilding = true;
+    let own: ReadonlyMap<number, Answer>;
     for (let state = told; ; ) {
       try {
-        await this.#begin(state);
+        own = await this.#begin(state);
         break;
       } catch (error) {
         if (this.#closed) return;
@@ -264,6 +265,7 @@ export class LedgerReplica {
     this.resets++;
     this.#isRebuilding = false;
     this.#following?.goBack(this.#known.offset);
+    for (const [number, answer] of own) this.#answered(number, answer);
     const counted = this.#fold.numberOf(node);
     for (const waiting of [...this.#open, ...this.#queue]) {
       // a checkpoint holds what the ledger has lost
@@ -273,13 +275,18 @@ export class LedgerReplica {
     this.#goOn();
   }
 
-  async #begin(state: PartitionState): Promise<void> {
-    const { fold, known, bytes } = await recover(this.#parts.partition, state);
+  /** Answers of this node's commands that were met. */
+  async #begin(state: PartitionState): Promise<ReadonlyMap<number, Answer>> {
+    const own = new Map<number, Answer>();
+    const { fold, known, bytes } = await recover(this.#parts.partition, state, ({ node, number }, answer) => {
+      if (node === this.#parts.node) own.set(number, answer);
+    });
     this.#fold = fold;
     this.#known = known;
     this.#weight = bytes;
     this.#checkpointWeight = 0;
     this.#trimTo = 0;
+    return own;
   }
 }
 

@@ -1,8 +1,8 @@
 import type { BrokerPartition, Entry, PartitionState } from '../../broker-partition.ts';
 import { Known } from '../known.ts';
 import { CheckpointReader } from './checkpoints.ts';
-import { readCommand } from './command.ts';
-import { LedgerFold } from './ledger-fold.ts';
+import { type Command, readCommand } from './command.ts';
+import { type Answer, LedgerFold } from './ledger-fold.ts';
 
 export interface Recovered {
   readonly fold: LedgerFold;
@@ -12,6 +12,9 @@ export interface Recovered {
   readonly bytes: number;
 }
 
+/** What a command came to, when it is not in a checkpoint already. */
+export type OnAnswer = (command: Command, answer: Answer) => void;
+
 const readBytes = 4 * 1024 * 1024;
 
 /**
@@ -20,7 +23,11 @@ const readBytes = 4 * 1024 * 1024;
  *
  *   trimmed │ a  b  c  checkpoint of all up to b  d  e      ──►  restored, c, d, e
  */
-export async function recover(partition: BrokerPartition, state: PartitionState): Promise<Recovered> {
+export async function recover(
+  partition: BrokerPartition,
+  state: PartitionState,
+  onAnswer: OnAnswer,
+): Promise<Recovered> {
   const known = new Known();
   known.take(state);
   known.floor = state.floor;
@@ -35,10 +42,10 @@ export async function recover(partition: BrokerPartition, state: PartitionState)
       throw new Error(`the ledger of groups changed while it was read behind offset ${known.offset}`);
     for (const entry of entries) {
       bytes += entry.bytes.length;
-      if (fold !== undefined) applyTo(fold, entry);
+      if (fold !== undefined) applyTo(fold, entry, onAnswer);
       else {
         waiting.push(entry);
-        fold = restored(checkpoints, entry, known, waiting);
+        fold = restored(checkpoints, entry, known, waiting, onAnswer);
         if (fold !== undefined) waiting = [];
       }
     }
@@ -51,9 +58,10 @@ export async function recover(partition: BrokerPartition, state: PartitionState)
   return { fold, known, bytes };
 }
 
-export function applyTo(fold: LedgerFold, { bytes, time }: Entry): void {
+function applyTo(fold: LedgerFold, { bytes, time }: Entry, onAnswer: OnAnswer): void {
   const command = readCommand(bytes);
-  if (command !== undefined) fold.apply(command, time);
+  const answer = command && fold.apply(command, time);
+  if (answer !== undefined) onAnswer(command!, answer);
 }
 
 /** The fold at `entry`, when that completes a checkpoint from which all is there. */
@@ -62,6 +70,7 @@ function restored(
   entry: Entry,
   { epochs, floor }: Known,
   waiting: readonly Entry[],
+  onAnswer: OnAnswer,
 ): LedgerFold | undefined {
   const { node, asked } = readCommand(entry.bytes) ?? {};
   if (node === undefined || asked?.kind !== 'checkpoint') return undefined;
@@ -73,6 +82,6 @@ function restored(
   const end = epochs.endOf(epoch, Number.POSITIVE_INFINITY) ?? 0;
   if (saved === undefined || upTo < floor || upTo > end) return undefined;
   const fold = LedgerFold.from(saved);
-  for (const other of waiting) if (other.offset > upTo) applyTo(fold, other);
+  for (const other of waiting) if (other.offset > upTo) applyTo(fold, other, onAnswer);
   return fold;
 }
