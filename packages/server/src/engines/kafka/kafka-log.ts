@@ -53,10 +53,12 @@ async function openAll(options: KafkaLogOptions, partitions: number): Promise<re
     const share = shareOf(options, partitions);
     const { age, bytes } = share.retention;
     const demands = { topic: name, partitions, replicas, recordBytes, age, bytes, durability };
-    const { durabilities, minInSync, bytesMost } = await prepareTopic(cluster, { ...demands, times: 'writer' });
+    const judged = await prepareTopic(cluster, { ...demands, times: 'writer' });
+    const { durabilities, minInSync, bytesMost } = judged;
     const fetcher = new Fetcher(cluster, cluster.follower, systemClock);
     const compression = options.compression ?? 'lz4';
-    const beside = new SideTopics({ cluster, log: name, partitions, replicas, minInSync, compression });
+    const kept = { replicas: judged.replicas, minInSync };
+    const beside = new SideTopics({ cluster, log: name, partitions, ...kept, compression });
     let open = partitions;
     const onClose = async (): Promise<void> => {
       if (--open === 0) await cluster.close();
