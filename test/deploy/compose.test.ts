@@ -90,7 +90,7 @@ withKafka('the servers of deploy/compose-kafka.yaml, as processes of this machin
     const kept = Object.fromEntries(properties.filter(([name]) => !places.test(name)));
     expect(kept).toHaveProperty(['log.flush.interval.messages'], '1');
     await using cleanup = new AsyncDisposableStack();
-    const kafka = await KafkaServer.start(0, kept);
+    const kafka = await KafkaServer.start({ properties: kept });
     cleanup.defer(() => kafka.stop('SIGKILL'));
     await expectOneLog(compose, 'kafka://kafka:9092', kafka.url);
   });

@@ -15,6 +15,7 @@ import { PlainTokens, type Tokens } from '../../log/tokens.ts';
 import { FollowedLog, type FollowedParts } from '../followed-log.ts';
 import { Freshness } from '../freshness.ts';
 import { KnownLag } from '../known-lag.ts';
+import { LedgerGroups } from '../ledger-groups.ts';
 import { News } from '../news.ts';
 import { notServed } from '../not-served.ts';
 import { nodeBytes } from '../numbered-messages.ts';
@@ -86,7 +87,7 @@ export class RedisLog extends FollowedLog implements Log {
   readonly tokens: Tokens = new PlainTokens(this);
   readonly places: Places = new PlainPlaces(this);
   readonly live: RedisLive;
-  readonly groups: RedisGroups;
+  readonly groups: LedgerGroups;
   readonly shared: SharedLog & { readonly nodes: RedisNodes };
   capabilities: LogCapabilities = capabilitiesOf.redis;
   readonly #options: RedisLogOptions;
@@ -247,16 +248,16 @@ export class RedisLog extends FollowedLog implements Log {
       rewinds: () => this.rewinds,
       isClosed: () => this.#closing !== undefined,
     });
-    this.groups = new RedisGroups({
+    const ledgers = new RedisGroups({
       connect: () => new RedisConnection(options.url, this.#keys.log, 'groups', () => {}),
       clock: systemClock,
       keys: this.#keys,
       node,
       // deadlines are the server's to judge: clocks of nodes differ
       known: () => this.#knownArguments(options.clockSkew ?? 0),
-      log: this,
       replicated: redis => replicated(redis, options.replicas ?? 0),
     });
+    this.groups = new LedgerGroups({ ledgers, clock: systemClock, log: this });
     this.#nodes = new RedisNodes({
       connection: writer,
       clock: systemClock,
