@@ -1,7 +1,7 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { openPartitions } from '../../src/engines/redis/open-partitions.ts';
 import type { Delivery, Group, Log } from '../../src/log/index.ts';
-import { partitionOf } from '../../src/log/woven/partition-of.ts';
+import { partitionOf } from '../../src/log/woven/spread.ts';
 import { ManualClock } from '../log/manual-clock.ts';
 import { message } from '../log/messages.ts';
 import { RedisServer } from './redis-server.ts';

@@ -2,7 +2,7 @@ import type { Clock } from '../../log/clock.ts';
 import type { Following, PartitionListener, PartitionState } from '../broker-partition.ts';
 import { reasonOf } from './client.ts';
 import { type KafkaCluster, type Place, waitMost } from './cluster.ts';
-import { type Fetched, fetchFrom } from './fetch.ts';
+import { type Fetched, fetchFrom, type Reading } from './fetch.ts';
 
 /** Bytes of one read of one partition, about. */
 const fetchBytes = 2 * 1024 * 1024;
@@ -62,13 +62,15 @@ class Followed implements Following {
 /** The one reader of this node: follows all partitions that it needs, with one request at a time to each broker. */
 export class Fetcher {
   readonly #cluster: KafkaCluster;
+  readonly reading: Reading;
   readonly #clock: Clock;
   readonly #followed = new Set<Followed>();
   /** Brokers with a request under way: they answer one after another, and a second would wait as long as the first may. */
   readonly #asked = new Set<string>();
 
-  constructor(cluster: KafkaCluster, clock: Clock) {
+  constructor(cluster: KafkaCluster, reading: Reading, clock: Clock) {
     this.#cluster = cluster;
+    this.reading = reading;
     this.#clock = clock;
   }
 
@@ -138,7 +140,7 @@ export class Fetcher {
       from: next,
       maxBytes: fetchBytes,
     }));
-    const fetched = await fetchFrom(this.#cluster.follower, wanted, waitMost);
+    const fetched = await fetchFrom(this.#cluster.follower, this.reading, wanted, waitMost);
     for (const [i, followed] of some.entries()) {
       if (followed.isClosed || followed.turn !== turns[i]) continue;
       const { topic, partition } = followed.parts;
@@ -147,7 +149,7 @@ export class Fetcher {
     }
   }
 
-  async #take(followed: Followed, { errorCode, entries, next, head, leaderEpoch }: Fetched): Promise<void> {
+  async #take(followed: Followed, { errorCode, entries, next, head, leaderEpoch, missing }: Fetched): Promise<void> {
     if (errorCode !== 0) {
       // it has moved, or does not go so far any more: the state tells
       const { topic, partition } = followed.parts;
@@ -162,7 +164,8 @@ export class Fetcher {
       await this.#checkState(followed);
       if (followed.turn !== turn) return;
     }
+    if (next === followed.next) return;
     followed.next = next;
-    if (entries.length > 0) followed.parts.listener.onEntries(entries, head);
+    followed.parts.listener.onEntries(entries, head, { next: Number(next), missing });
   }
 }

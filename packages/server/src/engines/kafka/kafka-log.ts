@@ -9,6 +9,7 @@ import type { Partitioned, ServerLogOptions } from '../server-options.ts';
 import { readAddress, type SaslMechanism } from './address.ts';
 import { reasonOf } from './client.ts';
 import { KafkaCluster } from './cluster.ts';
+import { ownEntries } from './fetch.ts';
 import { Fetcher } from './fetcher.ts';
 import { type Compression, KafkaPartition } from './partition.ts';
 import { prepareTopic } from './topic.ts';
@@ -51,7 +52,7 @@ async function openAll(options: KafkaLogOptions, partitions: number): Promise<re
     const { age, bytes } = share.retention;
     const demands = { topic: name, partitions, replicas, recordBytes, age, bytes, durability };
     const { durabilities, minInSync, bytesMost } = await prepareTopic(cluster, demands);
-    const fetcher = new Fetcher(cluster, systemClock);
+    const fetcher = new Fetcher(cluster, ownEntries, systemClock);
     const compression = options.compression ?? 'lz4';
     let open = partitions;
     const onClose = async (): Promise<void> => {
