@@ -1,5 +1,6 @@
 import { stringify } from 'yaml';
 import { type Config, formatDuration, formatSize, settings } from '../config/index.ts';
+import { withoutPassword } from '../log/without-password.ts';
 import { coloursFor } from './colour.ts';
 import type { Command, Input } from './command.ts';
 import { loadSettings, settingOptions } from './settings.ts';
@@ -31,16 +32,34 @@ export const check: Command = {
 function run(input: Input): number {
   const { config, problems, file } = loadSettings(input);
   if (input.on('json')) {
-    process.stdout.write(`${JSON.stringify({ problems, file: file ?? null, config: config ?? null })}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ problems, file: file ?? null, config: config === undefined ? null : shown(config) })}\n`,
+    );
     return config === undefined ? 1 : 0;
   }
   const { red, yellow } = coloursFor(process.stderr);
   for (const { severity, source, message } of problems)
     process.stderr.write(`${severity === 'error' ? red('error:') : yellow('warning:')} ${source}: ${message}\n`);
   if (config === undefined) return 1;
-  if (input.on('print')) process.stdout.write(stringify(readable(config)));
+  if (input.on('print')) process.stdout.write(`${noteOn(config)}${stringify(readable(shown(config)))}`);
   else process.stdout.write(`the settings are fine${file === undefined ? ' (no settings file)' : ` (${file})`}\n`);
   return 0;
+}
+
+/** Whoever reads settings over a shoulder or in a log must not learn a password. */
+function shown(config: Config): Config {
+  const kafka = { ...config.kafka, bridge: withoutPassword(config.kafka.bridge) };
+  return { ...config, engine: withoutPassword(config.engine), kafka };
+}
+
+function noteOn(config: Config): string {
+  const { engine, kafka } = shown(config);
+  const note = (name: string, variable: string): string =>
+    `# ${name} is shown without its user and password: give the whole URL by ${variable}\n`;
+  return (
+    (engine === config.engine ? '' : note('engine', 'TAILRACE_ENGINE')) +
+    (kafka.bridge === config.kafka.bridge ? '' : note('kafka.bridge', 'TAILRACE_KAFKA_BRIDGE'))
+  );
 }
 
 /** The settings as people write them: "30s" and "64MiB" instead of numbers. */

@@ -39,7 +39,7 @@ export function startProxy({ port }: { readonly port: number }): Promise<FaultyP
 
 /** `tailrace serve` on an engine; `more`: further flags. */
 export async function startNode(engine: string, ...more: string[]): Promise<Served> {
-  const served = await Served.start(['--engine', engine, '--log.level', 'error', ...more]);
+  const served = await Served.start(['--engine', engine, '--log.level', 'warn', ...more]);
   afterwards(() => served[Symbol.asyncDispose]());
   return served;
 }

@@ -3,9 +3,11 @@ import type { Log } from '../../log/log.ts';
 import { joined, openEach, shareOf } from '../all-partitions.ts';
 import { notServed } from '../not-served.ts';
 import type { Partitioned } from '../server-options.ts';
+import { isCluster, readAddress } from './address.ts';
 import { isPassing, RedisConnection } from './connection.ts';
 import { Keys } from './keys.ts';
 import { openRedisLog, type RedisLogOptions, startTimeoutDefault } from './redis-log.ts';
+import { unknownPrimary } from './sentinels.ts';
 
 export interface PartitionedOptions extends RedisLogOptions, Partitioned {
   readonly name: string;
@@ -14,6 +16,7 @@ export interface PartitionedOptions extends RedisLogOptions, Partitioned {
 /** Opens the log that Redis holds in one stream or several. Rejects as `openRedisLog` does, and when it has another number of them. */
 export async function openPartitions(options: PartitionedOptions): Promise<Log> {
   const { partitions, startTimeout, url, name } = options;
+  await knowsPrimary(url);
   const connection = new RedisConnection(url, new Keys(name).partitions, 'start', () => {});
   const stopWatch = systemClock.after(startTimeout ?? startTimeoutDefault, () => connection.close());
   let held: number;
@@ -32,6 +35,14 @@ export async function openPartitions(options: PartitionedOptions): Promise<Log> 
     );
   const logs = await openEach(partitions, partition => openRedisLog(partOf(options, partition)));
   return joined(logs, options);
+}
+
+/** Sentinels that do not know the primary would be asked until the start gives up. */
+async function knowsPrimary(url: string): Promise<void> {
+  if (isCluster(url)) return;
+  const address = readAddress(url);
+  const why = 'sentinels' in address ? await unknownPrimary(address) : undefined;
+  if (why !== undefined) throw notServed('Redis', url, why);
 }
 
 function partOf(options: PartitionedOptions, partition: number): RedisLogOptions {
