@@ -5,7 +5,7 @@ import { withoutPassword } from '../../log/without-password.ts';
 import { partitionsMax } from '../../log/woven/numbering.ts';
 import { type BridgedPartition, bridgedFrom, numbersPerSource } from '../../log/woven/spread.ts';
 import { readAddress, type SaslMechanism } from '../kafka/address.ts';
-import { reasonOf } from '../kafka/client.ts';
+import { isError, reasonOf } from '../kafka/client.ts';
 import { KafkaCluster } from '../kafka/cluster.ts';
 import { Fetcher } from '../kafka/fetcher.ts';
 import { KafkaSource } from '../kafka/source.ts';
@@ -96,9 +96,9 @@ async function partitionsOf(cluster: KafkaCluster, topic: string, rule: string):
     try {
       return (await cluster.locate(topic, 0)).partitions;
     } catch (error) {
-      if ((error as { code?: unknown }).code === 'not_found')
+      if ((error as { code?: unknown }).code === 'not_found' || isError(error, 'TOPIC_AUTHORIZATION_FAILED'))
         throw new Error(
-          `there is no topic ${topic}, or this user may not see it (Describe). Make it, or correct ${rule}.from`,
+          `there is no topic ${topic}, or this user may not see it (Read). Make it, or correct ${rule}.from`,
         );
       if (cluster.reader.isClosed) throw why ?? error;
       why = error;
