@@ -33,7 +33,7 @@ withKafka('topics of other systems in Kafka', () => {
   const reports: LogReport[] = [];
 
   beforeAll(async () => {
-    server = await KafkaServer.start(0, properties);
+    server = await KafkaServer.start({ properties });
     others = new KafkaProducers(server);
   }, 60_000);
 

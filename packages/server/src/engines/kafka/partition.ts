@@ -1,7 +1,7 @@
 import { TailraceError } from '@tailrace/protocol';
 import type { BrokerPartition, NewEntry } from '../broker-partition.ts';
-import { brokerError, reasonOf } from './client.ts';
 import type { Place } from './cluster.ts';
+import { brokerError, reasonOf } from './errors.ts';
 import { KafkaSource, type KafkaSourceParts } from './source.ts';
 
 export type Compression = 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd';
@@ -63,7 +63,7 @@ export class KafkaPartition extends KafkaSource implements BrokerPartition {
       return entries.map((_, i) => first + i);
     } catch (error) {
       cluster.forgetPlace(topic, partition);
-      throw failureOf(error, isSent);
+      throw failureOf(error, topic, isSent);
     }
   }
 
@@ -110,7 +110,7 @@ export class KafkaPartition extends KafkaSource implements BrokerPartition {
   }
 }
 
-function failureOf(error: unknown, isSent: boolean): TailraceError {
+function failureOf(error: unknown, topic: string, isSent: boolean): TailraceError {
   const name = brokerError(error);
   const reason = reasonOf(error);
   if (!isSent || notAppended.has(name))
@@ -118,7 +118,8 @@ function failureOf(error: unknown, isSent: boolean): TailraceError {
   if (uncertain.has(name)) return new TailraceError('outcome_unknown', `Kafka did not answer: ${reason}`);
   if (name === 'MESSAGE_TOO_LARGE' || name === 'RECORD_LIST_TOO_LARGE')
     return new TailraceError('payload_too_large', `Kafka refused it: ${reason} (max.message.bytes of the topic)`);
-  return new TailraceError('log_fenced', `Kafka refused the append: ${reason}`, { retryAfter: 5000 });
+  const why = name === 'TOPIC_AUTHORIZATION_FAILED' ? `this user lacks Write on topic ${topic}` : reason;
+  return new TailraceError('log_fenced', `Kafka refused the append: ${why}`, { retryAfter: 5000 });
 }
 
 interface Produced {

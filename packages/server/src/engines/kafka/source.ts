@@ -2,9 +2,9 @@ import { createHash } from 'node:crypto';
 import { TailraceError } from '@tailrace/protocol';
 import { systemClock } from '../../log/clock.ts';
 import type { Following, PartitionListener, PartitionRead, PartitionState } from '../broker-partition.ts';
-import { reasonOf } from './client.ts';
 import { type KafkaCluster, type Place, waitMost } from './cluster.ts';
 import { Epochs } from './epochs.ts';
+import { reasonOf } from './errors.ts';
 import { fetchFrom } from './fetch.ts';
 import type { Fetcher } from './fetcher.ts';
 

@@ -12,12 +12,13 @@ import { markFinished, markUnfinished, refuseUnfinished } from '../files/unfinis
 import { IndexCache } from '../index/index-cache.ts';
 import { openSealed } from '../index/sealed-index.ts';
 import { Gate } from '../read/gate.ts';
+import { takenSegments } from '../recovery/generation.ts';
 import { describeDamage, LogDamaged } from '../segment/damage.ts';
 import { readAll, readHeader } from '../segment/read-segment.ts';
 import { endOfScan, type SegmentScan, scanSegment } from '../segment/scan.ts';
 import { Segment } from '../segment/segment.ts';
 import type { SegmentHeader } from '../segment/segment-header.ts';
-import { indexName, newestSegments, parseCheckpointName, type SegmentName } from '../segment/segment-name.ts';
+import { indexName, parseCheckpointName, type SegmentName } from '../segment/segment-name.ts';
 import { type BackupList, listName, readBackupList, writeBackupList } from './backup-list.ts';
 import { copyFile } from './copy-file.ts';
 import { verify } from './verify.ts';
@@ -146,7 +147,7 @@ class Backup {
       try {
         // one that is done meanwhile is gone after it, and its records are in files that were taken by then
         const { pending: asked } = await readDeletions(this.#disk, this.#directory);
-        await this.#takeSegments(identity);
+        await this.#takeSegments(identity, epochs);
         const { pending } = await readDeletions(this.#disk, this.#directory);
         this.#deletions = newestOf([...asked, ...pending]);
         const after = await readEpochs(this.#disk, this.#directory);
@@ -181,13 +182,16 @@ class Backup {
     );
   }
 
-  async #takeSegments({ id }: Identity): Promise<void> {
+  async #takeSegments(identity: Identity, epochs: EpochsFile): Promise<void> {
     this.#files = [];
     this.#head = 0;
     this.#there = new Set(await this.#disk.list(this.#to));
     const names = await this.#disk.list(this.#directory);
-    const segments = newestSegments(names);
-    for (const [i, name] of segments.entries()) await this.#takeSegment(name, segments[i + 1], id);
+    const files = new OpenFiles(this.#disk);
+    const parts = { disk: this.#disk, files, directory: this.#directory, identity, epochs };
+    // what a start would go on with
+    const { segments } = await takenSegments(parts, names).finally(() => files.close());
+    for (const [i, name] of segments.entries()) await this.#takeSegment(name, segments[i + 1], identity.id);
     const taken = new Set(this.#files.map(({ name }) => name));
     const checkpoint = names
       .filter(name => taken.has(name.replace(/\.dedupe$/, '.log')) && parseCheckpointName(name) !== undefined)
