@@ -139,26 +139,6 @@ withKafka('topics of other systems in Kafka', () => {
     expect((await all(log)).map(textOf)).toEqual(values);
   });
 
-  test('of transactions only what is committed is given, in order, and only once it is', async () => {
-    const from = await topic();
-    await others.produce(from, [{ value: '1' }]);
-    await others.transaction(from, [{ value: '2' }, { value: '3' }], true);
-    await others.transaction(from, [{ value: 'void' }], false);
-    const log = await open([{ from: `kafka:${from}`, to: 'prices' }]);
-    const expected = ['1', '2', '3'];
-    expect((await all(log)).map(textOf)).toEqual(expected);
-    const open1 = others.open(`open-${made}`);
-    const transaction = await open1.beginTransaction();
-    await transaction.send({ messages: [{ topic: from, partition: 0, value: Buffer.from('5') }] as never[], acks: -1 });
-    await others.produce(from, [{ value: '6' }]);
-    await others.transaction(from, [{ value: 'void' }], false);
-    expect((await all(log)).map(textOf)).toEqual(expected);
-    await transaction.commit();
-    await until('the rest has come', async () => (await all(log)).length === 5);
-    expect((await all(log)).map(textOf)).toEqual([...expected, '5', '6']);
-    await until('the tail is at the end', () => log.bridge!.tails.every(({ records }) => records === 0));
-  });
-
   test('several partitions: order in each, cursors over other nodes and restarts, by time and newest', async () => {
     const from = await topic(3);
     const rules = [{ from: `kafka:${from}`, to: 'prices' }];
