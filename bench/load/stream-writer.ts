@@ -6,7 +6,7 @@ import { Keys } from '../../packages/server/src/engines/redis/keys.ts';
 import { append, argumentsOfMessage, outcome } from '../../packages/server/src/engines/redis/scripts/append.ts';
 import { readStatus, status } from '../../packages/server/src/engines/redis/scripts/status.ts';
 import { logDefaults } from '../../packages/server/src/log/options.ts';
-import { partitionOf } from '../../packages/server/src/log/woven/partition-of.ts';
+import { partitionOf } from '../../packages/server/src/log/woven/spread.ts';
 import { message } from '../log/message.ts';
 
 /** How far clocks may be apart, ms: those of this machine are one. */

@@ -1,5 +1,5 @@
 import { type Setting, settings } from '../../packages/server/src/config/index.ts';
-import { ruleParts } from '../../packages/server/src/config/schema.ts';
+import { listParts, ruleParts } from '../../packages/server/src/config/schema.ts';
 
 /** docs/settings.md, from the schema of the settings. */
 export function settingsPage(): string {
@@ -48,8 +48,32 @@ rules:
 ${Object.entries(ruleParts)
   .map(([name, allowed]) => `| \`${name}\` | ${allowed} | ${ruleMeaning[name]} |`)
   .join('\n')}
+
+## Bridge
+
+\`bridge\` is a list; each of its rules serves a topic of Kafka, as other systems write it, as topics here: see bridge.md.
+As a flag or in the environment it is written as JSON.
+
+\`\`\`yaml
+kafka:
+  bridge: kafka://127.0.0.1:9092
+bridge:
+  - { from: 'kafka:orders', to: 'orders/{key}' }
+  - { from: 'kafka:prices', to: 'prices' }
+\`\`\`
+
+| part | allowed | meaning |
+|---|---|---|
+${Object.entries(listParts.bridge!.parts)
+  .map(([name, allowed]) => `| \`${name}\` | ${allowed} | ${bridgeMeaning[name]} |`)
+  .join('\n')}
 `;
 }
+
+const bridgeMeaning: Readonly<Record<string, string>> = {
+  from: 'The topic of Kafka. Each can stand in one rule.',
+  to: 'The topic that its records have here: `{key}` is the key of the record, `{partition}` the number of its partition.',
+};
 
 const ruleMeaning: Readonly<Record<string, string>> = {
   filter: 'The topics that the rule is for.',
@@ -69,5 +93,6 @@ const ruleMeaning: Readonly<Record<string, string>> = {
 
 function row(setting: Setting): string {
   const name = `\`${setting.name}\`<br>\`${setting.env}\``;
-  return `| ${name} | \`${setting.shown}\` | ${setting.allowed} | ${setting.help} |`;
+  const shown = setting.shown === '' ? 'empty' : `\`${setting.shown}\``;
+  return `| ${name} | ${shown} | ${setting.allowed} | ${setting.help} |`;
 }

@@ -1,4 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { KafkaProducers } from '../../packages/server/test/engines/kafka-producers.ts';
+import { findKafka } from '../../packages/server/test/engines/kafka-program.ts';
+import { KafkaServer } from '../../packages/server/test/engines/kafka-server.ts';
 import { isMissing } from './engine-programs.ts';
 import { pages, values } from './page.ts';
 import { Stage } from './stage.ts';
@@ -34,16 +37,32 @@ for (const { path, blocks } of all) {
     block => values(block, 'skip').length === 0 && (block.language === 'sh' || block.markers.length > 0),
   );
   if (played.length === 0) continue;
-  describe.skipIf(played.some(({ text }) => isMissing(text)))(path, () => {
+  const needsKafka = played.some(({ text }) => text.includes('--kafka.bridge'));
+  const isIncomplete = played.some(({ text }) => isMissing(text)) || (needsKafka && findKafka() === undefined);
+  describe.skipIf(isIncomplete)(path, () => {
     let stage: Stage;
+    let kafka: KafkaServer | undefined;
     beforeAll(async () => {
-      stage = await Stage.open();
+      if (needsKafka) kafka = await startKafka();
+      stage = await Stage.open('', new Map(kafka === undefined ? [] : [['9092', kafka.port]]));
     }, slow);
-    afterAll(() => stage?.[Symbol.asyncDispose]());
+    afterAll(async () => {
+      await stage?.[Symbol.asyncDispose]();
+      await kafka?.stop('SIGKILL');
+    });
 
     for (const block of played) {
       const title = `line ${block.line}: ${block.text.split('\n')[0]}`;
       test(title, () => stage.play(block), slow);
     }
   });
+}
+
+/** The Kafka that readers have already. */
+async function startKafka(): Promise<KafkaServer> {
+  const kafka = await KafkaServer.start();
+  await using others = new KafkaProducers(kafka);
+  await others.create('orders', 3);
+  await others.create('prices', 1);
+  return kafka;
 }

@@ -1,6 +1,6 @@
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { delimiter, join } from 'node:path';
+import { delimiter, dirname, join } from 'node:path';
 import { expect } from 'vitest';
 import { freePort } from '../../packages/server/test/cli/served.ts';
 import { repository } from '../../scripts/house/source-files.ts';
@@ -38,13 +38,16 @@ export class Stage implements AsyncDisposable {
     this.#env = {
       ...Object.fromEntries(inherited),
       NO_COLOR: '1',
-      PATH: `${join(this.directory, '.bin')}${delimiter}${process.env.PATH ?? ''}`,
+      // `node` is the one that runs this
+      PATH: [join(this.directory, '.bin'), dirname(process.execPath), process.env.PATH ?? ''].join(delimiter),
       npm_config_update_notifier: 'false',
     };
   }
 
-  static async open(serverFlags = ''): Promise<Stage> {
+  /** `ports`: of what runs already, by those that the page names. */
+  static async open(serverFlags = '', ports: ReadonlyMap<string, number> = new Map()): Promise<Stage> {
     const stage = new Stage(serverFlags, await Promise.all(Array.from({ length: portsMost }, freePort)));
+    for (const [named, port] of ports) stage.#ports.set(named, port);
     try {
       await stage.#startServer();
     } catch (error) {

@@ -163,7 +163,7 @@ export const errorTable = {
     status: 403,
     title: 'Publishing to this topic is not allowed',
     retry: 'never',
-    help: 'First levels that begin with `$` belong to the server.',
+    help: 'First levels that begin with `$` belong to the server, and topics of a bridge to the system that writes them: publish there.',
   },
   not_attempted: {
     status: 424,

@@ -15,6 +15,7 @@ export * from './filter-set.ts';
 export * from './frames.ts';
 export * from './from.ts';
 export * from './heartbeat.ts';
+export { jsonValueEnd } from './json-check.ts';
 export { rawElements, rawMember, type Span } from './json-raw.ts';
 export * from './limits.ts';
 export * from './message.ts';

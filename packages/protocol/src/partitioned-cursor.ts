@@ -23,7 +23,7 @@ export interface PartitionEntry {
  * last: those of one server share theirs, and 256 partitions must fit into a token.
  */
 const pattern =
-  /^w([a-z0-9]{4,16})\.([0-9a-z]{1,11})\.((?:(?:P[0-9a-z]{1,3})?(?:E[0-9a-z]{1,11})?O[0-9a-z]{1,11})*)(?:\.s([0-9a-z]{1,3})-([0-9a-z]{1,11}))?$/;
+  /^w([a-z0-9]{4,16})\.([0-9a-z]{1,11})\.((?:(?:P[0-9a-z]{1,11})?(?:E[0-9a-z]{1,11})?O[0-9a-z]{1,11})*)(?:\.s([0-9a-z]{1,11})-([0-9a-z]{1,11}))?$/;
 const entryPattern = /(?:P([0-9a-z]+))?(?:E([0-9a-z]+))?O([0-9a-z]+)/g;
 
 /** The token; entries for which it has no room are left out, so that their partitions are read from its time on. */
@@ -58,16 +58,14 @@ export function parsePartitionedCursor(token: string): PartitionedCursor {
   let partition = -1;
   let epoch = 0;
   for (const [, jump, newEpoch, offset] of match[3]!.matchAll(entryPattern)) {
-    const named = jump === undefined ? partition + 1 : Number.parseInt(jump, 36);
+    const named = jump === undefined ? partition + 1 : safe(token, jump);
     if (named <= partition) throw cursorInvalid(token, 'names a partition twice; pass cursors back unchanged');
     partition = named;
     if (newEpoch !== undefined) epoch = safe(token, newEpoch);
     entries.push({ partition, epoch, offset: safe(token, offset!) });
   }
   const snapshot =
-    match[4] === undefined
-      ? {}
-      : { snapshot: { partition: Number.parseInt(match[4], 36), offset: safe(token, match[5]!) } };
+    match[4] === undefined ? {} : { snapshot: { partition: safe(token, match[4]), offset: safe(token, match[5]!) } };
   return { log: match[1]!, time: safe(token, match[2]!), entries, ...snapshot };
 }
 

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { pino } from 'pino';
 import type { Config } from './config/index.ts';
-import { openSharedLog } from './engines/open-shared-log.ts';
+import { openBridged, openSharedLog } from './engines/open-shared-log.ts';
 import { keepOptions } from './keep-options.ts';
 import {
   capabilitiesOf,
@@ -17,6 +17,7 @@ import {
   type Spool,
   systemClock,
   systemRandom,
+  wovenOf,
 } from './log/index.ts';
 import type { Metrics } from './observe/index.ts';
 import { spoolRule } from './room-options.ts';
@@ -40,8 +41,8 @@ const recordOverhead = 64 * 1024;
 const clock = systemClock;
 const random = systemRandom;
 
-/** Opens the log that the settings name. */
-export function openLog(
+/** Opens the log that the settings name, with what they bridge. */
+export async function openLog(
   config: Config,
   { acceptLoss, takeOver, disk, onReplaced }: StartOptions,
   metrics: Metrics,
@@ -68,17 +69,27 @@ export function openLog(
     },
     onCommitStats: metrics.onCommit,
   };
-  if (capabilitiesOf[engineOf(config.engine)].shared) return awake(openSharedLog(config, common));
-  if (config.engine === 'memory') return Promise.resolve(openMemoryLog(common));
-  return openDiskLog({
-    ...common,
-    directory: config.data,
-    segmentBytes: config.segment.bytes,
-    scrub: { intervalMs: config.scrub.interval, bytesPerSecond: config.scrub.rate },
-    acceptLoss,
-    takeOver,
-    disk,
-  });
+  const bridged = await awake(openBridged(config, common));
+  try {
+    if (capabilitiesOf[engineOf(config.engine)].shared)
+      return await awake(openSharedLog(config, { ...common, bridged }));
+    const own =
+      config.engine === 'memory'
+        ? openMemoryLog(common)
+        : await openDiskLog({
+            ...common,
+            directory: config.data,
+            segmentBytes: config.segment.bytes,
+            scrub: { intervalMs: config.scrub.interval, bytesPerSecond: config.scrub.rate },
+            acceptLoss,
+            takeOver,
+            disk,
+          });
+    return wovenOf([own], { hotBytes: config.hot.bytes, bridged });
+  } catch (error) {
+    await Promise.all(bridged.map(({ log }) => log.close()));
+    throw error;
+  }
 }
 
 /** While it is tried again to reach a server nothing else may keep the process from ending without a word. */

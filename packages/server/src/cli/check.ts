@@ -48,12 +48,18 @@ function run(input: Input): number {
 
 /** Whoever reads settings over a shoulder or in a log must not learn a password. */
 function shown(config: Config): Config {
-  return { ...config, engine: withoutPassword(config.engine) };
+  const kafka = { ...config.kafka, bridge: withoutPassword(config.kafka.bridge) };
+  return { ...config, engine: withoutPassword(config.engine), kafka };
 }
 
 function noteOn(config: Config): string {
-  if (shown(config).engine === config.engine) return '';
-  return '# engine is shown without its user and password: give the whole URL by TAILRACE_ENGINE\n';
+  const { engine, kafka } = shown(config);
+  const note = (name: string, variable: string): string =>
+    `# ${name} is shown without its user and password: give the whole URL by ${variable}\n`;
+  return (
+    (engine === config.engine ? '' : note('engine', 'TAILRACE_ENGINE')) +
+    (kafka.bridge === config.kafka.bridge ? '' : note('kafka.bridge', 'TAILRACE_KAFKA_BRIDGE'))
+  );
 }
 
 /** The settings as people write them: "30s" and "64MiB" instead of numbers. */

@@ -95,6 +95,24 @@ export function checkTogether(config: Config, sourceOf: (path: string) => string
             : ''),
       );
   });
+  const { bridge, kafka } = config;
+  if (bridge.length > 0 && kafka.bridge === '' && engineOf(config.engine) !== 'kafka')
+    refuse(
+      'bridge',
+      `bridge names topics of Kafka, and neither kafka.bridge nor engine, ${engineOf(config.engine)}, says where Kafka is: set kafka.bridge to its address, such as kafka://127.0.0.1:9092`,
+    );
+  if (bridge.length === 0 && kafka.bridge !== '')
+    warn('kafka.bridge', 'kafka.bridge is set, and bridge names no topics: nothing is read there');
+  bridge.forEach(({ from }, index) => {
+    const before = bridge.findIndex(rule => rule.from === from);
+    if (before < index)
+      refuse(
+        `bridge[${index}]`,
+        `bridge[${index}].from is ${from}, as bridge[${before}].from is: each topic of Kafka can be served once`,
+      );
+    if (engineOf(config.engine) === 'kafka' && kafka.bridge === '' && from === `kafka:${kafka.name}`)
+      refuse(`bridge[${index}]`, `bridge[${index}].from is ${from}, which is the log itself (kafka.name)`);
+  });
   return problems;
 }
 

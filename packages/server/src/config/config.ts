@@ -20,6 +20,7 @@ export interface Config {
     readonly replicas: number;
     readonly compression: 'none' | 'gzip' | 'snappy' | 'lz4' | 'zstd';
     readonly sasl: 'plain' | 'scram-sha-256' | 'scram-sha-512';
+    readonly bridge: string;
   };
   readonly nats: {
     readonly name: string;
@@ -58,6 +59,7 @@ export interface Config {
   readonly limits: Limits;
   readonly spool: { readonly bytes: number };
   readonly rules: readonly TopicRule[];
+  readonly bridge: readonly BridgeRule[];
 }
 
 export type LogLevel = 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
@@ -84,6 +86,14 @@ export interface TopicRule {
   readonly keep?: KeepRule | undefined;
   /** While a shared engine is away, publishes wait on this node's disk. */
   readonly spool?: true | undefined;
+}
+
+/** A topic of Kafka whose records are given to subscribers of topics here. */
+export interface BridgeRule {
+  /** `kafka:orders`. */
+  readonly from: string;
+  /** `orders/{key}`: a level may stand for the key of a record, or for its partition. */
+  readonly to: string;
 }
 
 /** What is kept of a topic, one of both: its newest records, or the newest record of each of its keys. */

@@ -4,7 +4,7 @@ import { withoutPassword } from '../log/without-password.ts';
 import { checkTogether } from './checks.ts';
 import type { Config, ConfigInput } from './config.ts';
 import { ConfigError, type ConfigProblem } from './problem.ts';
-import { configSchema, ruleAllowed, ruleParts } from './schema.ts';
+import { configSchema, listParts } from './schema.ts';
 import { settings, settingsByName } from './settings.ts';
 
 /** Settings after checking: no `config` when any problem is an error. */
@@ -13,8 +13,8 @@ export interface ReadConfig {
   readonly problems: readonly ConfigProblem[];
 }
 
-/** A rule, or a group in one: `rules[0].lag` has `lag`. */
-const inRule = /^rules\[\d+\](?:\.(.*))?$/;
+/** An object of a list, or a group in one: `rules[0].lag` has `rules` and `lag`. */
+const inList = /^(rules|bridge)\[\d+\](?:\.(.*))?$/;
 
 /** Says where the value at a dotted path came from. */
 export type SourceOf = (path: string) => string;
@@ -72,8 +72,8 @@ function fault(value: unknown, allowed: string): string {
 function allowedAt(path: string): string {
   const setting = settingsByName.get(path);
   if (setting !== undefined) return setting.allowed;
-  const rule = /^rules\[\d+\]\.?(.*)$/.exec(path);
-  if (rule !== null) return ruleParts[rule[1]!] ?? ruleAllowed;
+  const [, name, part] = inList.exec(path) ?? [];
+  if (name !== undefined) return listParts[name]!.parts[part ?? ''] ?? listParts[name]!.item;
   const list = settingsByName.get(path.replace(/\[\d+\]$/, ''));
   if (list !== undefined) return `allowed in ${list.allowed}`;
   return path === '' ? 'an object with settings' : `an object with ${childrenOf(path).join(', ')}`;
@@ -85,7 +85,7 @@ function hint(name: string, group: string): string {
   const known = childrenOf(group);
   // the group is right already: that it is part of both names would make any two of them look alike
   const close = nearest(group === '' ? name : name.slice(group.length + 1), known);
-  if (close !== undefined) return meant(group === '' || inRule.test(group) ? close : `${group}.${close}`);
+  if (close !== undefined) return meant(group === '' || inList.test(group) ? close : `${group}.${close}`);
   const flat = group === '' ? nearest(name, settingsByName.keys()) : undefined;
   return flat === undefined ? `; known are ${known.join(', ')}` : meant(flat);
 }
@@ -96,9 +96,9 @@ function meant(name: string): string {
 
 /** The next part of every name in a group, each once; `''` is the whole tree. */
 function childrenOf(group: string): string[] {
-  const rule = inRule.exec(group);
-  const inside = rule === null ? group : (rule[1] ?? '');
-  const all = rule === null ? settings.map(({ name }) => name) : Object.keys(ruleParts);
+  const [, list, part] = inList.exec(group) ?? [];
+  const inside = list === undefined ? group : (part ?? '');
+  const all = list === undefined ? settings.map(({ name }) => name) : Object.keys(listParts[list]!.parts);
   const prefix = inside === '' ? '' : `${inside}.`;
   const names = all.filter(name => name.startsWith(prefix)).map(name => name.slice(prefix.length));
   return [...new Set(names.map(name => name.split('.')[0]!))];

@@ -1,7 +1,7 @@
-import { checkFilter, durabilities, heartbeatMax, heartbeatMin } from '@tailrace/protocol';
+import { checkFilter, checkTopic, durabilities, heartbeatMax, heartbeatMin } from '@tailrace/protocol';
 import { z } from 'zod';
 import { engineFault } from '../log/engine-url.ts';
-import type { Config, KeepRule, LagRule, TopicRule } from './config.ts';
+import type { BridgeRule, Config, KeepRule, LagRule, TopicRule } from './config.ts';
 import {
   choice,
   count,
@@ -59,6 +59,25 @@ export const ruleParts: Readonly<Record<string, string>> = {
   'keep.last': `a whole number from 1 to ${keepMax}`,
   'keep.lastPerKey': 'true',
   spool: 'true',
+};
+
+const bridgeRule: z.ZodType<BridgeRule> = z.strictObject({
+  from: z.string().regex(/^kafka:[A-Za-z0-9._-]{1,249}$/),
+  to: z.string().refine(isBridgeTarget),
+});
+
+/** Names and what belongs to them, for the settings that are lists of objects. */
+export const listParts: Readonly<
+  Record<string, { readonly item: string; readonly parts: Readonly<Record<string, string>> }>
+> = {
+  rules: { item: ruleAllowed, parts: ruleParts },
+  bridge: {
+    item: 'an object with from and to',
+    parts: {
+      from: 'kafka: and the name of a topic of Kafka, such as kafka:orders',
+      to: 'a topic of at most 200 bytes in which levels other than the first may be {key} or {partition}, each once, such as orders/{key}',
+    },
+  },
 };
 
 const settings = {
@@ -119,7 +138,13 @@ const settings = {
     sasl: choice(
       ['plain', 'scram-sha-256', 'scram-sha-512'],
       'plain',
-      'How the user and password of `engine` are shown to Kafka.',
+      'How the user and password of `engine` or `kafka.bridge` are shown to Kafka.',
+    ),
+    bridge: described(
+      '',
+      bridgeFault,
+      'a URL such as kafka://127.0.0.1:9092',
+      'The Kafka whose topics `bridge` serves: `kafka://[user:password@]host:port[,host:port]` (`kafkas://` for TLS). Empty: that of `engine`.',
     ),
   }),
   nats: group({
@@ -404,6 +429,13 @@ const settings = {
     shown: '[]',
     nullable: false,
   }),
+  bridge: leaf<readonly BridgeRule[]>(z.array(bridgeRule), [], {
+    kind: 'rules',
+    help: 'Topics of Kafka, as other systems write them, that are served as topics here, to be read only: `{from: kafka:orders, to: orders/{key}}`. See bridge.md.',
+    allowed: 'a list of rules, each an object with from and to',
+    shown: '[]',
+    nullable: false,
+  }),
 };
 
 const schema = z.strictObject(settings);
@@ -415,6 +447,28 @@ export const settingTree: Readonly<Record<string, z.ZodType>> = settings;
 
 function group<Shape extends z.core.$ZodLooseShape>(shape: Shape): z.ZodPrefault<z.ZodObject<Shape, z.core.$strict>> {
   return z.strictObject(shape).prefault({} as never);
+}
+
+/** So much is left of a topic for a key. */
+const bridgeTargetMost = 200;
+
+/** Why `kafka.bridge` cannot be this; undefined when it can. */
+function bridgeFault(setting: string): string | undefined {
+  if (setting === '') return undefined;
+  return engineFault(setting) ?? (/^kafkas?:/.test(setting) ? undefined : 'it is not Kafka: write kafka://host:9092');
+}
+
+function isBridgeTarget(to: string): boolean {
+  const [first, ...rest] = to.split('/');
+  const written = [first, ...rest.map(level => (level === '{key}' || level === '{partition}' ? '-' : level))].join('/');
+  const isOnce = ['{key}', '{partition}'].every(part => rest.filter(level => level === part).length <= 1);
+  if (!isOnce || to.length > bridgeTargetMost || /[{}]/.test(written) || to.startsWith('$')) return false;
+  try {
+    checkTopic(written);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function isFilter(filter: string): boolean {

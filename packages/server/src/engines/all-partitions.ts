@@ -1,6 +1,6 @@
 import type { Log } from '../log/log.ts';
 import { type CommonLogOptions, logDefaults, type RetentionOptions } from '../log/options.ts';
-import { WovenLog } from '../log/woven/woven-log.ts';
+import { type WovenLogOptions, wovenOf } from '../log/woven/woven-log.ts';
 
 /** What each partition may have of what belongs to the whole log: its memory, and what the log may hold. */
 export function shareOf(
@@ -24,7 +24,10 @@ export async function openEach<T extends Log>(
   throw failed.reason;
 }
 
-/** One log out of all its partitions. It closes them. */
-export function joined(partitions: readonly Log[], { hotBytes }: CommonLogOptions): Log {
-  return partitions.length === 1 ? partitions[0]! : new WovenLog(partitions, { hotBytes });
+/** One log out of all its partitions, and of what is bridged beside them. It closes them. */
+export function joined(
+  partitions: readonly Log[],
+  { hotBytes, bridged }: Pick<WovenLogOptions, 'hotBytes' | 'bridged'>,
+): Log {
+  return wovenOf(partitions, { hotBytes, bridged });
 }

@@ -72,14 +72,16 @@ export interface PartitionRead {
   readonly entries: readonly Entry[];
   /** Everything in (after, next] is in `entries`. */
   readonly next: number;
+  /** The newest offset in there of which the broker has let go by a rule of its own, if there is one. */
+  readonly missing?: number | undefined;
 }
 
 export interface PartitionListener {
   /**
    * Consecutive. The first of an epoch comes behind a state that names the epoch. `head`: so far the broker had committed
-   * when it sent them, or farther. Must not throw.
+   * when it sent them, or farther. `end`, from who knows it: where that ends which was read, entry or not. Must not throw.
    */
-  onEntries(entries: readonly Entry[], head: number): void;
+  onEntries(entries: readonly Entry[], head: number, end?: Pick<PartitionRead, 'next' | 'missing'>): void;
   /** After each new connection and every few seconds: where the partition stands. It may have lost its newest entries. */
   onState(state: PartitionState): void;
   /** The broker cannot be followed just now, for people; it goes on by itself. */

@@ -5,7 +5,15 @@ import type { EndedTopics } from '../log/ended-topics.ts';
 import type { EpochList } from '../log/epoch-list.ts';
 import { HotTail } from '../log/hot-tail.ts';
 import type { KeyIndex } from '../log/key-index.ts';
-import type { Current, Dropped, Position, Slice, TailListener, TopicInfo } from '../log/log.ts';
+import {
+  type Current,
+  type Dropped,
+  laterDropped,
+  type Position,
+  type Slice,
+  type TailListener,
+  type TopicInfo,
+} from '../log/log.ts';
 import { type CommonLogOptions, logDefaults } from '../log/options.ts';
 import type { LogRecord } from '../log/record.ts';
 import type { RecordBatch } from '../log/record-batch.ts';
@@ -22,9 +30,15 @@ export interface Followed {
   readonly epochs: EpochList;
 }
 
+/** What one read gave. */
+export interface FollowedSlice extends Omit<Slice, 'dropped'> {
+  /** The server has let go of something in this stretch by a rule of its own. */
+  readonly isMissing?: boolean;
+}
+
 /** Reads of what the server holds, up to what has come. */
 export interface FollowedReads {
-  read(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Omit<Slice, 'dropped'>>;
+  read(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<FollowedSlice>;
   newest(filters: FilterSet, count: number, to: number): Promise<Map<string, number[]>>;
   recordsAt(offsets: Float64Array, maxBytes: number): Promise<readonly LogRecord[]>;
   firstSince(time: number): Promise<number | undefined>;
@@ -82,8 +96,9 @@ export abstract class FollowedLog {
   async read(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice> {
     const from = Math.max(after, this.floor);
     const end = Math.max(from, Math.min(to, this.head.offset));
-    const slice = await this.parts.reads.read(from, end, filters, maxBytes);
-    return { ...slice, dropped: this.deletions.droppedAfter(slice.after, filters) };
+    const { isMissing, ...slice } = await this.parts.reads.read(from, end, filters, maxBytes);
+    const dropped = this.deletions.droppedAfter(slice.after, filters);
+    return { ...slice, dropped: isMissing === true ? laterDropped(dropped, this.missing(filters)) : dropped };
   }
 
   droppedAfter(after: number, filters: FilterSet): Dropped {
@@ -139,6 +154,12 @@ export abstract class FollowedLog {
 
   topics(prefix: string, after: string, limit: number): Promise<readonly TopicInfo[]> {
     return this.parts.reads.topics(prefix, after, limit);
+  }
+
+  /** What is told when something is missing in a stretch: up to where more may be. */
+  protected missing(filters: FilterSet): Dropped {
+    const { offset } = this.head;
+    return { records: offset, deletions: this.tables.mayMatch(filters) ? offset : 0 };
   }
 
   protected committed(batch: RecordBatch): void {

@@ -2,6 +2,7 @@ import type { Clock } from '../log/clock.ts';
 import type { CommonLogOptions } from '../log/options.ts';
 import type { Random } from '../log/random.ts';
 import type { StoredDurability } from '../log/record.ts';
+import type { BridgedPartition } from '../log/woven/spread.ts';
 
 /** Of a log that lives in a server. */
 export interface ServerLogOptions extends CommonLogOptions {
@@ -21,4 +22,6 @@ export interface ServerLogOptions extends CommonLogOptions {
 export interface Partitioned {
   /** They stay as many for the life of the log: they decide where a topic of the log is. */
   readonly partitions: number;
+  /** Partitions that others write, beside them. */
+  readonly bridged?: readonly BridgedPartition[] | undefined;
 }

@@ -1,5 +1,6 @@
 import {
   type Clock,
+  covers,
   type Dropped,
   Gate,
   type Log,
@@ -12,7 +13,7 @@ import { beginAnew } from './anew.ts';
 import { Block, type Blocks } from './blocks.ts';
 import type { Cohort } from './cohort.ts';
 import { haveEnded } from './ended.ts';
-import { covers, type LagRule } from './lag-rules.ts';
+import type { LagRule } from './lag-rules.ts';
 import { type Newest, NewestList } from './newest.ts';
 import { Pins } from './pins.ts';
 import type { Session } from './session.ts';

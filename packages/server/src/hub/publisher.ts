@@ -7,7 +7,14 @@ import {
   TailraceError,
   toTailraceError,
 } from '@tailrace/protocol';
-import type { Appended, AppendFailure, Clock, Log, StoredDurability } from '../log/index.ts';
+import {
+  type Appended,
+  type AppendFailure,
+  bridgedTopic,
+  type Clock,
+  type Log,
+  type StoredDurability,
+} from '../log/index.ts';
 import type { Brake, Held } from './brake.ts';
 import { Deadlines, type Expiring } from './deadlines.ts';
 import { envelopeText } from './envelope-bytes.ts';
@@ -110,6 +117,11 @@ export class Publisher {
         'draining',
         'the server is shutting down; publish to it again after its restart, or to another node',
       );
+    const { bridge } = this.#o.log;
+    if (bridge !== undefined) {
+      const bridged = messages.findIndex(({ topic }) => bridge.has(topic));
+      if (bridged !== -1) return this.#publishBefore(bridged, messages, deadline);
+    }
     if (this.#o.breaker.reason === undefined || !messages.every(message => this.#spools(message)))
       this.#o.breaker.admit();
     this.#o.brake.admit();
@@ -122,6 +134,17 @@ export class Publisher {
     } finally {
       this.inFlight -= messages.length;
     }
+  }
+
+  /** Those before the one that nobody can publish here, and why it cannot be. */
+  async #publishBefore(
+    bridged: number,
+    messages: readonly Message[],
+    deadline: number | undefined,
+  ): Promise<readonly Published[]> {
+    const results = bridged === 0 ? [] : await this.publish(messages.slice(0, bridged), deadline);
+    if (results.length < bridged || (bridged > 0 && isFailure(results[bridged - 1]!))) return results;
+    return [...results, { error: bridgedTopic(messages[bridged]!.topic) }];
   }
 
   /** The class a message gets: its own, else that of the first rule that matches its topic, else the default. */

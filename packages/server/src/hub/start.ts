@@ -58,7 +58,7 @@ export function resolveStart(
 ): Start | Promise<Start> {
   const from = request.from === undefined ? undefined : parseFrom(request.from, clock.now());
   if (request.cursor === undefined) return startFrom(log, from ?? { at: 'now' }, filters, newest);
-  const resolved = log.tokens.resolve(request.cursor);
+  const resolved = log.tokens.resolve(request.cursor, filters);
   if (resolved instanceof Promise) return resolved.then(found => startAt(log, found, from, filters, newest));
   return startAt(log, resolved, from, filters, newest);
 }

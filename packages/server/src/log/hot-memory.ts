@@ -14,6 +14,8 @@ export class HotMemory {
   readonly #chunkBytes: number;
   #newest: HotChunk;
   readonly #free: HotChunk[] = [];
+  /** Something was taken from it. */
+  isUsed = false;
 
   /** `bytes`: about as many are held at once. Nothing is allocated before it is used. */
   constructor(bytes: number) {
@@ -24,6 +26,7 @@ export class HotMemory {
 
   /** Hot. */
   take(bytes: number): HotPlace {
+    this.isUsed = true;
     // what would leave much of a chunk empty lies alone
     if (bytes * 2 > this.#chunkBytes) return new HotChunk(bytes).take(bytes);
     if (this.#newest.left < bytes) {

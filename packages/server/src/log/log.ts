@@ -6,7 +6,7 @@ import type { Places } from './places.ts';
 import type { LogRecord, RecordSource, StoredDurability } from './record.ts';
 import type { RecordBatch } from './record-batch.ts';
 import type { OffsetRange } from './report.ts';
-import type { SharedLog } from './shared-log.ts';
+import type { SharedLog, TailLag } from './shared-log.ts';
 import type { Tables } from './tables.ts';
 import type { Tokens } from './tokens.ts';
 
@@ -55,6 +55,8 @@ export interface Log {
   readonly live: LiveChannel | undefined;
   /** Missing for a log of one node. */
   readonly shared?: SharedLog | undefined;
+  /** Topics of other systems that are part of it; missing where there are none. */
+  readonly bridge?: Bridge | undefined;
   readonly status: LogStatus;
   readonly memory: LogMemory;
   readonly tables: Tables;
@@ -138,6 +140,13 @@ export interface Log {
 
   /** Syncs, seals what the next start needs, and releases everything. Appends already made are settled first. */
   close(): Promise<void>;
+}
+
+/** Topics of other systems: they are read here like all others, and nobody publishes to them. */
+export interface Bridge {
+  has(topic: string): boolean;
+  /** How far this node is behind what is there, source by source. */
+  readonly tails: readonly TailLag[];
 }
 
 /** Messages of class `none` between nodes: at most once, and what was lost on the way is counted. */

@@ -23,6 +23,14 @@ export function topicEnded(topic: string, offset: number): TailraceError {
   return new TailraceError('topic_ended', `topic ${JSON.stringify(topic)} was ended at offset ${offset}`);
 }
 
+export function bridgedTopic(topic: string): TailraceError {
+  return new TailraceError(
+    'publish_forbidden',
+    `topic ${JSON.stringify(topic)} comes from another system (bridge) and is only read here: publish to where it comes from`,
+    { at: { field: 'topic' } },
+  );
+}
+
 /** `bytes`: what the record may have; `most`: what the log takes. */
 export function recordTooLarge(bytes: number, most: number): TailraceError {
   return new TailraceError('payload_too_large', `the record would have up to ${bytes} bytes; the log takes ${most}`, {

@@ -49,7 +49,11 @@ export interface LogReport {
     | 'engine_lost'
     | 'engine_back'
     | 'engine_rewound'
-    | 'engine_error';
+    | 'engine_error'
+    | 'bridge_lost'
+    | 'bridge_back'
+    | 'bridge_overtaken'
+    | 'bridge_grown';
   readonly message: string;
   readonly at?: FilePlace;
   /** Bytes concerned. */

@@ -4,7 +4,8 @@ import type { GroupStore } from './group-store.ts';
 export interface SharedLog {
   /** Undefined for all partitions of a log but the first. */
   readonly nodes: LogNodes | undefined;
-  readonly groups: GroupStore;
+  /** Undefined where others write. */
+  readonly groups: GroupStore | undefined;
   /** How far this node is behind what the server has, partition by partition. */
   readonly tails: readonly TailLag[];
 }

@@ -1,4 +1,5 @@
 import type { FilterSet } from '@tailrace/protocol';
+import { overlap } from './filters.ts';
 import { type KeepRule, ruleFor } from './keep-rules.ts';
 
 /** Topics that are tables: what counts is the newest record of each of their keys. */
@@ -15,18 +16,4 @@ export function tablesOf(rules: readonly KeepRule[]): Tables {
     has: topic => filters.length > 0 && ruleFor(rules, topic)?.lastPerKey === true,
     mayMatch: asked => filters.some(filter => asked.filters.some(other => overlap(filter, other))),
   };
-}
-
-/** Whether a topic may match both. */
-function overlap(one: string, other: string): boolean {
-  const a = one.split('/');
-  const b = other.split('/');
-  for (let i = 0; i < Math.max(a.length, b.length); i++) {
-    if (a[i] === '#' || b[i] === '#') return true;
-    // `a/#` matches `a` too
-    if (a[i] === undefined) return b[i] === '#';
-    if (b[i] === undefined) return a[i] === '#';
-    if (a[i] !== b[i] && a[i] !== '+' && b[i] !== '+') return false;
-  }
-  return true;
 }

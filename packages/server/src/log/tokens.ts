@@ -2,8 +2,10 @@ import {
   type Cursor,
   cursorPrefix,
   cursorSuffix,
+  type FilterSet,
   formatCursor,
   isPartitioned,
+  type PartitionedCursor,
   parseCursor,
   parsePartitionedCursor,
 } from '@tailrace/protocol';
@@ -24,8 +26,11 @@ export interface Tokens {
   within(offset: number, time: number, to: number): string;
   /** The same as `of` for who polls and was told of what is dropped up to `told`. */
   behindGap(offset: number, time: number, told: number): string;
-  /** What a token means now; at once where it can. Throws `cursor_invalid` for what no server can have made. */
-  resolve(token: string): Resolved | Promise<Resolved>;
+  /**
+   * What a token means now for who reads `filters`; at once where it can. Throws `cursor_invalid` for what no server can
+   * have made.
+   */
+  resolve(token: string, filters?: FilterSet): Resolved | Promise<Resolved>;
   /** The log has gone back, or on in another epoch: offsets may be of other epochs than it said. */
   forget(): void;
 }
@@ -85,8 +90,8 @@ export class PlainTokens implements Tokens {
   }
 
   resolve(token: string): Resolved | Promise<Resolved> {
-    if (isPartitioned(token)) return foreign(parsePartitionedCursor(token));
-    const cursor = parseCursor(token);
+    const cursor = isPartitioned(token) ? ofFirst(parsePartitionedCursor(token)) : parseCursor(token);
+    if (cursor.epoch === undefined) return foreign(cursor);
     const now = this.#judge(cursor);
     if (now.fits || cursor.log !== this.#log.id) return now;
     return this.#log.upToDate()?.then(() => this.#judge(cursor)) ?? now;
@@ -122,6 +127,14 @@ export class PlainTokens implements Tokens {
     const running = this.#log.epochOf(this.#log.head.offset + 1) === epoch;
     this.#to = running ? Number.POSITIVE_INFINITY : (end ?? offset) + 1;
   }
+}
+
+/** What is said of the partition that was there already before others were bridged beside it. */
+function ofFirst({ log, time, entries, snapshot }: PartitionedCursor): Cursor | { time: number; epoch: undefined } {
+  const [first] = entries;
+  if (first?.partition !== 0 || (snapshot !== undefined && snapshot.partition !== 0)) return { time, epoch: undefined };
+  const { epoch, offset } = first;
+  return { log, epoch, time, offset: snapshot?.offset ?? offset, ...(snapshot && { snapshot: offset }) };
 }
 
 /** A cursor of another log: only its time means something. */

@@ -17,9 +17,10 @@ export interface WatchedRooms {
       | {
           readonly nodes: { readonly all: readonly unknown[] } | undefined;
           readonly groups: { readonly opened: readonly WatchedGroup[] } | undefined;
-          readonly tails: readonly { readonly partition: string; readonly records: number; readonly ms: number }[];
+          readonly tails: readonly WatchedTail[];
         }
       | undefined;
+    readonly bridge?: { readonly tails: readonly WatchedTail[] } | undefined;
     readonly hot: { readonly bytes: number; readonly topicCount: number; readonly batchCount: number };
     readonly status: {
       readonly state: string;
@@ -63,6 +64,12 @@ export interface WatchedRooms {
     readonly cut: Iterable<readonly [string, number]>;
     grades(): { readonly roundTrip: Grades; readonly jitter: Grades };
   };
+}
+
+interface WatchedTail {
+  readonly partition: string;
+  readonly records: number;
+  readonly ms: number;
 }
 
 interface WatchedSpool {
@@ -226,6 +233,18 @@ export function roomReadings({ clock, log, hub, gateway, engine, spool }: Watche
       'tail_lag_seconds',
       'How long the first of them has been known of and has not come.',
       () => log.shared?.tails.map(({ partition, ms }) => [partition, ms / 1000] as const) ?? [],
+      'partition',
+    ),
+    gauge(
+      'bridge_lag_records',
+      'Records that a bridged partition of another system has and that have not come to this node.',
+      () => log.bridge?.tails.map(({ partition, records }) => [partition, records] as const) ?? [],
+      'partition',
+    ),
+    gauge(
+      'bridge_lag_seconds',
+      'How long the first of them has been known of and has not come.',
+      () => log.bridge?.tails.map(({ partition, ms }) => [partition, ms / 1000] as const) ?? [],
       'partition',
     ),
     gauge('group_lag_records', 'Records that a group has not looked at.', () => ofGroups(log, 'lag'), 'group'),

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Clock, Delivery, Group, Log } from '../../src/log/index.ts';
-import { partitionOf } from '../../src/log/woven/partition-of.ts';
+import { partitionOf } from '../../src/log/woven/spread.ts';
 import { ManualClock } from '../log/manual-clock.ts';
 import { message } from '../log/messages.ts';
 
@@ -23,7 +23,7 @@ export function groupsOfPartitions(openBoth: (clock: Clock, partitions: number) 
     });
 
     function open(filters: readonly string[] = ['job/+']): Promise<Group[]> {
-      return Promise.all(nodes.map(log => log.shared!.groups.open('work', { filters, after: 0 })));
+      return Promise.all(nodes.map(log => log.shared!.groups!.open('work', { filters, after: 0 })));
     }
 
     /** Appends so many to each topic; both nodes have read it. */

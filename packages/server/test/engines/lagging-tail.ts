@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import type { Log, TailLag } from '../../src/log/index.ts';
-import { partitionOf } from '../../src/log/woven/partition-of.ts';
+import { partitionOf } from '../../src/log/woven/spread.ts';
 import { message, until } from '../log/messages.ts';
 import type { FaultyProxy } from './faulty-proxy.ts';
 

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest';
-import { partitionOf } from '../../src/log/woven/partition-of.ts';
+import { partitionOf } from '../../src/log/woven/spread.ts';
 import { runCli } from '../cli/cli-process.ts';
 import { Served } from '../cli/served.ts';
 import { SseClient } from '../gateway/sse-client.ts';

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest';
 import { openPartitions } from '../../src/engines/redis/open-partitions.ts';
-import { partitionOf } from '../../src/log/woven/partition-of.ts';
+import { partitionOf } from '../../src/log/woven/spread.ts';
 import { message } from '../log/messages.ts';
 import { opened, startRedis } from './for-one-test.ts';
 import { withRedis } from './with-redis.ts';

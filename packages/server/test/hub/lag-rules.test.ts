@@ -1,6 +1,6 @@
 import { parseCursor } from '@tailrace/protocol';
 import { describe, expect, it } from 'vitest';
-import { covers } from '../../src/hub/lag-rules.ts';
+import { covers } from '../../src/log/filters.ts';
 import { range } from '../range.ts';
 import { SimulatedRoom } from './simulated-room.ts';
 

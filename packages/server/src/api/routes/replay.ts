@@ -80,12 +80,12 @@ async function range(hub: Hub, filters: FilterSet, from: string, to: string | un
   );
   const head = log.head.offset;
   if (to === undefined) return [start, head];
-  return upTo(log, start, Math.min(head, await endOf(hub, to, head)));
+  return upTo(log, start, Math.min(head, await endOf(hub, filters, to, head)));
 }
 
-async function endOf(hub: Hub, to: string, head: number): Promise<number> {
+async function endOf(hub: Hub, filters: FilterSet, to: string, head: number): Promise<number> {
   const { log, clock } = hub;
-  if (isCursor(to)) return endOfCursor(log, to);
+  if (isCursor(to)) return endOfCursor(log, filters, to);
   const until = parseFrom(to, clock.now(), 'to');
   if (until.at === 'offset') return (await log.places.beginning(until.offset)).offset;
   if (until.at === 'time') return (await log.positionAt(until.time)).offset;
@@ -107,9 +107,9 @@ function isCursor(text: string): boolean {
 }
 
 /** Where reading up to a cursor ends: at the last point that it still means, or at its time. */
-async function endOfCursor(log: Log, token: string): Promise<number> {
+async function endOfCursor(log: Log, filters: FilterSet, token: string): Promise<number> {
   try {
-    const cursor = await log.tokens.resolve(token);
+    const cursor = await log.tokens.resolve(token, filters);
     if (cursor.fits) return cursor.at.offset;
     return cursor.lastGood ?? (await log.positionAt(cursor.time)).offset;
   } catch (error) {

@@ -1,5 +1,4 @@
 import type { RecordBatch } from '../../log/record-batch.ts';
-import type { PackedRecord } from '../packed-record.ts';
 
 interface Newest {
   readonly offset: number;
@@ -48,7 +47,7 @@ export class Directory {
   }
 
   /** A record before all that is known. */
-  takeOlder(topic: string, { offset, time }: PackedRecord): void {
+  takeOlder(topic: string, { offset, time }: Newest): void {
     if (!this.#topics.has(topic)) this.#topics.set(topic, { offset, time });
   }
 

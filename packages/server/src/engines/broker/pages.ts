@@ -13,6 +13,14 @@ export interface Page {
   readonly records: readonly PackedRecord[];
   /** Everything in (after, next] is in `records`. */
   readonly next: number;
+  /** See `PartitionRead`. */
+  readonly missing?: number | undefined;
+}
+
+/** Where pages come from. */
+export interface PageSource {
+  /** About `maxBytes` of what is in (after, to]. Ends before what is damaged; rejects with `log_damaged` when that is first. */
+  read(after: number, to: number, maxBytes: number): Promise<Page>;
 }
 
 /** Reads that are under way at once on this node, however many subscribers ask. */
@@ -25,7 +33,7 @@ const contextKeptBytes = 4 * 1024 * 1024;
 const contextsMost = 4;
 
 /** Reads of the partition of what is in no memory, decided as the tail decides. */
-export class Pages {
+export class Pages implements PageSource {
   readonly #partition: BrokerPartition;
   readonly #known: Known;
   readonly #gate = new Gate(readsMax);
@@ -37,7 +45,6 @@ export class Pages {
     this.#known = known;
   }
 
-  /** About `maxBytes` of what is in (after, to]. Ends before what is damaged; rejects with `log_damaged` when that is first. */
   read(after: number, to: number, maxBytes: number): Promise<Page> {
     return this.#gate.run(() => this.#read(after, to, maxBytes));
   }

@@ -1,16 +1,17 @@
 import type { FilterSet } from '@tailrace/protocol';
 import { type HotTail, recordsHeld } from '../../log/hot-tail.ts';
-import type { Slice, TopicInfo } from '../../log/log.ts';
+import type { TopicInfo } from '../../log/log.ts';
 import type { LogRecord } from '../../log/record.ts';
 import type { BrokerPartition } from '../broker-partition.ts';
+import type { FollowedSlice } from '../followed-log.ts';
 import { type PackedRecord, packedTopic, unpackRecord } from '../packed-record.ts';
 import type { Directory } from './directory.ts';
 import type { Known } from './known.ts';
-import { DamagedEntry, type Page, type Pages } from './pages.ts';
+import { DamagedEntry, type Page, type PageSource } from './pages.ts';
 
 export interface ReadsParts {
-  readonly partition: BrokerPartition;
-  readonly pages: Pages;
+  readonly partition: Pick<BrokerPartition, 'firstSince'>;
+  readonly pages: PageSource;
   readonly known: Known;
   readonly hot: HotTail;
   readonly directory: Directory;
@@ -32,18 +33,19 @@ export class Reads {
   }
 
   /** See `Log.read`, for (`after`, `to`] within floor and head. */
-  async read(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Omit<Slice, 'dropped'>> {
+  async read(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<FollowedSlice> {
     const { known, hot, pages } = this.#parts;
     let from = after;
     const records: LogRecord[] = [];
     let bytes = 0;
     let next = after;
     let time: number | undefined;
+    let isMissing = false;
     for (let size = pageFirst; next < to; size = Math.min(pageMost, size * 2)) {
       // what memory holds of the rest is the same
       if (next >= hot.base && records.length === 0) {
         next = hot.read(next, to, filters, maxBytes, records);
-        return { after: from, records, next, time: hot.timeAt(next) ?? known.time };
+        return { after: from, records, next, time: hot.timeAt(next) ?? known.time, isMissing };
       }
       const page = await pages.read(next, to, size);
       if (page.after > next) {
@@ -51,18 +53,19 @@ export class Reads {
         if (records.length > 0) break;
         from = Math.min(page.after, to);
       }
+      isMissing ||= page.missing !== undefined;
       for (const record of page.records) {
         time = record.time;
         if (!filters.matches(packedTopic(record))) continue;
         const unpacked = unpackRecord(record);
         records.push(unpacked);
         bytes += unpacked.weight;
-        if (bytes >= maxBytes) return { after: from, records, next: record.offset, time };
+        if (bytes >= maxBytes) return { after: from, records, next: record.offset, time, isMissing };
       }
       next = Math.min(Math.max(page.next, from), to);
       if (records.length > 0 && bytes * 2 >= maxBytes) break;
     }
-    return { after: from, records, next, time: await this.timeAt(next, time) };
+    return { after: from, records, next, time: await this.timeAt(next, time), isMissing };
   }
 
   /** Time of the newest record at or below `offset`; `read`: that of the newest that was just read. */

@@ -69,7 +69,7 @@ export class KafkaCluster {
       if (!partial?.topics?.some(({ errorCode }) => errorCode === 0)) throw error;
       answer = partial;
     }
-    for (const client of [this.writer, this.follower, this.reader]) client.learn(answer.brokers);
+    for (const client of [this.writer, this.follower, this.sideFollower, this.reader]) client.learn(answer.brokers);
     const [found] = answer.topics;
     const part = found?.partitions.find(({ partitionIndex }) => partitionIndex === partition);
     const leader = answer.brokers.find(({ nodeId }) => nodeId === part?.leaderId);

@@ -10,33 +10,63 @@ export interface Wanted {
   readonly place: Place;
   /** In Kafka's counting, from 0. */
   readonly from: bigint;
+  /** What lies behind is not wanted, as the log counts; as much as there is when left out. */
+  readonly to?: number;
   readonly maxBytes: number;
 }
 
+/** What is made of the batches of one partition. */
+export interface ReadEntries {
+  readonly entries: readonly Entry[];
+  /** In Kafka's counting: what is behind the newest that was read. */
+  readonly next: bigint;
+  /** Of the newest batch; −1 when there is none. */
+  readonly leaderEpoch: number;
+  /** See `PartitionRead`. */
+  readonly missing?: number | undefined;
+}
+
 /** What came of one partition. */
-export interface Fetched {
+export interface Fetched extends ReadEntries {
   readonly topic: string;
   readonly partition: number;
   /** 0: none. */
   readonly errorCode: number;
-  readonly entries: readonly Entry[];
-  /** In Kafka's counting: what is behind the newest that was read. */
-  readonly next: bigint;
   /** Up to here the broker has committed. */
   readonly head: number;
-  /** Of the newest batch; −1 when there is none. */
-  readonly leaderEpoch: number;
 }
 
-const isControl = 0x20;
+/** A transaction that was given up: what its producer wrote from `firstOffset` on does not count, up to its mark. */
+export interface AbortedTransaction {
+  readonly producerId: bigint;
+  readonly firstOffset: bigint;
+}
+
+/** How a topic is read. */
+export interface Reading {
+  /** Not what is in a transaction that goes on. */
+  readonly committedOnly: boolean;
+  entriesOf(batches: readonly RecordsBatch[], wanted: Wanted, aborted: readonly AbortedTransaction[]): ReadEntries;
+}
+
+/** A topic to which Tailrace alone writes. */
+export const ownEntries: Reading = { committedOnly: false, entriesOf };
+
+/** Attribute of a batch: it marks the end of a transaction. */
+export const isControl = 0x20;
 /** The broker has set the time of the batch. */
-const hasAppendTime = 0x08;
+export const hasAppendTime = 0x08;
 /** The first version that names topics by their ids. */
 const byId = 13;
 const noSession = -1;
 
 /** Reads from several partitions that one broker leads. Waits up to `waitMs` while none of them has anything. */
-export async function fetchFrom(client: KafkaClient, wanted: readonly Wanted[], waitMs: number): Promise<Fetched[]> {
+export async function fetchFrom(
+  client: KafkaClient,
+  reading: Reading,
+  wanted: readonly Wanted[],
+  waitMs: number,
+): Promise<Fetched[]> {
   const connection = await client.connect(wanted[0]!.place.leader);
   const total = wanted.reduce((sum, { maxBytes }) => sum + maxBytes, 0);
   const names = new Map(
@@ -59,7 +89,7 @@ export async function fetchFrom(client: KafkaClient, wanted: readonly Wanted[], 
         });
       }
       const asked = [...topics].map(([topicId, partitions]) => ({ topicId, partitions }));
-      return [waitMs, 1, total, 0, 0, noSession, asked, [], ''];
+      return [waitMs, 1, total, reading.committedOnly ? 1 : 0, 0, noSession, asked, [], ''];
     });
   } catch (error) {
     const partial = (error as { response?: Answer }).response;
@@ -68,20 +98,18 @@ export async function fetchFrom(client: KafkaClient, wanted: readonly Wanted[], 
     answer = partial;
   }
   return answer.responses.flatMap(({ topicId, partitions }) =>
-    partitions.map(({ partitionIndex, errorCode, highWatermark, records }) => {
+    partitions.map(({ partitionIndex, errorCode, highWatermark, lastStableOffset, abortedTransactions, records }) => {
       const topic = names.get(topicId)!;
-      const { from } = wanted.find(one => one.topic === topic && one.partition === partitionIndex)!;
-      const head = Number(highWatermark);
-      return { topic, partition: partitionIndex, errorCode, head, ...entriesOf(records ?? [], from) };
+      const asked = wanted.find(one => one.topic === topic && one.partition === partitionIndex)!;
+      const head = Number(reading.committedOnly ? lastStableOffset : highWatermark);
+      const read = reading.entriesOf(records ?? [], asked, abortedTransactions ?? []);
+      return { topic, partition: partitionIndex, errorCode, head, ...read };
     }),
   );
 }
 
 /** A batch comes whole, although it begins before what was asked for. */
-function entriesOf(
-  batches: readonly RecordsBatch[],
-  from: bigint,
-): { readonly entries: Entry[]; readonly next: bigint; readonly leaderEpoch: number } {
+function entriesOf(batches: readonly RecordsBatch[], { from }: Wanted): ReadEntries {
   const entries: Entry[] = [];
   let next = from;
   let leaderEpoch = -1;
@@ -112,6 +140,8 @@ interface Answer {
       readonly partitionIndex: number;
       readonly errorCode: number;
       readonly highWatermark: bigint;
+      readonly lastStableOffset: bigint;
+      readonly abortedTransactions?: readonly AbortedTransaction[] | null;
       readonly records?: readonly RecordsBatch[] | null;
     }[];
   }[];

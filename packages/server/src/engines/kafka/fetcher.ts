@@ -3,7 +3,7 @@ import type { Following, PartitionListener, PartitionState } from '../broker-par
 import type { KafkaClient } from './client.ts';
 import { type KafkaCluster, type Place, waitMost } from './cluster.ts';
 import { reasonOf } from './errors.ts';
-import { type Fetched, fetchFrom } from './fetch.ts';
+import { type Fetched, fetchFrom, type Reading } from './fetch.ts';
 
 /** Bytes of one read of one partition, about. */
 const fetchBytes = 2 * 1024 * 1024;
@@ -64,15 +64,17 @@ class Followed implements Following {
 export class Fetcher {
   readonly #cluster: KafkaCluster;
   readonly #client: KafkaClient;
+  readonly reading: Reading;
   readonly #clock: Clock;
   readonly #followed = new Set<Followed>();
   /** Brokers with a request under way: they answer one after another, and a second would wait as long as the first may. */
   readonly #asked = new Set<string>();
 
   /** `client`: one of the cluster, over which nothing else is asked. */
-  constructor(cluster: KafkaCluster, client: KafkaClient, clock: Clock) {
+  constructor(cluster: KafkaCluster, client: KafkaClient, reading: Reading, clock: Clock) {
     this.#cluster = cluster;
     this.#client = client;
+    this.reading = reading;
     this.#clock = clock;
   }
 
@@ -142,7 +144,7 @@ export class Fetcher {
       from: next,
       maxBytes: fetchBytes,
     }));
-    const fetched = await fetchFrom(this.#client, wanted, waitMost);
+    const fetched = await fetchFrom(this.#client, this.reading, wanted, waitMost);
     for (const [i, followed] of some.entries()) {
       if (followed.isClosed || followed.turn !== turns[i]) continue;
       const { topic, partition } = followed.parts;
@@ -151,7 +153,7 @@ export class Fetcher {
     }
   }
 
-  async #take(followed: Followed, { errorCode, entries, next, head, leaderEpoch }: Fetched): Promise<void> {
+  async #take(followed: Followed, { errorCode, entries, next, head, leaderEpoch, missing }: Fetched): Promise<void> {
     if (errorCode !== 0) {
       // it has moved, or does not go so far any more: the state tells
       const { topic, partition } = followed.parts;
@@ -166,7 +168,8 @@ export class Fetcher {
       await this.#checkState(followed);
       if (followed.turn !== turn) return;
     }
+    if (next === followed.next) return;
     followed.next = next;
-    if (entries.length > 0) followed.parts.listener.onEntries(entries, head);
+    followed.parts.listener.onEntries(entries, head, { next: Number(next), missing });
   }
 }

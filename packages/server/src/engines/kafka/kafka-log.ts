@@ -10,6 +10,7 @@ import type { Partitioned, ServerLogOptions } from '../server-options.ts';
 import { readAddress, type SaslMechanism } from './address.ts';
 import { KafkaCluster } from './cluster.ts';
 import { reasonOf } from './errors.ts';
+import { ownEntries } from './fetch.ts';
 import { Fetcher } from './fetcher.ts';
 import { type Compression, KafkaPartition } from './partition.ts';
 import { SideTopics } from './side-topics.ts';
@@ -55,7 +56,7 @@ async function openAll(options: KafkaLogOptions, partitions: number): Promise<re
     const demands = { topic: name, partitions, replicas, recordBytes, age, bytes, durability };
     const judged = await prepareTopic(cluster, { ...demands, times: 'writer' });
     const { durabilities, minInSync, bytesMost } = judged;
-    const fetcher = new Fetcher(cluster, cluster.follower, systemClock);
+    const fetcher = new Fetcher(cluster, cluster.follower, ownEntries, systemClock);
     const compression = options.compression ?? 'lz4';
     const kept = { replicas: judged.replicas, minInSync };
     const beside = new SideTopics({ cluster, log: name, partitions, ...kept, compression });

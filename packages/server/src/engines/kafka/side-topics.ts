@@ -1,6 +1,7 @@
 import { systemClock } from '../../log/clock.ts';
 import type { BrokerPartition } from '../broker-partition.ts';
 import type { KafkaCluster } from './cluster.ts';
+import { ownEntries } from './fetch.ts';
 import { Fetcher } from './fetcher.ts';
 import { type Compression, KafkaPartition } from './partition.ts';
 import { type JudgedTopic, prepareTopic } from './topic.ts';
@@ -30,7 +31,7 @@ export class SideTopics {
 
   constructor(parts: SideTopicsParts) {
     this.#parts = parts;
-    this.#fetcher = new Fetcher(parts.cluster, parts.cluster.sideFollower, systemClock);
+    this.#fetcher = new Fetcher(parts.cluster, parts.cluster.sideFollower, ownEntries, systemClock);
   }
 
   /** What the groups of a partition of the log do: `<log>-groups`, as well kept as the log. */

@@ -2,7 +2,7 @@ import { type Message, TailraceError } from '@tailrace/protocol';
 import type { Appended, AppendFailure, Log } from '../log.ts';
 import type { StoredDurability } from '../record.ts';
 import { addressOf } from './numbering.ts';
-import { partitionOf } from './partition-of.ts';
+import type { Spread } from './spread.ts';
 
 type Result = Appended | AppendFailure;
 
@@ -12,19 +12,21 @@ type Result = Appended | AppendFailure;
  */
 export class WovenAppends {
   readonly #partitions: readonly Log[];
+  readonly #spread: Spread;
 
-  constructor(partitions: readonly Log[]) {
+  constructor(partitions: readonly Log[], spread: Spread) {
     this.#partitions = partitions;
+    this.#spread = spread;
   }
 
   async append(messages: readonly Message[], durability: StoredDurability): Promise<readonly Result[]> {
-    const count = this.#partitions.length;
-    const first = messages.length === 0 ? 0 : partitionOf(messages[0]!.topic, count);
-    if (messages.every(({ topic }) => partitionOf(topic, count) === first))
+    const spread = this.#spread;
+    const first = messages.length === 0 ? 0 : spread.partitionOf(messages[0]!.topic);
+    if (messages.every(({ topic }) => spread.partitionOf(topic) === first))
       return this.#appendTo(first, messages, durability);
     const places = new Map<number, number[]>();
     for (const [i, { topic }] of messages.entries()) {
-      const partition = partitionOf(topic, count);
+      const partition = spread.partitionOf(topic);
       const indices = places.get(partition);
       if (indices === undefined) places.set(partition, [i]);
       else indices.push(i);

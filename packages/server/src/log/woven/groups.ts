@@ -1,17 +1,19 @@
 import { filterSet } from '@tailrace/protocol';
 import type { Claim, Delivery, Group, GroupOptions, GroupStatus, GroupStore, Receipt } from '../group-store.ts';
 import type { Vector } from './numbering.ts';
-import { partitionsFor } from './partition-of.ts';
+import { Spread } from './spread.ts';
 
 /** Groups of a log of several partitions: of each group there is one in every partition in which something may match. */
 export class WovenGroups implements GroupStore {
   readonly #partitions: readonly GroupStore[];
+  readonly #spread: Spread;
   readonly #vectorAt: (place: number) => Vector;
   readonly #opened = new Map<string, WovenGroup>();
 
   /** `vectorAt`: how far each partition has been read by who stands at a place. */
   constructor(partitions: readonly GroupStore[], vectorAt: (place: number) => Vector) {
     this.#partitions = partitions;
+    this.#spread = new Spread(partitions.length);
     this.#vectorAt = vectorAt;
   }
 
@@ -21,7 +23,7 @@ export class WovenGroups implements GroupStore {
 
   async open(name: string, options: GroupOptions): Promise<Group> {
     const vector = this.#vectorAt(options.after);
-    const partitions = partitionsFor(filterSet(options.filters), this.#partitions.length);
+    const partitions = this.#spread.partitionsFor(filterSet(options.filters));
     // the first partition has all groups: there it is decided what the filters of one are
     const asked = new Set([0, ...partitions]);
     const parts = new Map<number, Group>();

@@ -4,20 +4,27 @@ import { endedBefore, lostBetween, type Places } from '../places.ts';
 import type { LogRecord } from '../record.ts';
 import type { WovenMap } from './map.ts';
 import { addressOf, isAddress, isWoven, placeOfAddress } from './numbering.ts';
-import { partitionOf } from './partition-of.ts';
+import { placeForgotten } from './reads.ts';
+import type { Spread } from './spread.ts';
 
 export class WovenPlaces implements Places {
   readonly inOrder = false;
   readonly #map: WovenMap;
+  readonly #spread: Spread;
   readonly #positionOf: (place: number) => Promise<Position>;
 
-  constructor(map: WovenMap, positionOf: (place: number) => Promise<Position>) {
+  constructor(map: WovenMap, spread: Spread, positionOf: (place: number) => Promise<Position>) {
     this.#map = map;
+    this.#spread = spread;
     this.#positionOf = positionOf;
   }
 
-  lookupOf({ topic, partitionOffset }: LogRecord): number {
-    return addressOf(partitionOf(topic, this.#map.partitions.length), partitionOffset);
+  lookupOf({ topic, offset, partitionOffset }: LogRecord): number {
+    const [partition, another] = this.#spread.partitionsOf(topic);
+    if (another === undefined) return addressOf(partition!, partitionOffset);
+    const at = this.#map.recordAt(offset);
+    if (at === undefined) throw placeForgotten();
+    return addressOf(at.partition, partitionOffset);
   }
 
   beyond(offsets: Float64Array, place: number): Float64Array {
@@ -82,7 +89,7 @@ export class WovenPlaces implements Places {
   }
 
   hasPassed(place: number, topic: string, offset: number): boolean {
-    return this.#map.vectorAt(place)[partitionOf(topic, this.#map.partitions.length)]! >= offset;
+    return this.#map.vectorAt(place)[this.#spread.partitionOf(topic)]! >= offset;
   }
 
   /** Whether it holds of one partition and the offset there; of an address only its own counts. */

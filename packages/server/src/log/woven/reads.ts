@@ -5,7 +5,7 @@ import type { LogRecord } from '../record.ts';
 import { goingBack } from './going-back.ts';
 import type { WovenMap } from './map.ts';
 import { isAddress, isWoven, type Vector } from './numbering.ts';
-import { partitionsFor } from './partition-of.ts';
+import type { Spread } from './spread.ts';
 import type { Strand } from './strands.ts';
 import { placed } from './woven-batch.ts';
 
@@ -14,6 +14,7 @@ const stretch = 16 * 1024;
 
 export interface WovenReadsParts {
   readonly map: WovenMap;
+  readonly spread: Spread;
   readonly hot: HotTail;
   readonly timeAt: (place: number) => number;
 }
@@ -43,8 +44,9 @@ export class WovenReads {
   }
 
   async #readStrand(strand: Strand, after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice> {
-    const { partitions } = this.#parts.map;
-    const asked = new Set(partitionsFor(filters, partitions.length));
+    const { map, spread } = this.#parts;
+    const { partitions } = map;
+    const asked = new Set(spread.partitionsFor(filters));
     const end = Math.min(to, strand.end);
     const records: LogRecord[] = [];
     let dropped = nothingDropped;
@@ -84,17 +86,17 @@ export class WovenReads {
   }
 
   async #readWeave(after: number, to: number, filters: FilterSet, maxBytes: number): Promise<Slice> {
-    const { map, hot, timeAt } = this.#parts;
+    const { map, spread, hot, timeAt } = this.#parts;
     const { partitions, weave } = map;
     const end = Math.min(to, weave.head, after + stretch);
     if (after >= hot.base) {
       const records: LogRecord[] = [];
       const upTo = Math.max(after, Math.min(to, weave.head));
       const next = upTo > after ? hot.read(after, upTo, filters, maxBytes, records) : after;
-      return { after, records, next, time: timeAt(next), dropped: this.droppedAfter(after, filters) };
+      return { after, records, next, time: timeAt(next), dropped: await this.droppedAfter(after, filters) };
     }
     const [from, last] = [weave.vectorAt(after), weave.vectorAt(end)];
-    const asked = partitionsFor(filters, partitions.length).filter(p => last[p]! > from[p]!);
+    const asked = spread.partitionsFor(filters).filter(p => last[p]! > from[p]!);
     const slices = await Promise.all(
       asked.map(async p => {
         const slice = within(last[p]!, await partitions[p]!.read(from[p]!, last[p]!, filters, maxBytes));
@@ -127,17 +129,18 @@ export class WovenReads {
     return { after, records, next, time: timeAt(next), dropped, lacks };
   }
 
-  droppedAfter(after: number, filters: FilterSet): Dropped {
-    const { map } = this.#parts;
-    let dropped = nothingDropped;
+  /** Answers at once where nothing was, or nothing has to be looked up. */
+  droppedAfter(after: number, filters: FilterSet): Dropped | Promise<Dropped> {
+    const { map, spread } = this.#parts;
     const { partitions } = map;
-    if (partitions.every(({ deletions }) => deletions.newest === 0)) return dropped;
+    if (partitions.every(({ deletions, capabilities }) => deletions.newest === 0 && !capabilities.keeps))
+      return nothingDropped;
     const vector: Vector = map.vectorAt(after);
-    for (const p of partitionsFor(filters, partitions.length)) {
-      const own = partitions[p]!.deletions.droppedAfter(vector[p]!, filters);
-      if (own !== nothingDropped) dropped = laterDropped(dropped, this.#droppedAt(after, p, own));
-    }
-    return dropped;
+    const asked = spread.partitionsFor(filters);
+    const told = asked.map(p => partitions[p]!.droppedAfter(vector[p]!, filters));
+    const joined = (all: readonly Dropped[]): Dropped =>
+      all.reduce((most, own, i) => laterDropped(most, this.#droppedAt(after, asked[i]!, own)), nothingDropped);
+    return told.some(one => one instanceof Promise) ? Promise.all(told).then(joined) : joined(told as Dropped[]);
   }
 
   /** What was dropped of a partition, on the way of who stands at `place`. */

@@ -5,6 +5,7 @@ import { HotTail } from '../hot-tail.ts';
 import type {
   Appended,
   AppendFailure,
+  Bridge,
   Current,
   Deleted,
   Dropped,
@@ -31,9 +32,10 @@ import { goingBack } from './going-back.ts';
 import { WovenGroups } from './groups.ts';
 import { WovenMap } from './map.ts';
 import { addressOf, isWoven, type Vector, weaveFrom } from './numbering.ts';
-import { partitionOf, partitionsFor } from './partition-of.ts';
+import { PartitionNames } from './partition-names.ts';
 import { WovenPlaces } from './places.ts';
 import { WovenReads } from './reads.ts';
+import { type BridgedPartition, Spread } from './spread.ts';
 import { sumOfMemory, sumOfStatus } from './sums.ts';
 import { WovenTokens } from './tokens.ts';
 import { placed, WovenBatch } from './woven-batch.ts';
@@ -43,6 +45,8 @@ export interface WovenLogOptions {
   readonly hotBytes?: number | undefined;
   /** Batches of which the order is remembered; readers further behind begin anew by their cursors. */
   readonly runs?: number | undefined;
+  /** Further partitions, open too, to which others write. */
+  readonly bridged?: readonly BridgedPartition[] | undefined;
 }
 
 /**
@@ -67,16 +71,26 @@ export class WovenLog implements Log {
   head: Position;
   rewinds = 0;
   readonly shared: SharedLog | undefined;
+  readonly bridge: Bridge | undefined;
+  /** Those that are appended to; then those that others write. */
   readonly #partitions: readonly Log[];
+  readonly #own: readonly Log[];
+  readonly #spread: Spread;
   readonly #map: WovenMap;
   readonly #reads: WovenReads;
   readonly #appends: WovenAppends;
   readonly #listeners = new Set<TailListener>();
   readonly #untail: (() => void)[];
 
-  /** `partitions` are open; two or more. They are closed with it. */
-  constructor(partitions: readonly Log[], { hotBytes = logDefaults.hotBytes, runs }: WovenLogOptions = {}) {
+  /** `own` are open; with those that are bridged two or more. They are closed with it. */
+  constructor(own: readonly Log[], { hotBytes = logDefaults.hotBytes, runs, bridged = [] }: WovenLogOptions = {}) {
+    const sorted = [...bridged].sort((a, b) => a.number - b.number);
+    const partitions = [...own, ...sorted.map(({ log }) => log)];
+    const spread = new Spread(own.length, sorted);
+    this.#own = own;
     this.#partitions = partitions;
+    this.#spread = spread;
+    this.bridge = sorted.length === 0 ? undefined : bridgeOf(sorted, spread);
     this.#map = new WovenMap(partitions, weaveFrom, () => this.#beginPlacesAnew(), runs);
     this.hot = new HotTail(hotBytes, weaveFrom);
     this.head = { epoch: 0, offset: weaveFrom, time: Math.max(...partitions.map(({ head }) => head.time)) };
@@ -84,14 +98,16 @@ export class WovenLog implements Log {
     const timeAt = (place: number): number => this.#timeAt(place);
     this.tokens = new WovenTokens({
       map: this.#map,
+      names: new PartitionNames(own.length, sorted),
+      spread,
       id: () => this.id,
       upToDate: () => this.upToDate(),
       timeAt: (place, time) => this.hot.timeAt(place) ?? (place === this.head.offset ? this.head.time : time),
     });
-    this.places = new WovenPlaces(this.#map, place => this.positionOf(place));
-    this.#reads = new WovenReads({ map: this.#map, hot: this.hot, timeAt });
-    this.shared = sharedOf(partitions, place => this.#map.vectorAt(place));
-    this.#appends = new WovenAppends(partitions);
+    this.places = new WovenPlaces(this.#map, spread, place => this.positionOf(place));
+    this.#reads = new WovenReads({ map: this.#map, spread, hot: this.hot, timeAt });
+    this.shared = sharedOf(own, place => this.#map.vectorAt(place));
+    this.#appends = new WovenAppends(own, spread);
     this.#untail = partitions.map((log, p) =>
       log.tail({
         onCommit: batch => this.#take(p, batch),
@@ -104,34 +120,34 @@ export class WovenLog implements Log {
   }
 
   get id(): string {
-    return this.#partitions[0]!.id;
+    return this.#own[0]!.id;
   }
 
   get capabilities(): LogCapabilities {
-    return this.#partitions[0]!.capabilities;
+    return this.#own[0]!.capabilities;
   }
 
   get removals(): number {
     return this.#partitions.reduce((sum, { removals }) => sum + removals, 0);
   }
 
-  /** Each asks all partitions: they may be on several servers. */
+  /** Each asks all partitions that are appended to: they may be on several servers. */
   get probes(): readonly EngineProbe[] {
-    return this.#partitions[0]!.probes.map(({ name, slowMs }, i) => ({
+    return this.#own[0]!.probes.map(({ name, slowMs }, i) => ({
       name,
       slowMs,
       run: async () => {
-        await Promise.all(this.#partitions.map(({ probes }) => probes[i]!.run()));
+        await Promise.all(this.#own.map(({ probes }) => probes[i]!.run()));
       },
     }));
   }
 
   get live(): LiveChannel | undefined {
-    return this.#partitions[0]!.live;
+    return this.#own[0]!.live;
   }
 
   get status(): LogStatus {
-    return sumOfStatus(this.#partitions.map(({ status }) => status));
+    return sumOfStatus(this.#own.map(({ status }) => status));
   }
 
   get memory(): LogMemory {
@@ -155,19 +171,21 @@ export class WovenLog implements Log {
 
   async newest(filters: FilterSet, count: number, to: number): Promise<Float64Array> {
     const vector = this.#heldAt(to);
+    const asked = this.#spread.partitionsFor(filters);
     const found = await Promise.all(
-      partitionsFor(filters, this.#partitions.length).map(async p => {
+      asked.map(async p => {
         const offsets = await this.#partitions[p]!.newest(filters, count, vector[p]!);
         return offsets.map(offset => addressOf(p, offset));
       }),
     );
+    for (const sharers of this.#spread.sharing(asked).values()) await this.#leaveNewest(asked, found, sharers, count);
     return joined(found);
   }
 
   async current(filters: FilterSet, to: Position = this.head): Promise<Current> {
     const vector = this.#heldAt(to.offset);
     const found = await Promise.all(
-      partitionsFor(filters, this.#partitions.length).map(async p => {
+      this.#spread.partitionsFor(filters).map(async p => {
         const log = this.#partitions[p]!;
         const { offsets } = await log.current(filters, await log.positionOf(vector[p]!));
         return offsets.map(offset => addressOf(p, offset));
@@ -177,9 +195,15 @@ export class WovenLog implements Log {
   }
 
   async keyAt(topic: string, key: string): Promise<number> {
-    const partition = partitionOf(topic, this.#partitions.length);
-    const offset = await this.#partitions[partition]!.keyAt(topic, key);
-    return offset === 0 ? 0 : addressOf(partition, offset);
+    let newest = { place: 0, time: 0 };
+    for (const partition of this.#spread.partitionsOf(topic)) {
+      const log = this.#partitions[partition]!;
+      const offset = await log.keyAt(topic, key);
+      if (offset === 0) continue;
+      const time = newest.place === 0 ? 0 : (await log.positionOf(offset)).time;
+      if (time >= newest.time) newest = { place: addressOf(partition, offset), time };
+    }
+    return newest.place;
   }
 
   async recordsAt(places: Float64Array, maxBytes: number): Promise<readonly LogRecord[]> {
@@ -230,7 +254,7 @@ export class WovenLog implements Log {
     return { epoch: 0, offset: place, time };
   }
 
-  droppedAfter(after: number, filters: FilterSet): Dropped {
+  droppedAfter(after: number, filters: FilterSet): Dropped | Promise<Dropped> {
     return this.#reads.droppedAfter(after, filters);
   }
 
@@ -239,12 +263,12 @@ export class WovenLog implements Log {
   }
 
   upToDate(): Promise<void> | undefined {
-    const all = this.#partitions.map(log => log.upToDate());
-    return all.includes(undefined) ? undefined : Promise.all(all).then(() => {});
+    const all = this.#partitions.flatMap(log => log.upToDate() ?? []);
+    return all.length === 0 ? undefined : Promise.all(all).then(() => {});
   }
 
   endedAt(topic: string): number {
-    return this.#partitions[partitionOf(topic, this.#partitions.length)]!.endedAt(topic);
+    return this.#own[this.#spread.partitionOf(topic)]!.endedAt(topic);
   }
 
   epochOf(): number {
@@ -253,19 +277,19 @@ export class WovenLog implements Log {
 
   async topics(prefix: string, after: string, limit: number): Promise<readonly TopicInfo[]> {
     const all = await Promise.all(this.#partitions.map(log => log.topics(prefix, after, limit)));
-    return all
-      .flat()
-      .sort((one, other) => (one.topic < other.topic ? -1 : 1))
-      .slice(0, limit);
+    const byTopic = new Map<string, TopicInfo>();
+    for (const info of all.flat())
+      if (info.lastTime >= (byTopic.get(info.topic)?.lastTime ?? 0)) byTopic.set(info.topic, info);
+    return [...byTopic.values()].sort((one, other) => (one.topic < other.topic ? -1 : 1)).slice(0, limit);
   }
 
   async trim(place: number): Promise<void> {
     const vector = this.#map.vectorAt(place);
-    await Promise.all(this.#partitions.map((log, p) => log.trim(vector[p]!)));
+    await Promise.all(this.#own.map((log, p) => log.trim(vector[p]!)));
   }
 
   async deleteTopic(topic: string): Promise<Deleted> {
-    const partition = partitionOf(topic, this.#partitions.length);
+    const [partition] = this.#spread.partitionsOf(topic) as [number];
     const { upTo, pending } = await this.#partitions[partition]!.deleteTopic(topic);
     return { upTo: upTo && { ...upTo, partition }, pending };
   }
@@ -283,6 +307,9 @@ export class WovenLog implements Log {
     this.hot.push(woven);
     // of what is in memory it must be known how cursors name it
     if (this.hot.base < weave.first) this.hot.trim(weave.first);
+    const { base, memory } = this.#partitions[partition]!.hot;
+    // it uses again what it has let go of
+    if (memory.isUsed) this.hot.trim(weave.placeOf(partition, base)!);
     this.head = { epoch: 0, offset: woven.last, time };
     for (const listener of this.#listeners) listener.onCommit(woven);
   }
@@ -317,6 +344,32 @@ export class WovenLog implements Log {
     this.deletions.forget(deletion => !remaining.some(byTopic => byTopic.has(deletion.topic)));
   }
 
+  /** Of what several partitions have of one topic those that are newest by their time are left. */
+  async #leaveNewest(
+    asked: readonly number[],
+    found: Float64Array[],
+    sharers: readonly number[],
+    count: number,
+  ): Promise<void> {
+    const all: LogRecord[] = [];
+    for (const p of sharers) {
+      const places = found[asked.indexOf(p)]!;
+      for (let at = 0; at < places.length; ) {
+        const some = await this.recordsAt(places.subarray(at), Number.POSITIVE_INFINITY);
+        if (some.length === 0) break;
+        all.push(...some);
+        at = places.indexOf(some[some.length - 1]!.offset) + 1;
+      }
+    }
+    const kept = new Set(
+      all
+        .sort((one, other) => one.time - other.time)
+        .slice(-count)
+        .map(({ offset }) => offset),
+    );
+    for (const p of sharers) found[asked.indexOf(p)] = found[asked.indexOf(p)]!.filter(place => kept.has(place));
+  }
+
   /** How far each partition has been read at `place`. Throws `log_rewound` where one has less just now. */
   #heldAt(place: number): Vector {
     const vector = this.#map.vectorAt(place);
@@ -329,16 +382,28 @@ export class WovenLog implements Log {
   }
 }
 
+/** One log of `own`, which are open, and of what is bridged beside them. */
+export function wovenOf(own: readonly Log[], options: WovenLogOptions): Log {
+  const [first] = own;
+  const isPlain = own.length === 1 && (options.bridged ?? []).length === 0;
+  return isPlain ? first! : new WovenLog(own, options);
+}
+
+function bridgeOf(bridged: readonly BridgedPartition[], spread: Spread): Bridge {
+  return {
+    has: topic => spread.isBridged(topic),
+    tails: bridged.flatMap(({ log }) => log.shared?.tails ?? []),
+  };
+}
+
 function sharedOf(partitions: readonly Log[], vectorAt: (place: number) => Vector): SharedLog | undefined {
   const all = partitions.flatMap(({ shared }) => (shared === undefined ? [] : [shared]));
   const [first] = all;
   if (first === undefined) return undefined;
+  const stores = all.flatMap(({ groups }) => groups ?? []);
   return {
     nodes: first.nodes,
-    groups: new WovenGroups(
-      all.map(({ groups }) => groups),
-      vectorAt,
-    ),
+    groups: stores.length === 0 ? undefined : new WovenGroups(stores, vectorAt),
     tails: all.flatMap(({ tails }) => tails),
   };
 }

@@ -2,7 +2,7 @@ import { type FilterSet, filterSet, parsePartitionedCursor } from '@tailrace/pro
 import { expect, test } from 'vitest';
 import type { Encoding, Hub, Session } from '../../../src/hub/index.ts';
 import { type Log, openMemoryLog } from '../../../src/log/index.ts';
-import { partitionOf } from '../../../src/log/woven/partition-of.ts';
+import { partitionOf } from '../../../src/log/woven/spread.ts';
 import { WovenLog } from '../../../src/log/woven/woven-log.ts';
 import { SimulatedClock, SimulatedOutlet, SimulatedOwner, seeded, settle, simulatedHub } from '../../hub/simulation.ts';
 import { message } from '../messages.ts';

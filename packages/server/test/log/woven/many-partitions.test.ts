@@ -2,7 +2,7 @@ import { filterSet, parsePartitionedCursor } from '@tailrace/protocol';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import type { Hub, Start } from '../../../src/hub/index.ts';
 import { type Appended, type LogRecord, type MemoryLog, openMemoryLog } from '../../../src/log/index.ts';
-import { partitionOf } from '../../../src/log/woven/partition-of.ts';
+import { partitionOf } from '../../../src/log/woven/spread.ts';
 import { WovenLog, type WovenLogOptions } from '../../../src/log/woven/woven-log.ts';
 import { SimulatedClock, seeded, simulatedHub } from '../../hub/simulation.ts';
 import { message } from '../messages.ts';

@@ -3,7 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { newestFirst } from '../../../src/api/routes/newest.ts';
 import type { Hub } from '../../../src/hub/index.ts';
 import { type Appended, type Log, type LogRecord, type MemoryLog, openMemoryLog } from '../../../src/log/index.ts';
-import { partitionOf } from '../../../src/log/woven/partition-of.ts';
+import { partitionOf } from '../../../src/log/woven/spread.ts';
 import { WovenLog } from '../../../src/log/woven/woven-log.ts';
 import { SimulatedClock, seeded, simulatedHub } from '../../hub/simulation.ts';
 import { message } from '../messages.ts';

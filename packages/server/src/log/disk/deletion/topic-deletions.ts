@@ -130,8 +130,9 @@ export class TopicDeletions {
 
   #take(deletion: Deletion): void {
     this.#pending.set(deletion.topic, deletion);
-    this.#parts.forget(deletion);
+    // whoever else holds records of it gives them up before their memory is used again
     this.#parts.log.deletions.add(deletion);
+    this.#parts.forget(deletion);
   }
 
   #allToWrite(): PendingDeletion[] {
