@@ -7,7 +7,7 @@ import { tryPackages } from './build/try.ts';
 import { repository } from './house/source-files.ts';
 
 /** In the order in which they need each other's types. */
-const packages = ['protocol', 'server'];
+const packages = ['protocol', 'client', 'server'];
 
 rmSync(`${repository}build`, { recursive: true, force: true });
 const built = packages.map(name => {

@@ -1,5 +1,6 @@
 // Writes the generated pages of docs/, or with --check says which are not up to date.
 import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { clientStatesPage } from './docs/client-states-page.ts';
 import { errorsPage } from './docs/errors-page.ts';
 import { settingsPage } from './docs/settings-page.ts';
 import { repository } from './house/source-files.ts';
@@ -7,6 +8,7 @@ import { repository } from './house/source-files.ts';
 const pages: Readonly<Record<string, () => string>> = {
   'docs/settings.md': settingsPage,
   'docs/errors.md': errorsPage,
+  'docs/client-states.md': clientStatesPage,
 };
 
 /** Names of generated pages whose text is not what the code says now. */

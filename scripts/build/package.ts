@@ -25,6 +25,7 @@ export function buildPackage(name: string): string {
     if (source !== undefined) cpSync(source, join(to, file));
   }
   const manifest = JSON.parse(readFileSync(join(from, 'package.json'), 'utf8')) as Record<string, unknown>;
+  if (name !== 'protocol' && !('dependencies' in manifest)) bringProtocolTypes(to);
   writeFileSync(join(to, 'package.json'), `${JSON.stringify(publishedManifest(manifest), null, 2)}\n`);
   return `build/${name}`;
 }
@@ -56,6 +57,20 @@ function compile(name: string, to: string): void {
     const text = readFileSync(file, 'utf8');
     const changed = path.endsWith('.d.ts') ? rewriteImports(text) : rewriteUrls(text);
     if (changed !== text) writeFileSync(file, changed);
+  }
+}
+
+/** A package without dependencies brings the types of the protocol that its own mention. */
+function bringProtocolTypes(to: string): void {
+  const types = globSync('dist/**/*.d.ts', { cwd: to });
+  cpSync(join(to, '../protocol/dist'), join(to, 'dist/protocol'), {
+    recursive: true,
+    filter: path => !path.endsWith('.js'),
+  });
+  for (const path of types) {
+    const file = join(to, path);
+    const there = `${'../'.repeat(path.split('/').length - 2) || './'}protocol/index.js`;
+    writeFileSync(file, readFileSync(file, 'utf8').replaceAll("'@tailrace/protocol'", `'${there}'`));
   }
 }
 

@@ -42,7 +42,7 @@ describeInBrowser('inventory', () => {
   });
 
   it('shows the rows, and what the shop sells', async () => {
-    await page.waitForFunction('stock.rows.size === 6 && stock.changes > 10');
+    await page.waitForFunction('globalThis.stock?.rows.size === 6 && stock.changes > 10');
     await settled();
     expect(await page.locator('#rows tr').count()).toBe(6);
   });
@@ -51,15 +51,17 @@ describeInBrowser('inventory', () => {
     'is the same table after a reload and after the server was killed',
     async () => {
       await page.reload();
-      await page.waitForFunction('stock.status === "live" && stock.rows.size === 6');
+      await page.waitForFunction('globalThis.stock?.status === "live" && stock.rows.size === 6');
       expect(await tailrace.kill('SIGKILL')).toBe('SIGKILL');
-      await page.waitForFunction('stock.status === "reconnecting"');
+      await page.waitForFunction('globalThis.stock?.status === "reconnecting"');
       const before = await page.evaluate<number>('stock.changes');
       await tailrace.startAgain();
       // the stream goes on, and the shop sells again
-      await page.waitForFunction(`stock.status === "live" && stock.resumed === 1 && stock.changes > ${before + 3}`);
+      await page.waitForFunction(
+        `globalThis.stock?.status === "live" && stock.resumed === 1 && stock.changes > ${before + 3}`,
+      );
       const other = await openPage();
-      await other.waitForFunction('stock.status === "live" && stock.rows.size === 6');
+      await other.waitForFunction('globalThis.stock?.status === "live" && stock.rows.size === 6');
       await other.close();
       await settled();
     },
@@ -77,21 +79,21 @@ describeInBrowser('inventory', () => {
       await tailrace.process.until(() => compacted() > before);
       await settled();
       await page.reload();
-      await page.waitForFunction('stock.status === "live" && stock.rows.size === 6');
+      await page.waitForFunction('globalThis.stock?.status === "live" && stock.rows.size === 6');
       await settled();
 
       await restock(2000);
       expect(await tailrace.kill('SIGTERM')).toBe(0);
-      await page.waitForFunction('stock.status === "reconnecting"');
+      await page.waitForFunction('globalThis.stock?.status === "reconnecting"');
       const { code, stdout } = await runCli(['log', 'compact', tailrace.data, '--config', config]);
       expect(code).toBe(0);
       expect(Number(/^(\d+) of \d+ segments rewritten/m.exec(stdout)?.[1])).toBeGreaterThan(0);
       await tailrace.startAgain();
-      await page.waitForFunction('stock.status === "live"');
+      await page.waitForFunction('globalThis.stock?.status === "live"');
       await settled();
       expect(await page.locator('#rows tr').count()).toBe(6);
       await page.reload();
-      await page.waitForFunction('stock.status === "live" && stock.rows.size === 6');
+      await page.waitForFunction('globalThis.stock?.status === "live" && stock.rows.size === 6');
       await settled();
     },
     4 * patienceMs,
@@ -110,15 +112,15 @@ describeInBrowser('inventory', () => {
       await form.getByRole('button').click();
     };
     await add();
-    await page.waitForFunction('stock.rows.has("porto cup-blue")');
+    await page.waitForFunction('globalThis.stock?.rows.has("porto cup-blue")');
     await add();
     await page.waitForFunction('document.getElementById("message").textContent === "porto has cup-blue already."');
     const other = await openPage();
-    await other.waitForFunction('stock.status === "live" && stock.rows.has("porto cup-blue")');
+    await other.waitForFunction('globalThis.stock?.status === "live" && stock.rows.has("porto cup-blue")');
     await other.locator('[data-id="porto cup-blue"] .remove').click();
-    for (const each of [page, other]) await each.waitForFunction('!stock.rows.has("porto cup-blue")');
+    for (const each of [page, other]) await each.waitForFunction('!globalThis.stock?.rows.has("porto cup-blue")');
     await other.reload();
-    await other.waitForFunction('stock.status === "live" && stock.rows.size === 6');
+    await other.waitForFunction('globalThis.stock?.status === "live" && stock.rows.size === 6');
     await settled();
   });
 
@@ -130,7 +132,7 @@ describeInBrowser('inventory', () => {
     const conflict = row.locator('.conflict');
     await row.locator('input').fill('500');
     expect(await publish('pot-iron', { name: 'Iron teapot', stock: 7 })).toBe(200);
-    await page.waitForFunction('stock.rows.get("berlin pot-iron").stock === 7');
+    await page.waitForFunction('globalThis.stock?.rows.get("berlin pot-iron").stock === 7');
     // what is typed stays
     expect(await row.locator('input').inputValue()).toBe('500');
     await row.getByRole('button', { name: 'Save', exact: true }).click();
@@ -143,7 +145,7 @@ describeInBrowser('inventory', () => {
     expect(await row.locator('input').inputValue()).toBe('7');
     await row.locator('input').fill('8');
     await row.getByRole('button', { name: 'Save', exact: true }).click();
-    await page.waitForFunction('stock.rows.get("berlin pot-iron").stock === 8');
+    await page.waitForFunction('globalThis.stock?.rows.get("berlin pot-iron").stock === 8');
     expect(await conflict.isVisible()).toBe(false);
     await settled();
   });

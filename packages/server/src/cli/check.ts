@@ -1,5 +1,6 @@
 import { stringify } from 'yaml';
 import { type Config, formatDuration, formatSize, settings } from '../config/index.ts';
+import { withoutPassword } from '../log/without-password.ts';
 import { coloursFor } from './colour.ts';
 import type { Command, Input } from './command.ts';
 import { loadSettings, settingOptions } from './settings.ts';
@@ -31,16 +32,28 @@ export const check: Command = {
 function run(input: Input): number {
   const { config, problems, file } = loadSettings(input);
   if (input.on('json')) {
-    process.stdout.write(`${JSON.stringify({ problems, file: file ?? null, config: config ?? null })}\n`);
+    process.stdout.write(
+      `${JSON.stringify({ problems, file: file ?? null, config: config === undefined ? null : shown(config) })}\n`,
+    );
     return config === undefined ? 1 : 0;
   }
   const { red, yellow } = coloursFor(process.stderr);
   for (const { severity, source, message } of problems)
     process.stderr.write(`${severity === 'error' ? red('error:') : yellow('warning:')} ${source}: ${message}\n`);
   if (config === undefined) return 1;
-  if (input.on('print')) process.stdout.write(stringify(readable(config)));
+  if (input.on('print')) process.stdout.write(`${noteOn(config)}${stringify(readable(shown(config)))}`);
   else process.stdout.write(`the settings are fine${file === undefined ? ' (no settings file)' : ` (${file})`}\n`);
   return 0;
+}
+
+/** Whoever reads settings over a shoulder or in a log must not learn a password. */
+function shown(config: Config): Config {
+  return { ...config, engine: withoutPassword(config.engine) };
+}
+
+function noteOn(config: Config): string {
+  if (shown(config).engine === config.engine) return '';
+  return '# engine is shown without its user and password: give the whole URL by TAILRACE_ENGINE\n';
 }
 
 /** The settings as people write them: "30s" and "64MiB" instead of numbers. */

@@ -1,5 +1,6 @@
 // The `tailrace` command. Node runs this file itself; what a command needs is loaded when it is asked for.
 import { didYouMean } from '@tailrace/protocol';
+import { withoutPassword } from '../log/without-password.ts';
 import { version } from '../version.ts';
 import { type CatalogueEntry, catalogue } from './catalogue.ts';
 import { coloursFor } from './colour.ts';
@@ -52,7 +53,7 @@ async function find(words: readonly string[]): Promise<{ command: Command; rest:
   if (members.length > 0)
     throw new UsageError(`tailrace ${first} needs one of: ${members.map(({ name }) => name.split(' ')[1]).join(', ')}`);
   const hint = didYouMean(first, [...new Set(catalogue.map(({ name }) => name.split(' ')[0]!))]);
-  throw new UsageError(`there is no command "${first}"${hint}`);
+  throw new UsageError(`there is no command "${withoutPassword(first)}"${hint}`);
 }
 
 /** The commands of a group: `log verify` and others of `log`. */

@@ -1,5 +1,6 @@
 import { parseArgs } from 'node:util';
 import { didYouMean } from '@tailrace/protocol';
+import { withoutPassword } from '../log/without-password.ts';
 import { type Command, type Input, type Option, UsageError } from './command.ts';
 
 /** Options that every command has. */
@@ -76,7 +77,7 @@ function checkPositionals({ name, arguments: usage, positionals: { least, most }
   if (given.length < least) throw new UsageError(`an argument is missing: tailrace ${name} ${usage}`);
   if (given.length > most)
     throw new UsageError(
-      `"${given[most]}" is one argument too many: tailrace ${name} ${usage}${usage === '' ? '' : ' (quote what belongs together)'}`,
+      `"${withoutPassword(given[most]!)}" is one argument too many: tailrace ${name} ${usage}${usage === '' ? '' : ' (quote what belongs together)'}`,
     );
 }
 

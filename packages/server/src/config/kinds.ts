@@ -116,6 +116,20 @@ export function text(fallback: string, pattern: RegExp, allowed: string, help: s
   return leaf(z.string().regex(pattern), fallback, { kind: 'text', help, allowed, shown: fallback, nullable: false });
 }
 
+/** A text that has so many ways to be wrong that `faultOf` says which. */
+export function described(
+  fallback: string,
+  faultOf: (value: string) => string | undefined,
+  allowed: string,
+  help: string,
+): z.ZodType<string> {
+  const schema = z.string().superRefine((value, context) => {
+    const fault = faultOf(value);
+    if (fault !== undefined) context.addIssue({ code: 'custom', params: { fault } });
+  });
+  return leaf(schema, fallback, { kind: 'text', help, allowed, shown: fallback, nullable: false });
+}
+
 /** A list of texts, empty by default. */
 export function texts(pattern: RegExp, allowed: string, help: string): z.ZodType<readonly string[]> {
   return leaf<readonly string[]>(z.array(z.string().regex(pattern)), [], {

@@ -1,5 +1,6 @@
 import { nearest } from '@tailrace/protocol';
 import type { z } from 'zod';
+import { withoutPassword } from '../log/without-password.ts';
 import { checkTogether } from './checks.ts';
 import type { Config, ConfigInput } from './config.ts';
 import { ConfigError, type ConfigProblem } from './problem.ts';
@@ -57,9 +58,9 @@ function explain(issue: z.core.$ZodIssue, input: unknown, sourceOf: SourceOf): C
     });
   }
   const value = issue.path.reduce<unknown>((at, key) => (at as Record<PropertyKey, unknown> | undefined)?.[key], input);
-  return [
-    { severity: 'error', path, source, message: `${path === '' ? 'the file' : path} ${fault(value, allowedAt(path))}` },
-  ];
+  const found: unknown = issue.code === 'custom' ? issue.params?.fault : undefined;
+  const told = typeof found === 'string' ? `is ${show(value)}: ${found}` : fault(value, allowedAt(path));
+  return [{ severity: 'error', path, source, message: `${path === '' ? 'the file' : path} ${told}` }];
 }
 
 function fault(value: unknown, allowed: string): string {
@@ -115,6 +116,7 @@ function dotted(path: readonly PropertyKey[]): string {
 }
 
 function show(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
+  // whatever stands here by mistake may be the URL of an engine
+  const text = JSON.stringify(value, (_, part: unknown) => (typeof part === 'string' ? withoutPassword(part) : part));
   return text.length > 80 ? `${text.slice(0, 77)}…` : text;
 }

@@ -1,9 +1,11 @@
 import { checkFilter, durabilities, heartbeatMax, heartbeatMin } from '@tailrace/protocol';
 import { z } from 'zod';
+import { engineFault } from '../log/engine-url.ts';
 import type { Config, KeepRule, LagRule, TopicRule } from './config.ts';
 import {
   choice,
   count,
+  described,
   duration,
   leaf,
   onOff,
@@ -68,9 +70,9 @@ const settings = {
   ),
   port: count(4080, { min: 0, max: 65_535 }, 'TCP port to listen on; 0 takes any free one.'),
   data: text('./data', /^[^\0]+$/, 'a path', 'Directory that holds the log; made when missing. One server at a time.'),
-  engine: text(
+  engine: described(
     'disk',
-    /^(disk|memory|rediss?:\/\/[^\s/]+(\/\d{1,4})?|redis\+sentinel:\/\/[^\s/]+\/[^\s/]+(\/\d{1,4})?|redis\+cluster:\/\/[^\s/]+|kafkas?:\/\/[^\s/]+|(nats|tls):\/\/[^\s/]+)$/,
+    engineFault,
     'disk, memory, or a URL such as redis://127.0.0.1:6379, kafka://… or nats://…',
     'Where the log lives. `memory` keeps only `hot.bytes` of records and loses them with the process. `redis://[user:password@]host:port[/database]` (`rediss://` for TLS), `redis+sentinel://[user:password@]host:port,host:port/primary` with Sentinels, `redis+cluster://[user:password@]host:port,host:port` for a Redis Cluster, `kafka://[user:password@]host:port[,host:port]` (`kafkas://` for TLS), or `nats://[user:password@]host:port[,host:port]` (`tls://` for TLS) shares one log between all servers that name it: see clusters.md.',
   ),

@@ -170,8 +170,15 @@ async function startLast(log: Log, count: number | undefined, newest: NewestOf):
   return { ...begin(at, undefined, nothingDropped), snapshot };
 }
 
-async function fromOffset(log: Log, after: number, filters: FilterSet): Promise<Start> {
-  const wanted = await log.places.beginning(Math.max(0, after));
+async function fromOffset(log: Log, offset: number, filters: FilterSet): Promise<Start> {
+  const after = Math.max(0, offset);
+  let wanted = await log.places.beginning(after);
+  if (wanted.offset < after) {
+    // another node may have what this one has not yet
+    await log.upToDate();
+    wanted = await log.places.beginning(after);
+    if (wanted.offset < after) return begin(wanted, { type: 'reset', to: wanted, reason: 'ahead' }, nothingDropped);
+  }
   return log.places.isTrimmed(wanted.offset)
     ? trimmed(log, await log.places.behindTrimmed(wanted.offset), filters)
     : whole(log, wanted, filters);

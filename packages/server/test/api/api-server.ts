@@ -194,7 +194,7 @@ export async function until(condition: () => boolean): Promise<void> {
   const deadline = performance.now() + 20_000;
   while (!condition()) {
     if (performance.now() > deadline) throw new Error(`never: ${condition.toString()}`);
-    await new Promise<void>(resolve => setImmediate(resolve));
+    await new Promise(resolve => setTimeout(resolve, 2));
   }
 }
 

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { SseClient } from '../gateway/sse-client.ts';
+import { until } from '../log/messages.ts';
 import { CliProcess, type CliResult, runCli } from './cli-process.ts';
 import { Served } from './served.ts';
 
@@ -13,6 +14,8 @@ beforeAll(() => {
 afterAll(() => rmSync(root, { recursive: true }));
 
 const log = (...args: string[]): Promise<CliResult> => runCli(['log', ...args]);
+const segmentsIn = (directory: string): number =>
+  existsSync(directory) ? readdirSync(directory).filter(name => name.endsWith('.log')).length : 0;
 const flags = ['--segment.bytes', '64KiB', '--limits.message', '16KiB', '--hot.bytes', '64KiB'];
 
 /** Publishes as fast as it is answered, until it is stopped; remembers what was acknowledged. */
@@ -72,7 +75,7 @@ describe('log backup beside a server under load, then log restore', () => {
     let last: CliResult | undefined;
     for (let run = 0; run < 3; run++) {
       const enough = load.acked.size + 400;
-      while (load.acked.size < enough) await new Promise(resolve => setImmediate(resolve));
+      await until('enough is acknowledged', () => load.acked.size >= enough);
       acked.push(new Map(load.acked));
       last = await log('backup', data, backup, '--json');
       expect(last).toMatchObject({ code: 0, stderr: '' });
@@ -82,7 +85,7 @@ describe('log backup beside a server under load, then log restore', () => {
     expect(report).toMatchObject({ verified: true });
     // beyond the backup
     const enough = load.acked.size + 100;
-    while (load.acked.size < enough) await new Promise(resolve => setImmediate(resolve));
+    await until('enough is acknowledged', () => load.acked.size >= enough);
     expect(await served.kill('SIGKILL')).toBe('SIGKILL');
     await load.stop();
 
@@ -110,8 +113,7 @@ describe('log backup beside a server under load, then log restore', () => {
     await runCli(['pub', '--ndjson'], { env: served.env, input: lines.join('') });
     const backup = join(root, 'torn');
     await using running = new CliProcess(['log', 'backup', data, backup]);
-    while (!existsSync(backup) || readdirSync(backup).filter(name => name.endsWith('.log')).length < 3)
-      await new Promise(resolve => setImmediate(resolve));
+    await until('three segments are there', () => segmentsIn(backup) >= 3);
     running.kill('SIGKILL');
     expect(await running.ended()).toBe('SIGKILL');
     expect(await log('restore', backup, join(root, 'none'))).toMatchObject({
@@ -129,8 +131,7 @@ describe('log backup beside a server under load, then log restore', () => {
   test('a restore that is killed leaves no log, and every command says what to do', { timeout: 60_000 }, async () => {
     const copy = join(root, 'half');
     await using running = new CliProcess(['log', 'restore', join(root, 'torn'), copy]);
-    while (!existsSync(copy) || readdirSync(copy).filter(name => name.endsWith('.log')).length < 3)
-      await new Promise(resolve => setImmediate(resolve));
+    await until('three segments are there', () => segmentsIn(copy) >= 3);
     running.kill('SIGKILL');
     expect(await running.ended()).toBe('SIGKILL');
     const names = readdirSync(copy);

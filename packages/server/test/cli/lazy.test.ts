@@ -25,7 +25,7 @@ describe('start-up', () => {
   test.each(['main', 'pub', 'sub', 'replay'])('%s loads neither settings nor server', name => {
     const loaded = [...loads(`${home}cli/${name}.ts`)];
     expect(loaded.filter(path => path.startsWith(home) && !path.startsWith(`${home}cli/`))).toEqual([
-      ...(name === 'main' ? [`${home}version.ts`] : []),
+      ...(name === 'main' ? [`${home}log/without-password.ts`, `${home}version.ts`] : []),
     ]);
     expect(loaded.filter(path => !path.startsWith('packages/') && !path.startsWith('node:'))).toEqual([
       '@tailrace/protocol',

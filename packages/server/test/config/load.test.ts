@@ -64,7 +64,7 @@ describe('three spellings', () => {
     });
     expect(told(loaded)).toEqual([
       expect.stringMatching(/^TAILRACE_PORT: port is "x", not a whole number/),
-      expect.stringMatching(/^--engine: engine is "y", not disk, memory, or/),
+      expect.stringMatching(/^--engine: engine is "y": write disk, memory, or/),
       expect.stringContaining(`${file}: heartbeat is "never", not a duration`),
       expect.stringMatching(/^TAILRACE_RULES: rules is "\[\{", not a list of rules/),
     ]);

@@ -40,7 +40,7 @@ describe('one setting', () => {
     [{ port: 70_000 }, 'port is 70000, not a whole number from 0 to 65535'],
     [{ port: '4080' }, 'port is "4080", not a whole number from 0 to 65535'],
     [{ port: 1.5 }, 'port is 1.5, not a whole number from 0 to 65535'],
-    [{ engine: 'redis' }, 'engine is "redis", not disk, memory, or a URL'],
+    [{ engine: 'redis' }, 'engine is "redis": write disk, memory, or a URL'],
     [{ durability: 'none' }, 'durability is "none", not one of fsync, written'],
     [{ insecure: 'yes' }, 'insecure is "yes", not true or false'],
     [{ heartbeat: '25 parsecs' }, 'heartbeat is "25 parsecs", not a duration from 5s to 30s'],

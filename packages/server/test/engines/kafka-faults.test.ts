@@ -9,6 +9,8 @@ import { FaultyProxy } from './faulty-proxy.ts';
 import { KafkaAdmin } from './kafka-admin.ts';
 import { KafkaServer } from './kafka-server.ts';
 import { catchesUp } from './lagging-tail.ts';
+import { isOvertaken } from './overtaken.ts';
+import { publishAll } from './publish-all.ts';
 import { withKafka } from './with-kafka.ts';
 
 const everything: FilterSet = filterSet(['#']);
@@ -19,21 +21,6 @@ function textOf({ data }: LogRecord): string {
 
 async function textsOf(log: BrokerLog, filter = '#'): Promise<string[]> {
   return (await readAllOf(log, [filter], log.floor, log.head.offset, 1e6)).map(textOf);
-}
-
-/** Appends one by one, each again and again until it is acked, as a publisher with ids does. */
-async function publishAll(log: BrokerLog, messages: readonly Message[], onAck: () => void = () => {}): Promise<void> {
-  for (const one of messages) {
-    for (;;) {
-      try {
-        offsetOf((await log.append([one], 'fsync'))[0]);
-        break;
-      } catch {
-        await new Promise(resolve => setTimeout(resolve, 20));
-      }
-    }
-    onAck();
-  }
 }
 
 withKafka('faults of Kafka', () => {
@@ -255,22 +242,7 @@ withKafka('faults of Kafka', () => {
   test('a node that retention overtook sends its subscribers back to their cursors, which tells them', async () => {
     fresh();
     const [behind, other] = [await openProxied(), await open()];
-    await other.append([message('a', 'before')], 'fsync');
-    await until('both are at the head', () => behind.head.offset === 1);
-    const told: string[] = [];
-    behind.tail({
-      onCommit: batch => told.push(...Array.from(batch.records(), ({ offset }) => `${offset}`)),
-      onRewind: () => told.push('rewind'),
-    });
-    proxy.stall();
-    for (let i = 0; i < 50; i++) await other.append([message('a', `${i}`)], 'fsync');
-    await other.trim(41);
-    proxy.cut();
-    proxy.resume();
-    await until('it has caught up', () => behind.head.offset === other.head.offset);
-    await other.append([message('a', 'after')], 'fsync');
-    await until('it goes on', () => told.at(-1) === '52');
-    expect(told).toEqual(['rewind', '52']);
+    await isOvertaken(behind, other, proxy);
     expect((await behind.append([message('a', 'own')], 'fsync')).map(offsetOf)).toEqual([53]);
   });
 

@@ -1,15 +1,9 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { spawn, spawnSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { freePort } from '../cli/served.ts';
 import { findKafka } from './kafka-program.ts';
-
-const directories: string[] = [];
-process.on('exit', () => {
-  for (const directory of directories) rmSync(directory, { recursive: true, force: true });
-});
+import { ServerProcess, temporaryDirectory } from './server-process.ts';
 
 const javaOptions = [
   '-Xms64m',
@@ -20,14 +14,14 @@ const javaOptions = [
 ];
 
 /** A real Kafka broker, its own controller, on ports and in a directory of its own. */
-export class KafkaServer {
+export class KafkaServer extends ServerProcess {
   readonly port: number;
   /** Clients that come in here are sent to the proxy that `start` was given. */
   readonly proxiedPort: number;
   readonly directory: string;
-  #process: ChildProcess | undefined;
 
   private constructor(port: number, proxiedPort: number, directory: string) {
+    super();
     this.port = port;
     this.proxiedPort = proxiedPort;
     this.directory = directory;
@@ -35,8 +29,7 @@ export class KafkaServer {
 
   /** `proxyPort`: of a proxy that leads to `proxiedPort`; `more`: properties beyond those that sync every write. */
   static async start(proxyPort = 0, more: Readonly<Record<string, string>> = {}): Promise<KafkaServer> {
-    const directory = mkdtempSync(join(tmpdir(), 'tailrace-kafka-'));
-    directories.push(directory);
+    const directory = temporaryDirectory('kafka');
     const server = new KafkaServer(await freePort(), await freePort(), directory);
     const controllerPort = await freePort();
     const properties = {
@@ -79,7 +72,7 @@ export class KafkaServer {
       cwd: this.directory,
       stdio: ['ignore', 'ignore', 'pipe'],
     });
-    this.#process = child;
+    this.process = child;
     let said = '';
     for await (const chunk of child.stderr) {
       said += String(chunk);
@@ -90,18 +83,6 @@ export class KafkaServer {
       }
     }
     throw new Error(`Kafka did not start:\n${said.slice(-5000)}`);
-  }
-
-  signal(signal: NodeJS.Signals): void {
-    this.#process?.kill(signal);
-  }
-
-  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
-    const child = this.#process;
-    this.#process = undefined;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    child.kill(signal);
-    await once(child, 'exit');
   }
 
   #java(program: string, ...args: readonly string[]): string[] {

@@ -1,37 +1,17 @@
 import type { Message } from '@tailrace/protocol';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { BrokerLog } from '../../src/engines/broker/broker-log.ts';
 import { type NatsLogOptions, openNatsLog } from '../../src/engines/nats/nats-log.ts';
 import type { LogReport } from '../../src/log/report.ts';
-import { Served } from '../cli/served.ts';
+import type { Served } from '../cli/served.ts';
 import { SseClient } from '../gateway/sse-client.ts';
 import { message, offsetOf, readAllOf, until } from '../log/messages.ts';
-import { FaultyProxy } from './faulty-proxy.ts';
-import { NatsServer } from './nats-server.ts';
+import { afterwards, opened, startNats, startNode, startProxy } from './for-one-test.ts';
+import { publishAll } from './publish-all.ts';
 import { withNats } from './with-nats.ts';
 
-const cleanup: (() => Promise<unknown>)[] = [];
-
-afterEach(async () => {
-  for (const step of cleanup.splice(0).reverse()) await step();
-});
-
-async function startServer(more?: string): Promise<NatsServer> {
-  const server = await NatsServer.start(more);
-  cleanup.push(() => server.stop('SIGKILL'));
-  return server;
-}
-
-async function startProxy(server: NatsServer): Promise<FaultyProxy> {
-  const proxy = await FaultyProxy.start(server.port);
-  cleanup.push(() => proxy.close());
-  return proxy;
-}
-
-async function open(port: number, options: Partial<NatsLogOptions> = {}): Promise<BrokerLog> {
-  const log = await openNatsLog({ url: `nats://127.0.0.1:${port}`, synced: true, ...options });
-  cleanup.push(() => log.close());
-  return log;
+function open(port: number, options: Partial<NatsLogOptions> = {}): Promise<BrokerLog> {
+  return opened(openNatsLog({ url: `nats://127.0.0.1:${port}`, synced: true, ...options }));
 }
 
 function numbered(count: number, topic: string): Message[] {
@@ -41,22 +21,6 @@ function numbered(count: number, topic: string): Message[] {
 async function dataOf(log: BrokerLog, filter = '#'): Promise<string[]> {
   const records = await readAllOf(log, [filter], log.floor, log.head.offset, 1e6);
   return records.map(({ data }) => Buffer.from(data).toString());
-}
-
-/** Appends one by one, each again and again until it is acked, as a publisher with ids does. */
-async function publishAll(log: BrokerLog, messages: readonly Message[], onAck: () => void = () => {}): Promise<void> {
-  for (const one of messages) {
-    for (;;) {
-      try {
-        const [result] = await log.append([one], 'fsync');
-        offsetOf(result);
-        break;
-      } catch {
-        await new Promise(resolve => setTimeout(resolve, 20));
-      }
-    }
-    onAck();
-  }
 }
 
 /** Two nodes publish at once while `fault` happens; then each has everything once, and of each publisher in order. */
@@ -80,7 +44,7 @@ async function survives(nodes: readonly BrokerLog[], fault: () => Promise<void>)
 
 withNats('faults of NATS', () => {
   test('a server that is killed and comes back has lost nothing, and nothing is doubled', async () => {
-    const server = await startServer();
+    const server = await startNats();
     const nodes = [await open(server.port), await open(server.port)];
     const { epoch } = nodes[0]!.head;
     await survives(nodes, async () => {
@@ -95,7 +59,7 @@ withNats('faults of NATS', () => {
   });
 
   test('a server that stops answering is left and found again', async () => {
-    const server = await startServer();
+    const server = await startNats();
     const nodes = [await open(server.port), await open(server.port)];
     await survives(nodes, async () => {
       server.signal('SIGSTOP');
@@ -106,7 +70,7 @@ withNats('faults of NATS', () => {
   });
 
   test('a network that swallows, resets and stalls', async () => {
-    const server = await startServer();
+    const server = await startNats();
     const proxy = await startProxy(server);
     const nodes = [await open(proxy.port), await open(server.port)];
     await survives(nodes, async () => {
@@ -124,7 +88,7 @@ withNats('faults of NATS', () => {
   });
 
   test('what a power loss took is told, and what comes in its place is of another epoch', async () => {
-    const server = await startServer();
+    const server = await startNats();
     const reports: LogReport[] = [];
     const log = await open(server.port, { onReport: report => reports.push(report) });
     await log.append(numbered(5, 'kept'), 'fsync');
@@ -150,11 +114,11 @@ withNats('faults of NATS', () => {
   });
 
   test('a full server is told, and taken again when there is room', async () => {
-    const server = await startServer('max_payload: 900KB');
+    const server = await startNats('max_payload: 900KB');
     const log = await open(server.port, { retention: { bytes: undefined } });
     await log.append(numbered(3, 'before'), 'fsync');
     const client = await server.client();
-    cleanup.push(() => client.close());
+    afterwards(() => client.close());
     const limit = async (max_bytes: number): Promise<void> => {
       const info = (await client.request('$JS.API.STREAM.INFO.tailrace-0')).json<{ config: object }>();
       const config = { ...info.config, max_bytes, discard: 'new' };
@@ -172,12 +136,6 @@ withNats('faults of NATS', () => {
 });
 
 withNats('two servers on one NATS', () => {
-  async function startNode(engine: string): Promise<Served> {
-    const served = await Served.start(['--engine', engine, '--nats.synced', '--log.level', 'error']);
-    cleanup.push(() => served[Symbol.asyncDispose]());
-    return served;
-  }
-
   async function publish(node: Served, topic: string, texts: readonly string[]): Promise<void> {
     for (const text of texts)
       for (;;) {
@@ -191,8 +149,8 @@ withNats('two servers on one NATS', () => {
   const texts = (count: number): string[] => Array.from({ length: count }, (_, i) => `m${i}`);
 
   test('any node takes any publish, any client resumes on any node, and NATS may be killed meanwhile', async () => {
-    const server = await startServer();
-    const [a, b] = [await startNode(server.url), await startNode(server.url)];
+    const server = await startNats();
+    const [a, b] = [await startNode(server.url, '--nats.synced'), await startNode(server.url, '--nats.synced')];
     const first = await SseClient.open(b.port, 'filter=chat/%2B&raw=1&from=earliest');
     await publish(a, 'chat/7', texts(20));
     await first.count(20);

@@ -1,6 +1,6 @@
 import { jetstreamManager } from '@nats-io/jetstream';
 import { connect } from '@nats-io/transport-node';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { BrokerLog } from '../../src/engines/broker/broker-log.ts';
 import { packEntry } from '../../src/engines/broker/entry.ts';
 import { Known } from '../../src/engines/broker/known.ts';
@@ -9,32 +9,13 @@ import { KeptConnection } from '../../src/engines/nats/connection.ts';
 import { JetStreamPartition } from '../../src/engines/nats/jetstream-partition.ts';
 import { type NatsLogOptions, openNatsLog } from '../../src/engines/nats/nats-log.ts';
 import { message, offsetOf, readAllOf, until } from '../log/messages.ts';
-import { FaultyProxy } from './faulty-proxy.ts';
-import { NatsServer } from './nats-server.ts';
+import { afterwards, opened, startNats, startProxy } from './for-one-test.ts';
+import type { NatsServer } from './nats-server.ts';
+import { isOvertaken } from './overtaken.ts';
 import { withNats } from './with-nats.ts';
 
-const cleanup: (() => Promise<unknown>)[] = [];
-
-afterEach(async () => {
-  for (const step of cleanup.splice(0).reverse()) await step();
-});
-
-async function startServer(): Promise<NatsServer> {
-  const server = await NatsServer.start();
-  cleanup.push(() => server.stop('SIGKILL'));
-  return server;
-}
-
-async function startProxy(server: NatsServer): Promise<FaultyProxy> {
-  const proxy = await FaultyProxy.start(server.port);
-  cleanup.push(() => proxy.close());
-  return proxy;
-}
-
-async function open(port: number, options: Partial<NatsLogOptions> = {}): Promise<BrokerLog> {
-  const log = await openNatsLog({ url: `nats://127.0.0.1:${port}`, synced: true, ...options });
-  cleanup.push(() => log.close());
-  return log;
+function open(port: number, options: Partial<NatsLogOptions> = {}): Promise<BrokerLog> {
+  return opened(openNatsLog({ url: `nats://127.0.0.1:${port}`, synced: true, ...options }));
 }
 
 /** A node that has nothing of what there is in memory. */
@@ -54,9 +35,9 @@ function held(): number {
 
 withNats('limits of what a node over NATS holds and misses', () => {
   test('a connection holds nothing of what was asked over it', async () => {
-    const server = await startServer();
+    const server = await startNats();
     const connection = new KeptConnection(server.url, 'test', () => {});
-    cleanup.push(() => connection.close());
+    afterwards(() => connection.close());
     const ask = async (times: number): Promise<void> => {
       for (let i = 0; i < times; i++) await connection.ask(() => Promise.resolve());
     };
@@ -67,32 +48,17 @@ withNats('limits of what a node over NATS holds and misses', () => {
   });
 
   test('a node that retention overtook sends its subscribers back to their cursors, which tells them', async () => {
-    const server = await startServer();
+    const server = await startNats();
     const proxy = await startProxy(server);
     const [behind, other] = [await open(proxy.port), await open(server.port)];
-    await other.append([message('a', 'before')], 'fsync');
-    await until('both are at the head', () => behind.head.offset === 1);
-    const told: string[] = [];
-    behind.tail({
-      onCommit: batch => told.push(...Array.from(batch.records(), ({ offset }) => `${offset}`)),
-      onRewind: () => told.push('rewind'),
-    });
-    proxy.stall();
-    for (let i = 0; i < 50; i++) await other.append([message('a', `${i}`)], 'fsync');
-    await other.trim(41);
-    proxy.cut();
-    proxy.resume();
-    await until('it has caught up', () => behind.head.offset === other.head.offset);
-    await other.append([message('a', 'after')], 'fsync');
-    await until('it goes on', () => told.at(-1) === '52');
-    expect(told).toEqual(['rewind', '52']);
+    await isOvertaken(behind, other, proxy);
     expect((await readAllOf(behind, ['#'], behind.floor, behind.head.offset, 1e6)).map(({ offset }) => offset)).toEqual(
       Array.from({ length: 11 }, (_, i) => i + 42),
     );
   });
 
   test('what is removed under a reader that is slow is not left out without a sign', async () => {
-    const server = await startServer();
+    const server = await startNats();
     const proxy = await startProxy(server);
     const [slow, other] = [await open(proxy.port), await open(server.port)];
     const large = 'x'.repeat(256 * 1024);
@@ -120,10 +86,10 @@ withNats('limits of what a node over NATS holds and misses', () => {
   });
 
   test('a message that was deleted by hand stops nobody', async () => {
-    const server = await startServer();
+    const server = await startNats();
     const log = await open(server.port);
     const nats = await connect({ servers: server.url });
-    cleanup.push(() => nats.close());
+    afterwards(() => nats.close());
     const proxy = await startProxy(server);
     const behind = await open(proxy.port);
     proxy.stall();
@@ -136,7 +102,7 @@ withNats('limits of what a node over NATS holds and misses', () => {
   });
 
   test('calls that wait for keys keep the order of each of their topics', async () => {
-    const server = await startServer();
+    const server = await startNats();
     const writer = await open(server.port);
     for (let i = 0; i < 20; i++) await writer.append([message('keys', `${i}`, { key: `${i}` })], 'fsync');
     const log = await openBeyondKeys(writer, server);
@@ -151,7 +117,7 @@ withNats('limits of what a node over NATS holds and misses', () => {
   });
 
   test('a log is closed in time while NATS is away and a publish waits for keys', async () => {
-    const server = await startServer();
+    const server = await startNats();
     const writer = await open(server.port);
     for (let i = 0; i < 20; i++) await writer.append([message('keys', `${i}`, { key: `${i}` })], 'fsync');
     const log = await openBeyondKeys(writer, server);
@@ -166,11 +132,11 @@ withNats('limits of what a node over NATS holds and misses', () => {
   });
 
   test('a topic that ended long ago is learnt of although somebody else wrote to the stream', async () => {
-    const server = await startServer();
+    const server = await startNats();
     const writer = await open(server.port);
     await writer.append([message('over', 'last', { end: true })], 'fsync');
     const nats = await connect({ servers: server.url });
-    cleanup.push(() => nats.close());
+    afterwards(() => nats.close());
     await nats.request('tailrace.0.somebody', 'not ours');
     // a start reads 131,072 entries
     for (let i = 0; i < 70; i++)
@@ -183,9 +149,9 @@ withNats('limits of what a node over NATS holds and misses', () => {
   });
 
   test('reads of large records, each judged long before it was appended, hold only some of them', async () => {
-    const server = await startServer();
+    const server = await startNats();
     const partition = new JetStreamPartition({ url: server.url });
-    cleanup.push(() => partition.close());
+    afterwards(() => partition.close());
     const { epoch } = (await partition.open()).epochs.at(-1)!;
     const [large, count, lag] = [message('a', 'x'.repeat(90_000)), 1200, 60];
     for (let first = 1; first <= count; first += 20)

@@ -1,49 +1,23 @@
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { openNatsPartitions } from '../../src/engines/nats/nats-log.ts';
 import type { Log } from '../../src/log/log.ts';
-import { Served } from '../cli/served.ts';
 import { SseClient } from '../gateway/sse-client.ts';
 import { message, until } from '../log/messages.ts';
-import { FaultyProxy } from './faulty-proxy.ts';
+import { afterwards, opened, startNats, startNode, startProxy } from './for-one-test.ts';
 import { catchesUp } from './lagging-tail.ts';
-import { NatsServer } from './nats-server.ts';
+import type { NatsServer } from './nats-server.ts';
 import { withNats } from './with-nats.ts';
 
-const cleanup: (() => Promise<unknown>)[] = [];
+const onTwo = ['--nats.synced', '--nats.partitions', '2'];
 
-afterEach(async () => {
-  for (const step of cleanup.splice(0).reverse()) await step();
-});
-
-async function startServer(more?: string): Promise<NatsServer> {
-  const server = await NatsServer.start(more);
-  cleanup.push(() => server.stop('SIGKILL'));
-  return server;
-}
-
-async function startProxy(server: NatsServer): Promise<FaultyProxy> {
-  const proxy = await FaultyProxy.start(server.port);
-  cleanup.push(() => proxy.close());
-  return proxy;
-}
-
-async function open(port: number, partitions: number): Promise<Log> {
-  const log = await openNatsPartitions({ url: `nats://127.0.0.1:${port}`, synced: true, partitions });
-  cleanup.push(() => log.close());
-  return log;
-}
-
-async function startNode(url: string): Promise<Served> {
-  const settings = ['--engine', url, '--nats.synced', '--nats.partitions', '2', '--log.level', 'error'];
-  const served = await Served.start(settings);
-  cleanup.push(() => served[Symbol.asyncDispose]());
-  return served;
+function open(port: number, partitions: number): Promise<Log> {
+  return opened(openNatsPartitions({ url: `nats://127.0.0.1:${port}`, synced: true, partitions }));
 }
 
 /** Counts what the server passes on of what is not stored. */
 async function bystanderAt(server: NatsServer): Promise<{ readonly heard: number }> {
   const client = await server.client({ reconnect: false });
-  cleanup.push(() => client.close());
+  afterwards(() => client.close());
   const bystander = { heard: 0 };
   client.subscribe('tailrace.live', { callback: () => void bystander.heard++ });
   await client.flush();
@@ -52,13 +26,13 @@ async function bystanderAt(server: NatsServer): Promise<{ readonly heard: number
 
 withNats('servers on one NATS', () => {
   test('a tail that catches up shows how far it is behind, each partition its own', async () => {
-    const server = await startServer();
+    const server = await startNats();
     const proxy = await startProxy(server);
     await catchesUp(await open(proxy.port, 3), await open(server.port, 3), proxy);
   }, 60_000);
 
   test('what was removed before it came is not waited for', async () => {
-    const server = await startServer();
+    const server = await startNats();
     const proxy = await startProxy(server);
     const [late, other] = [await open(proxy.port, 1), await open(server.port, 1)];
     await late.append([message('a')], 'fsync');
@@ -73,8 +47,8 @@ withNats('servers on one NATS', () => {
   });
 
   test('what is not stored reaches the subscribers of every node, once, and not the log', async () => {
-    const server = await startServer();
-    const nodes = [await startNode(server.url), await startNode(server.url)];
+    const server = await startNats();
+    const nodes = [await startNode(server.url, ...onTwo), await startNode(server.url, ...onTwo)];
     const clients = await Promise.all(nodes.map(({ port }) => SseClient.open(port, 'filter=live/%23&raw=1')));
     const bystander = await bystanderAt(server);
     const texts = Array.from({ length: 20 }, (_, i) => `m${i}`);
@@ -96,7 +70,7 @@ withNats('servers on one NATS', () => {
   });
 
   test('what a node missed is counted there, whatever went, and the channel comes back', async () => {
-    const server = await startServer();
+    const server = await startNats();
     const proxy = await startProxy(server);
     const [a, b] = [await open(server.port, 2), await open(proxy.port, 2)];
     const bystander = await bystanderAt(server);
@@ -143,7 +117,7 @@ withNats('servers on one NATS', () => {
 
   test('a server that does not let it listen is told of by name', async () => {
     const permissions = 'permissions: { subscribe: { deny: ["tailrace.live"] } }';
-    const server = await startServer(`authorization { users: [{ user: u, password: p, ${permissions} }] }`);
+    const server = await startNats(`authorization { users: [{ user: u, password: p, ${permissions} }] }`);
     const reports: string[] = [];
     const log = await openNatsPartitions({
       url: `nats://u:p@127.0.0.1:${server.port}`,
@@ -151,7 +125,7 @@ withNats('servers on one NATS', () => {
       partitions: 1,
       onReport: ({ kind, message }) => reports.push(`${kind}: ${message}`),
     });
-    cleanup.push(() => log.close());
+    afterwards(() => log.close());
     await until('it is told', () => reports.length > 0);
     expect(reports).toEqual([
       expect.stringMatching(/^engine_error: NATS does not let this server listen to tailrace.live/),
@@ -161,8 +135,8 @@ withNats('servers on one NATS', () => {
   });
 
   test('each tells how far its tails are behind, and nothing of other nodes, which it does not hear of', async () => {
-    const server = await startServer();
-    const node = await startNode(server.url);
+    const server = await startNats();
+    const node = await startNode(server.url, ...onTwo);
     const metrics = await (await fetch(`${node.url}/metrics`)).text();
     const lags = metrics.split('\n').filter(line => line.startsWith('tailrace_tail_lag_records{'));
     expect(lags).toEqual([0, 1].map(p => `tailrace_tail_lag_records{partition="${p}"} 0`));

@@ -1,33 +1,21 @@
-import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
-import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { spawn } from 'node:child_process';
+import { cpSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect, type NatsConnection, type NodeConnectionOptions } from '@nats-io/transport-node';
 import { freePort } from '../cli/served.ts';
 import { findNats } from './nats-program.ts';
+import { ServerProcess, temporaryDirectory } from './server-process.ts';
 
 export const natsProgram: string | undefined = findNats();
 
-const directories: string[] = [];
-process.on('exit', () => {
-  for (const directory of directories) rmSync(directory, { recursive: true, force: true });
-});
-
-function temporaryDirectory(): string {
-  const directory = mkdtempSync(join(tmpdir(), 'tailrace-nats-'));
-  directories.push(directory);
-  return directory;
-}
-
 /** A real NATS server with JetStream, on a port and in a directory of its own. */
-export class NatsServer {
+export class NatsServer extends ServerProcess {
   readonly port: number;
   readonly directory: string;
   readonly #more: string;
-  #process: ChildProcess | undefined;
 
   private constructor(port: number, directory: string, more: string) {
+    super();
     this.port = port;
     this.directory = directory;
     this.#more = more;
@@ -35,7 +23,7 @@ export class NatsServer {
 
   /** `more`: lines of its configuration. */
   static async start(more = ''): Promise<NatsServer> {
-    const server = new NatsServer(await freePort(), temporaryDirectory(), more);
+    const server = new NatsServer(await freePort(), temporaryDirectory('nats'), more);
     await server.start();
     return server;
   }
@@ -49,7 +37,7 @@ export class NatsServer {
         `server_name: n${i}`,
         `cluster { name: c, listen: "127.0.0.1:${ports[size + i]}", no_advertise: true, routes: [${routes.join(', ')}] }`,
       ];
-      return new NatsServer(port, temporaryDirectory(), lines.join('\n'));
+      return new NatsServer(port, temporaryDirectory('nats'), lines.join('\n'));
     });
     await Promise.all(servers.map(server => server.start()));
     return servers;
@@ -67,7 +55,7 @@ export class NatsServer {
       `listen: "127.0.0.1:${this.port}"\njetstream { store_dir: "${this.#store}", sync_interval: always }\n${this.#more}\n`,
     );
     const child = spawn(natsProgram!, ['-c', file], { stdio: ['ignore', 'ignore', 'pipe'] });
-    this.#process = child;
+    this.process = child;
     let said = '';
     // read on for as long as it runs: it ends when nobody takes what it says
     const isThere = new Promise<void>((resolve, reject) => {
@@ -85,21 +73,9 @@ export class NatsServer {
     return connect({ servers: this.url, ...options });
   }
 
-  signal(signal: NodeJS.Signals): void {
-    this.#process?.kill(signal);
-  }
-
-  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
-    const child = this.#process;
-    this.#process = undefined;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
-    child.kill(signal);
-    await once(child, 'exit');
-  }
-
   /** Keeps what is on the disk of a stopped server; the answer puts that back, as a power loss or a backup would. */
   keep(): () => void {
-    const kept = temporaryDirectory();
+    const kept = temporaryDirectory('nats');
     cpSync(this.#store, kept, { recursive: true });
     return () => {
       rmSync(this.#store, { recursive: true });

@@ -37,6 +37,15 @@ withNats('what a NATS server has to be', () => {
     );
   });
 
+  test('a start that is refused leaves nothing behind', async () => {
+    const client = await server.client({ user: 'u', pass: 'p:@/' });
+    cleanup.push(() => client.close());
+    const { streams } = await jetstreamManager(client);
+    await expect(open('refused', { durability: 'fsync' })).rejects.toThrow(/durability is fsync/);
+    await expect(open('refused', { replicas: 3 })).rejects.toThrow(/replicas/);
+    expect((await streams.names().next()).filter(name => name.startsWith('refused'))).toEqual([]);
+  });
+
   test('a stream that another made, or that was changed, is refused by name', async () => {
     const client = await server.client({ user: 'u', pass: 'p:@/' });
     cleanup.push(() => client.close());

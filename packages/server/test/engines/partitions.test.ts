@@ -1,29 +1,10 @@
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { runCli } from '../cli/cli-process.ts';
 import { Served } from '../cli/served.ts';
 import { SseClient } from '../gateway/sse-client.ts';
 import { until } from '../log/messages.ts';
-import { FaultyProxy } from './faulty-proxy.ts';
-import { RedisServer } from './redis-server.ts';
+import { afterwards, startNode, startProxy, startRedis } from './for-one-test.ts';
 import { withRedis } from './with-redis.ts';
-
-const cleanup: (() => Promise<unknown>)[] = [];
-
-afterEach(async () => {
-  for (const step of cleanup.splice(0).reverse()) await step();
-});
-
-async function startRedis(...more: string[]): Promise<RedisServer> {
-  const server = await RedisServer.start(...more);
-  cleanup.push(() => server.stop('SIGKILL'));
-  return server;
-}
-
-async function startNode(engine: string): Promise<Served> {
-  const served = await Served.start(['--engine', engine, '--redis.partitions', '4', '--log.level', 'error']);
-  cleanup.push(() => served[Symbol.asyncDispose]());
-  return served;
-}
 
 const topics = Array.from({ length: 12 }, (_, i) => `room/${i}`);
 
@@ -67,7 +48,10 @@ const each = (to: number): Record<string, number[]> =>
 withRedis('servers on a log of several partitions', () => {
   test('a client that goes from node to node while all publish gets each record once, in the order of its topic', async () => {
     const redis = await startRedis();
-    const nodes = [await startNode(redis.url), await startNode(redis.url)];
+    const nodes = [
+      await startNode(redis.url, '--redis.partitions', '4'),
+      await startNode(redis.url, '--redis.partitions', '4'),
+    ];
     const publishing = publishAll(() => nodes, 0, 60);
     const clients = [await SseClient.open(nodes[0]!.port, 'filter=%23&from=earliest')];
     for (let move = 1; move <= 8; move++) {
@@ -89,8 +73,8 @@ withRedis('servers on a log of several partitions', () => {
 
   test('a node that is killed and one that is new lose nothing and double nothing', async () => {
     const redis = await startRedis();
-    const killed = await startNode(redis.url);
-    const stays = await startNode(redis.url);
+    const killed = await startNode(redis.url, '--redis.partitions', '4');
+    const stays = await startNode(redis.url, '--redis.partitions', '4');
     let nodes = [killed, stays];
     const client = await SseClient.open(killed.port, 'filter=room/%2B&from=earliest');
     const publishing = publishAll(() => nodes, 0, 80);
@@ -98,7 +82,7 @@ withRedis('servers on a log of several partitions', () => {
     nodes = [stays];
     await killed.kill('SIGKILL');
     await client.raw.over();
-    const fresh = await startNode(redis.url);
+    const fresh = await startNode(redis.url, '--redis.partitions', '4');
     const after = await SseClient.open(fresh.port, 'filter=room/%2B', { 'last-event-id': client.lastId! });
     await publishing;
     await after.count(topics.length * 80 - client.messages.length);
@@ -114,7 +98,10 @@ withRedis('servers on a log of several partitions', () => {
 
   test('Redis comes back after kill -9: nothing acked is lost, nothing is doubled, subscribers stay', async () => {
     const redis = await startRedis();
-    const nodes = [await startNode(redis.url), await startNode(redis.url)];
+    const nodes = [
+      await startNode(redis.url, '--redis.partitions', '4'),
+      await startNode(redis.url, '--redis.partitions', '4'),
+    ];
     const client = await SseClient.open(nodes[1]!.port, 'filter=%23&from=earliest');
     const publishing = publishAll(() => nodes, 0, 40);
     await client.count(50);
@@ -129,14 +116,12 @@ withRedis('servers on a log of several partitions', () => {
 
   test('clients who saw records of a partition that a failover lost come back and are told', async () => {
     const primary = await startRedis();
-    const link = await FaultyProxy.start(primary.port);
-    cleanup.push(() => link.close());
+    const link = await startProxy(primary);
     const replica = await startRedis('--replicaof', '127.0.0.1', String(link.port));
-    const proxy = await FaultyProxy.start(primary.port);
-    cleanup.push(() => proxy.close());
-    const node = await startNode(proxy.url);
+    const proxy = await startProxy(primary);
+    const node = await startNode(proxy.url, '--redis.partitions', '4');
     const admin = replica.client();
-    cleanup.push(async () => admin.disconnect());
+    afterwards(async () => admin.disconnect());
     await publishAll(() => [node], 0, 3);
     await until('the replica has them', async () => {
       const lengths = await Promise.all([0, 1, 2, 3].map(p => admin.xlen(`{tailrace/${p}}:log`)));
@@ -162,7 +147,7 @@ withRedis('servers on a log of several partitions', () => {
 
   test('a log with another number of partitions is refused by name', async () => {
     const redis = await startRedis();
-    await startNode(redis.url);
+    await startNode(redis.url, '--redis.partitions', '4');
     for (const other of ['1', '3']) {
       const refused = await runCli(['serve', '--port', '0', '--engine', redis.url, '--redis.partitions', other]);
       expect(refused.code).toBe(1);

@@ -1,35 +1,16 @@
 import { filterSet, type Message, parseCursor } from '@tailrace/protocol';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { openRedisLog, type RedisLog, type RedisLogOptions } from '../../src/engines/redis/redis-log.ts';
 import type { LogReport } from '../../src/log/report.ts';
 import { PlainTokens } from '../../src/log/tokens.ts';
 import { message, offsetOf, readAllOf, until } from '../log/messages.ts';
-import { FaultyProxy } from './faulty-proxy.ts';
+import { afterwards, opened, startProxy, startRedis } from './for-one-test.ts';
+import { publishAll } from './publish-all.ts';
 import { RedisServer } from './redis-server.ts';
 import { withRedis } from './with-redis.ts';
 
-const cleanup: (() => Promise<unknown>)[] = [];
-
-afterEach(async () => {
-  for (const step of cleanup.splice(0).reverse()) await step();
-});
-
-async function startServer(...more: string[]): Promise<RedisServer> {
-  const server = await RedisServer.start(...more);
-  cleanup.push(() => server.stop('SIGKILL'));
-  return server;
-}
-
-async function startProxy(server: RedisServer): Promise<FaultyProxy> {
-  const proxy = await FaultyProxy.start(server.port);
-  cleanup.push(() => proxy.close());
-  return proxy;
-}
-
-async function open(url: string, options: Partial<RedisLogOptions> = {}): Promise<RedisLog> {
-  const log = await openRedisLog({ url, ...options });
-  cleanup.push(() => log.close());
-  return log;
+function open(url: string, options: Partial<RedisLogOptions> = {}): Promise<RedisLog> {
+  return opened(openRedisLog({ url, ...options }));
 }
 
 function numbered(count: number, fields: (i: number) => Partial<Message> = () => ({})): Message[] {
@@ -40,25 +21,9 @@ async function dataOf(log: RedisLog): Promise<string[]> {
   return (await readAllOf(log, ['#'], log.floor, log.head.offset, 1e6)).map(({ data }) => Buffer.from(data).toString());
 }
 
-/** Appends one by one, each again and again until it is acked, as a publisher with ids does. */
-async function publishAll(log: RedisLog, messages: readonly Message[], onAck: () => void = () => {}): Promise<void> {
-  for (const one of messages) {
-    for (;;) {
-      try {
-        const [result] = await log.append([one], 'fsync');
-        offsetOf(result);
-        break;
-      } catch {
-        await new Promise(resolve => setTimeout(resolve, 20));
-      }
-    }
-    onAck();
-  }
-}
-
 withRedis('faults of Redis', () => {
   test('nodes share one log: offsets, ids, sequences, expectations and ends are decided once', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const [a, b] = [await open(server.url), await open(server.url)];
     expect(b.id).toBe(a.id);
     const results = await Promise.all(
@@ -93,12 +58,12 @@ withRedis('faults of Redis', () => {
   });
 
   test('reads go on behind thousands of entries that are no records', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const log = await open(server.url);
     await log.append([message('a', 'first'), message('b', 'second')], 'fsync');
     const time = log.head.time;
     const admin = server.client();
-    cleanup.push(async () => admin.disconnect());
+    afterwards(async () => admin.disconnect());
     const notes = admin.pipeline();
     for (let i = 1; i <= 5000; i++) notes.call('XADD', '{tailrace}:log', `2-${i}`, 'p', 'of a node that is gone');
     await notes.exec();
@@ -111,12 +76,12 @@ withRedis('faults of Redis', () => {
   });
 
   test('an entry that somebody else wrote is told once and passed over', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const reports: LogReport[] = [];
     const log = await open(server.url, { onReport: report => reports.push(report) });
     await log.append(numbered(3), 'fsync');
     const stranger = server.client();
-    cleanup.push(async () => stranger.disconnect());
+    afterwards(async () => stranger.disconnect());
     // one that is the last of a read, and one between records
     await stranger.xadd('{tailrace}:log', '3-7', 'not', 'ours');
     await until('it is told', () => reports.length > 0);
@@ -133,7 +98,7 @@ withRedis('faults of Redis', () => {
   });
 
   test('a server that is killed and comes back has lost nothing, and nothing is doubled', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const log = await open(server.url);
     const seen: number[] = [];
     log.tail({ onCommit: batch => seen.push(...Array.from({ length: batch.count }, (_, i) => batch.offsetAt(i))) });
@@ -155,7 +120,7 @@ withRedis('faults of Redis', () => {
   });
 
   test('after a restart a repeated append is answered although nothing follows it, and so is a refused one', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const log = await open(server.url);
     const once = message('a', 'one', { id: 'once' });
     await log.append([once, message('over', '', { end: true })], 'fsync');
@@ -167,7 +132,7 @@ withRedis('faults of Redis', () => {
   });
 
   test('an append that comes late over a connection given up long ago is not appended again', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const proxy = await startProxy(server);
     const log = await open(proxy.url);
     await log.append([message('a', 'one')], 'fsync');
@@ -182,7 +147,7 @@ withRedis('faults of Redis', () => {
   });
 
   test('a log is closed in time although the server hangs; what waits is told that nobody knows', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const log = await openRedisLog({ url: server.url });
     await log.append([message('a', 'one')], 'fsync');
     server.signal('SIGSTOP');
@@ -194,7 +159,7 @@ withRedis('faults of Redis', () => {
   });
 
   test('a server that comes back with a full memory is read, and can be trimmed', async () => {
-    const server = await startServer('--maxmemory-policy', 'noeviction');
+    const server = await startRedis('--maxmemory-policy', 'noeviction');
     const log = await open(server.url);
     for (let i = 0; i < 5; i++) await log.append([message('a', 'x'.repeat(1_000_000))], 'fsync');
     await server.stop();
@@ -206,7 +171,7 @@ withRedis('faults of Redis', () => {
   });
 
   test('cursors of what follows a restart name its epoch', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const log = await open(server.url);
     const tokens = new PlainTokens(log);
     log.tail({ onCommit: () => {}, onEpoch: () => tokens.forget() });
@@ -220,11 +185,11 @@ withRedis('faults of Redis', () => {
   });
 
   test('a start and reads of large records take few of them at a time', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const log = await open(server.url);
     for (let i = 0; i < 64; i++) await log.append([message('a', Buffer.alloc(1024 * 1024, i))], 'fsync');
     const admin = server.client();
-    cleanup.push(async () => admin.disconnect());
+    afterwards(async () => admin.disconnect());
     const sent = async (): Promise<number> =>
       Number(/total_net_output_bytes:(\d+)/.exec(await admin.info('stats'))![1]) / 1024 / 1024;
     const before = await sent();
@@ -240,11 +205,11 @@ withRedis('faults of Redis', () => {
   });
 
   test('a look at what could be trimmed takes few large records at a time', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const log = await open(server.url);
     for (let i = 0; i < 64; i++) await log.append([message('a', Buffer.alloc(1024 * 1024, i))], 'fsync');
     const admin = server.client();
-    cleanup.push(async () => admin.disconnect());
+    afterwards(async () => admin.disconnect());
     // what scripts hold is let go of in steps
     await admin.script('FLUSH');
     await log.trim(1);
@@ -256,7 +221,7 @@ withRedis('faults of Redis', () => {
   });
 
   test('a node that was behind by many large records comes to the head, and memory holds no more than it may', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const proxy = await startProxy(server);
     const late = await open(proxy.url, { hotBytes: 8 * 1024 * 1024 });
     const log = await open(server.url);
@@ -272,7 +237,7 @@ withRedis('faults of Redis', () => {
   });
 
   test('a connection that is dead is noticed by probing it', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const proxy = await startProxy(server);
     const log = await open(proxy.url);
     const [roundTrip] = log.probes;
@@ -288,7 +253,7 @@ withRedis('faults of Redis', () => {
   });
 
   test('a connection on which messages of other nodes come is made again when it is dead', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const proxy = await startProxy(server);
     const [a, b] = [await open(server.url), await open(proxy.url)];
     let heard = 0;
@@ -302,7 +267,7 @@ withRedis('faults of Redis', () => {
   });
 
   test('an append whose answer is lost is appended once', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const proxy = await startProxy(server);
     const log = await open(proxy.url);
     await log.append([message('a', 'before')], 'fsync');
@@ -319,7 +284,7 @@ withRedis('faults of Redis', () => {
   });
 
   test('a server that stops answering is left and found again; what waits is appended once, in order', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const log = await open(server.url);
     await log.append([message('a', 'before')], 'fsync');
     server.signal('SIGSTOP');
@@ -334,14 +299,14 @@ withRedis('faults of Redis', () => {
   });
 
   test('after a failover that loses records the log goes back, says so, and goes on in a new epoch', async () => {
-    const primary = await startServer();
+    const primary = await startRedis();
     const link = await startProxy(primary);
-    const replica = await startServer('--replicaof', '127.0.0.1', String(link.port));
+    const replica = await startRedis('--replicaof', '127.0.0.1', String(link.port));
     const proxy = await startProxy(primary);
     const reports: LogReport[] = [];
     const log = await open(proxy.url, { onReport: report => reports.push(report) });
     const admin = replica.client();
-    cleanup.push(async () => admin.disconnect());
+    afterwards(async () => admin.disconnect());
     await log.append(numbered(10), 'fsync');
     await until('the replica has them', async () => (await admin.xlen('{tailrace}:log')) === 10);
     const told: number[] = [];
@@ -376,13 +341,13 @@ withRedis('faults of Redis', () => {
   });
 
   test('Sentinels lead to the primary, also after it is another', async () => {
-    const primary = await startServer();
-    const replica = await startServer('--replicaof', '127.0.0.1', String(primary.port));
+    const primary = await startRedis();
+    const replica = await startRedis('--replicaof', '127.0.0.1', String(primary.port));
     const admin = primary.client();
-    cleanup.push(async () => admin.disconnect());
+    afterwards(async () => admin.disconnect());
     await until('the replica is there', async () => (await admin.info('replication')).includes('state=online'));
     const sentinel = await RedisServer.sentinel(primary.port);
-    cleanup.push(() => sentinel.stop('SIGKILL'));
+    afterwards(() => sentinel.stop('SIGKILL'));
     const url = `redis+sentinel://127.0.0.1:${sentinel.port}/main`;
     const log = await open(url);
     await log.append(numbered(10), 'fsync');
@@ -400,10 +365,10 @@ withRedis('faults of Redis', () => {
   }, 60_000);
 
   test('with redis.replicas an append that no replica has is not acked', async () => {
-    const primary = await startServer();
-    const replica = await startServer('--replicaof', '127.0.0.1', String(primary.port));
+    const primary = await startRedis();
+    const replica = await startRedis('--replicaof', '127.0.0.1', String(primary.port));
     const admin = primary.client();
-    cleanup.push(async () => admin.disconnect());
+    afterwards(async () => admin.disconnect());
     await until('the replica is there', async () => (await admin.info('replication')).includes('state=online'));
     const log = await open(primary.url, { replicas: 1 });
     expect((await log.append([message('a', '1')], 'fsync')).map(offsetOf)).toEqual([1]);
@@ -414,13 +379,13 @@ withRedis('faults of Redis', () => {
   });
 
   test('what is lost whole is told as a gap, and offsets go on', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const reports: LogReport[] = [];
     const log = await open(server.url, { onReport: report => reports.push(report) });
     await log.append(numbered(10), 'fsync');
     const { id } = log;
     const admin = server.client();
-    cleanup.push(async () => admin.disconnect());
+    afterwards(async () => admin.disconnect());
     await admin.flushall();
     expect((await log.append([message('a', 'new')], 'fsync')).map(offsetOf)).toEqual([11]);
     expect([log.id, log.floor]).toEqual([id, 10]);
@@ -434,7 +399,7 @@ withRedis('faults of Redis', () => {
   });
 
   test('a full memory refuses appends by name, and reads go on', async () => {
-    const server = await startServer('--maxmemory', '8mb', '--maxmemory-policy', 'noeviction');
+    const server = await startRedis('--maxmemory', '8mb', '--maxmemory-policy', 'noeviction');
     const log = await open(server.url);
     await log.append([message('a', 'kept')], 'fsync');
     let refused: unknown;

@@ -1,33 +1,13 @@
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { openRedisLog, type RedisLog, type RedisLogOptions } from '../../src/engines/redis/redis-log.ts';
 import type { Claim, Group } from '../../src/log/group-store.ts';
 import { message, offsetOf, until } from '../log/messages.ts';
-import { FaultyProxy } from './faulty-proxy.ts';
+import { afterwards, opened, startProxy, startRedis } from './for-one-test.ts';
 import { RedisServer } from './redis-server.ts';
 import { withRedis } from './with-redis.ts';
 
-const cleanup: (() => Promise<unknown>)[] = [];
-
-afterEach(async () => {
-  for (const step of cleanup.splice(0).reverse()) await step();
-});
-
-async function startServer(...more: string[]): Promise<RedisServer> {
-  const server = await RedisServer.start(...more);
-  cleanup.push(() => server.stop('SIGKILL'));
-  return server;
-}
-
-async function startProxy(server: RedisServer): Promise<FaultyProxy> {
-  const proxy = await FaultyProxy.start(server.port);
-  cleanup.push(() => proxy.close());
-  return proxy;
-}
-
-async function open(url: string, options: Partial<RedisLogOptions> = {}): Promise<RedisLog> {
-  const log = await openRedisLog({ url, ...options });
-  cleanup.push(() => log.close());
-  return log;
+function open(url: string, options: Partial<RedisLogOptions> = {}): Promise<RedisLog> {
+  return opened(openRedisLog({ url, ...options }));
 }
 
 function groupOf(log: RedisLog, ackDeadline?: number): Promise<Group> {
@@ -74,7 +54,7 @@ class Crew {
 
 withRedis('groups while Redis fails', () => {
   test('a server that is killed and comes back: all is done, and nothing that was acked comes again', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const logs = [await open(server.url), await open(server.url)];
     const crew = new Crew(await Promise.all(logs.map(log => groupOf(log, 1000))), 4);
     const appended: number[] = [];
@@ -89,7 +69,7 @@ withRedis('groups while Redis fails', () => {
   }, 90_000);
 
   test('connections that are cut all the time: the same', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const proxies = [await startProxy(server), await startProxy(server)];
     const logs = [await open(proxies[0]!.url), await open(proxies[1]!.url)];
     const crew = new Crew(await Promise.all(logs.map(log => groupOf(log, 1000))), 4);
@@ -104,7 +84,7 @@ withRedis('groups while Redis fails', () => {
   }, 90_000);
 
   test('claims and acks whose answers are lost are done once', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const proxy = await startProxy(server);
     const log = await open(proxy.url);
     const other = await open(server.url);
@@ -130,7 +110,7 @@ withRedis('groups while Redis fails', () => {
   });
 
   test('a call that comes late, over a connection given up long ago, claims nothing for nobody', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const proxy = await startProxy(server);
     const log = await open(proxy.url);
     const group = await groupOf(log, 60_000);
@@ -150,7 +130,7 @@ withRedis('groups while Redis fails', () => {
   }, 30_000);
 
   test('a server that hangs for longer than an answer may take: all is done, and nothing that was acked comes again', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const logs = [await open(server.url), await open(server.url)];
     const crew = new Crew(await Promise.all(logs.map(log => groupOf(log, 1000))), 4);
     const appended = await append(logs[0]!, 100);
@@ -165,7 +145,7 @@ withRedis('groups while Redis fails', () => {
   }, 60_000);
 
   test('a node that is gone loses nothing: what its members held is given to others after its time', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const [log, other] = [await open(server.url), await open(server.url)];
     const [group, rest] = [await groupOf(log, 500), await groupOf(other, 500)];
     await append(log, 6);
@@ -183,12 +163,12 @@ withRedis('groups while Redis fails', () => {
   });
 
   test('after a failover that loses records, members hold nothing that is lost, and get what has the same offsets now', async () => {
-    const primary = await startServer();
+    const primary = await startRedis();
     const link = await startProxy(primary);
-    const replica = await startServer('--replicaof', '127.0.0.1', String(link.port));
+    const replica = await startRedis('--replicaof', '127.0.0.1', String(link.port));
     const proxy = await startProxy(primary);
     const admin = replica.client();
-    cleanup.push(async () => admin.disconnect());
+    afterwards(async () => admin.disconnect());
     const log = await open(proxy.url);
     const group = await groupOf(log, 60_000);
     await append(log, 4);
@@ -229,12 +209,12 @@ withRedis('groups while Redis fails', () => {
   });
 
   test('a node that has not noticed yet that the log went back gives out nothing of what is lost', async () => {
-    const primary = await startServer();
+    const primary = await startRedis();
     const link = await startProxy(primary);
-    const replica = await startServer('--replicaof', '127.0.0.1', String(link.port));
+    const replica = await startRedis('--replicaof', '127.0.0.1', String(link.port));
     const proxy = await startProxy(primary);
     const admin = replica.client();
-    cleanup.push(async () => admin.disconnect());
+    afterwards(async () => admin.disconnect());
     const log = await open(proxy.url);
     await append(log, 2);
     await until('the replica has it', async () => (await admin.xlen('{tailrace}:log')) === 2);
@@ -263,13 +243,13 @@ withRedis('groups while Redis fails', () => {
   });
 
   test('when all is lost, groups go on with what comes', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const log = await open(server.url);
     const group = await groupOf(log);
     await append(log, 5);
     const before = await group.claim('ann', 3);
     const admin = server.client();
-    cleanup.push(async () => admin.disconnect());
+    afterwards(async () => admin.disconnect());
     await admin.flushall();
     expect(await append(log, 2)).toEqual([6, 7]);
     expect(offsets(await group.claim('ann', 10))).toEqual([6, 7]);
@@ -277,12 +257,12 @@ withRedis('groups while Redis fails', () => {
   });
 
   test('Sentinels lead members to the new primary, which knows what was acked', async () => {
-    const primary = await startServer();
-    await startServer('--replicaof', '127.0.0.1', String(primary.port));
+    const primary = await startRedis();
+    await startRedis('--replicaof', '127.0.0.1', String(primary.port));
     const admin = primary.client();
     await until('the replica is there', async () => (await admin.info('replication')).includes('state=online'));
     const sentinel = await RedisServer.sentinel(primary.port);
-    cleanup.push(() => sentinel.stop('SIGKILL'));
+    afterwards(() => sentinel.stop('SIGKILL'));
     const log = await open(`redis+sentinel://127.0.0.1:${sentinel.port}/main`);
     const group = await groupOf(log, 60_000);
     await append(log, 6);
@@ -300,11 +280,11 @@ withRedis('groups while Redis fails', () => {
   }, 60_000);
 
   test('with redis.replicas an ack that no replica has is told to be unknown', async () => {
-    const primary = await startServer();
+    const primary = await startRedis();
     const link = await startProxy(primary);
-    await startServer('--replicaof', '127.0.0.1', String(link.port));
+    await startRedis('--replicaof', '127.0.0.1', String(link.port));
     const admin = primary.client();
-    cleanup.push(async () => admin.disconnect());
+    afterwards(async () => admin.disconnect());
     await until('the replica is there', async () => (await admin.info('replication')).includes('state=online'));
     const log = await open(primary.url, { replicas: 1 });
     const group = await groupOf(log, 60_000);
@@ -316,13 +296,13 @@ withRedis('groups while Redis fails', () => {
   }, 30_000);
 
   test('a full memory stops no work', async () => {
-    const server = await startServer();
+    const server = await startRedis();
     const log = await open(server.url);
     const group = await groupOf(log, 60_000);
     await append(log, 10);
     const { deliveries } = await group.claim('ann', 5);
     const admin = server.client();
-    cleanup.push(async () => admin.disconnect());
+    afterwards(async () => admin.disconnect());
     await admin.config('SET', 'maxmemory', '1');
     await expect(append(log, 1)).rejects.toMatchObject({ code: 'log_full' });
     expect(await group.ack('ann', deliveries)).toEqual([true, true, true, true, true]);

@@ -1,4 +1,4 @@
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { createConfig } from '../../src/config/index.ts';
 import { KnownLag } from '../../src/engines/known-lag.ts';
 import { RedisConnection } from '../../src/engines/redis/connection.ts';
@@ -11,21 +11,8 @@ import { version } from '../../src/version.ts';
 import { Served } from '../cli/served.ts';
 import { ManualClock } from '../log/manual-clock.ts';
 import { message, until } from '../log/messages.ts';
-import { FaultyProxy } from './faulty-proxy.ts';
-import { RedisServer } from './redis-server.ts';
+import { afterwards, opened, startProxy, startRedis } from './for-one-test.ts';
 import { withRedis } from './with-redis.ts';
-
-const cleanup: (() => Promise<unknown>)[] = [];
-
-afterEach(async () => {
-  for (const step of cleanup.splice(0).reverse()) await step();
-});
-
-async function startRedis(): Promise<RedisServer> {
-  const server = await RedisServer.start();
-  cleanup.push(() => server.stop('SIGKILL'));
-  return server;
-}
 
 async function nodesAt(url: string): Promise<LogNode[]> {
   return ((await (await fetch(`${url}/v1/nodes`)).json()) as { nodes: LogNode[] }).nodes;
@@ -41,9 +28,9 @@ withRedis('the nodes of a log in Redis', () => {
     const redis = await startRedis();
     const engine = ['--engine', redis.url, '--log.level', 'error'];
     const a = await Served.start(engine);
-    cleanup.push(() => a[Symbol.asyncDispose]());
+    afterwards(() => a[Symbol.asyncDispose]());
     const b = await Served.start(engine);
-    cleanup.push(() => b[Symbol.asyncDispose]());
+    afterwards(() => b[Symbol.asyncDispose]());
     await until('b knows a', async () => (await nodesAt(b.url)).length === 2);
     const [self, other] = await nodesAt(b.url);
     expect(self).toMatchObject({ address: `127.0.0.1:${b.port}`, version, head: 0, lag: 0, silence: 0 });
@@ -53,7 +40,7 @@ withRedis('the nodes of a log in Redis', () => {
     expect(await metricAt(b.url, 'tailrace_cluster_nodes')).toBe(2);
     expect(await metricAt(b.url, 'tailrace_tail_lag_records{partition="0"}')).toBe(0);
     const admin = redis.client();
-    cleanup.push(async () => admin.disconnect());
+    afterwards(async () => admin.disconnect());
     expect(await admin.hkeys('{tailrace}:nodes')).toEqual(expect.arrayContaining([self!.id, other!.id]));
     await a.kill('SIGTERM');
     expect(await admin.hkeys('{tailrace}:nodes')).toEqual([self!.id]);
@@ -61,12 +48,11 @@ withRedis('the nodes of a log in Redis', () => {
 
   test('a node that says nothing any more is gone after 60 s, and to who hears nothing after 90 s', async () => {
     const redis = await startRedis();
-    const proxy = await FaultyProxy.start(redis.port);
-    cleanup.push(() => proxy.close());
+    const proxy = await startProxy(redis);
     const connection = new RedisConnection(proxy.url, 'x', 'test', () => {});
-    cleanup.push(async () => connection.close());
+    afterwards(async () => connection.close());
     const admin = redis.client();
-    cleanup.push(async () => admin.disconnect());
+    afterwards(async () => admin.disconnect());
     const clock = new ManualClock();
     const nodes = new RedisNodes({
       connection,
@@ -119,13 +105,9 @@ withRedis('the nodes of a log in Redis', () => {
 
   test('a tail that hears nothing shows how far it is behind', async () => {
     const redis = await startRedis();
-    const proxy = await FaultyProxy.start(redis.port);
-    cleanup.push(() => proxy.close());
-    const [log, other] = [await openRedisLog({ url: proxy.url }), await openRedisLog({ url: redis.url })];
-    cleanup.push(
-      () => log.close(),
-      () => other.close(),
-    );
+    const proxy = await startProxy(redis);
+    const log = await opened(openRedisLog({ url: proxy.url }));
+    const other = await opened(openRedisLog({ url: redis.url }));
     const [tail] = log.shared.tails;
     await log.append([message('a')], 'fsync');
     expect(tail).toMatchObject({ partition: '0', records: 0, ms: 0 });
@@ -144,7 +126,7 @@ withRedis('the nodes of a log in Redis', () => {
     const { server, address, close } = await startServer(
       createConfig({ engine: redis.url, port: 0, log: { level: 'silent' } }),
     );
-    cleanup.push(close);
+    afterwards(close);
     const url = `http://127.0.0.1:${address.port}`;
     const messages = Array.from({ length: 5 }, () => message('job/1'));
     await server.log.append(messages, 'fsync');

@@ -1,32 +1,13 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { afterEach, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { CliProcess, runCli } from '../cli/cli-process.ts';
 import { Served } from '../cli/served.ts';
 import { SseClient } from '../gateway/sse-client.ts';
 import { until } from '../log/messages.ts';
-import { FaultyProxy } from './faulty-proxy.ts';
-import { RedisServer } from './redis-server.ts';
+import { afterwards, startNode, startProxy, startRedis } from './for-one-test.ts';
 import { withRedis } from './with-redis.ts';
-
-const cleanup: (() => Promise<unknown>)[] = [];
-
-afterEach(async () => {
-  for (const step of cleanup.splice(0).reverse()) await step();
-});
-
-async function startRedis(...more: string[]): Promise<RedisServer> {
-  const server = await RedisServer.start(...more);
-  cleanup.push(() => server.stop('SIGKILL'));
-  return server;
-}
-
-async function startNode(engine: string): Promise<Served> {
-  const served = await Served.start(['--engine', engine, '--log.level', 'error']);
-  cleanup.push(() => served[Symbol.asyncDispose]());
-  return served;
-}
 
 async function publishAll(node: Served, topic: string, texts: readonly string[]): Promise<void> {
   for (const [i, text] of texts.entries())
@@ -119,7 +100,7 @@ withRedis('two servers on one Redis', () => {
 
     // while the channel is down what is sent is lost, and counted at who missed it
     const admin = redis.client();
-    cleanup.push(async () => admin.disconnect());
+    afterwards(async () => admin.disconnect());
     const lostAt = async (node: Served): Promise<number> => {
       const metrics = await (await fetch(`${node.url}/metrics`)).text();
       return Number(/^tailrace_live_messages_lost_total (\d+)/m.exec(metrics)![1]);
@@ -162,14 +143,12 @@ withRedis('two servers on one Redis', () => {
 
   test('clients who saw records that a failover lost come back and are told', async () => {
     const primary = await startRedis();
-    const link = await FaultyProxy.start(primary.port);
-    cleanup.push(() => link.close());
+    const link = await startProxy(primary);
     const replica = await startRedis('--replicaof', '127.0.0.1', String(link.port));
-    const proxy = await FaultyProxy.start(primary.port);
-    cleanup.push(() => proxy.close());
+    const proxy = await startProxy(primary);
     const node = await startNode(proxy.url);
     const admin = replica.client();
-    cleanup.push(async () => admin.disconnect());
+    afterwards(async () => admin.disconnect());
     await publishAll(node, 'x', numbered(5));
     await until('the replica has them', async () => (await admin.xlen('{tailrace}:log')) === 5);
     const client = await SseClient.open(node.port, 'filter=x&raw=1');
@@ -217,11 +196,11 @@ withRedis('two servers on one Redis', () => {
   test('topics with a spool are taken while Redis hangs, and come once, in order, when it is back', async () => {
     const redis = await startRedis();
     const directory = mkdtempSync(join(tmpdir(), 'tailrace-spool-'));
-    cleanup.push(async () => rmSync(directory, { recursive: true, force: true }));
+    afterwards(async () => rmSync(directory, { recursive: true, force: true }));
     const file = join(directory, 'tailrace.yaml');
     writeFileSync(file, 'rules:\n  - filter: orders/#\n    spool: true\n');
     const node = await Served.start(['--config', file, '--engine', redis.url, '--log.level', 'error']);
-    cleanup.push(() => node[Symbol.asyncDispose]());
+    afterwards(() => node[Symbol.asyncDispose]());
     const client = await SseClient.open(node.port, 'filter=%23&raw=1');
     await publishAll(node, 'orders/1', ['before']);
     redis.signal('SIGSTOP');

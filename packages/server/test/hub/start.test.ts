@@ -47,7 +47,6 @@ describe('where a subscription begins', () => {
     expect(await start({ from: '@0' })).toMatchObject({ at: at(0) });
     expect(await start({ from: '@1' })).toMatchObject({ at: at(0) });
     expect(await start({ from: '@4' })).toMatchObject({ at: at(3) });
-    expect(await start({ from: '@999' })).toMatchObject({ at: at(10), jump: undefined });
   });
 
   it('a time: before the first record that is not older', async () => {
@@ -102,6 +101,15 @@ describe('where a subscription begins', () => {
       at: at(10),
       jump: { type: 'reset', reason: 'ahead', to: at(10) },
     });
+  });
+
+  it('from an offset beyond the head: the same; from the next one there will be: nothing', async () => {
+    expect(await start({ from: '@12' })).toMatchObject({
+      recovered: undefined,
+      at: at(10),
+      jump: { type: 'reset', reason: 'ahead', to: at(10) },
+    });
+    expect(await start({ from: '@11' })).toMatchObject({ at: at(10), jump: undefined });
   });
 
   it('another log: reset to the time of the cursor', async () => {

@@ -47,7 +47,7 @@ export async function prepareTopic(cluster: KafkaCluster, demands: TopicDemands)
       await new Promise<void>(resolve => systemClock.after(settle, resolve));
     }
   }
-  return judge(await configOf(cluster, topic), place, demands);
+  return judge(await configOf(cluster, topic), place.partitions, place.replicas, demands);
 }
 
 async function create(cluster: KafkaCluster, demands: TopicDemands): Promise<void> {
@@ -75,15 +75,31 @@ async function create(cluster: KafkaCluster, demands: TopicDemands): Promise<voi
   for (const some of [configs, configs.slice(0, -1)]) {
     try {
       const controller = await reader.connect();
-      await reader.ask(controller, 'CreateTopics', () => [[{ ...wanted, configs: some }], createTimeout, false]);
+      const make = (onlyAsked: boolean): Promise<Made> =>
+        reader.ask<Made>(controller, 'CreateTopics', () => [[{ ...wanted, configs: some }], createTimeout, onlyAsked]);
+      // a start that is refused leaves nothing behind
+      judgeMade(await make(true), demands);
+      await make(false);
       return;
     } catch (error) {
+      if (error instanceof TopicRefused) throw error;
       if (isError(error, 'TOPIC_ALREADY_EXISTS')) return;
       // brokers before 3.6 do not know the last of them, and have no such limit
       if (!isError(error, 'INVALID_CONFIG') || some !== configs)
         throw new Error(`topic ${topic} is missing and cannot be made: ${reasonOf(error)}`);
     }
   }
+}
+
+/** Of a topic as it would be made, as far as the brokers tell. */
+function judgeMade({ topics: [made] }: Made, demands: TopicDemands): void {
+  if (made?.configs == null) return;
+  judge(
+    new Map(made.configs.map(({ name, value }) => [name, value ?? ''])),
+    made.numPartitions,
+    made.replicationFactor,
+    demands,
+  );
 }
 
 /** Empty where this user may not ask. */
@@ -99,30 +115,37 @@ async function configOf(cluster: KafkaCluster, topic: string): Promise<ReadonlyM
   }
 }
 
-function judge(config: ReadonlyMap<string, string>, place: Place, demands: TopicDemands): JudgedTopic {
+function judge(
+  config: ReadonlyMap<string, string>,
+  held: number,
+  replicas: number,
+  demands: TopicDemands,
+): JudgedTopic {
   const { topic, partitions, durability } = demands;
-  if (place.partitions !== partitions)
-    throw new Error(
-      `topic ${topic} has ${place.partitions} partition${place.partitions === 1 ? '' : 's'} and not ${partitions}: ` +
-        `set kafka.partitions to ${place.partitions}, or begin another log with kafka.name`,
+  if (held !== partitions)
+    throw new TopicRefused(
+      `topic ${topic} has ${held} partition${held === 1 ? '' : 's'} and not ${partitions}: ` +
+        `set kafka.partitions to ${held}, or begin another log with kafka.name`,
     );
   const policy = config.get('cleanup.policy') ?? 'delete';
   if (policy !== 'delete')
-    throw new Error(`topic ${topic} has cleanup.policy=${policy}, which drops records silently: set it to delete`);
+    throw new TopicRefused(
+      `topic ${topic} has cleanup.policy=${policy}, which drops records silently: set it to delete`,
+    );
   if (config.get('message.timestamp.type') === 'LogAppendTime')
-    throw new Error(
+    throw new TopicRefused(
       `topic ${topic} has message.timestamp.type=LogAppendTime; the log needs the times of its records: set it to CreateTime`,
     );
   const minInSync = Number(config.get('min.insync.replicas') ?? 1);
-  if (minInSync > place.replicas)
-    throw new Error(
-      `topic ${topic} has min.insync.replicas=${minInSync} and ${place.replicas} replicas: no publish could be acked`,
+  if (minInSync > replicas)
+    throw new TopicRefused(
+      `topic ${topic} has min.insync.replicas=${minInSync} and ${replicas} replicas: no publish could be acked`,
     );
   const syncs = config.get('flush.messages') === '1';
   // what a second machine has survives the power loss of one
   const durabilities: readonly StoredDurability[] = syncs || minInSync > 1 ? ['fsync', 'written'] : ['written'];
   if (durability !== undefined && !durabilities.includes(durability))
-    throw new Error(
+    throw new TopicRefused(
       `durability is ${durability}, and topic ${topic} keeps no more than written: set min.insync.replicas=2 (with 3 replicas) ` +
         'or flush.messages=1 on the topic, or durability written here',
     );
@@ -131,6 +154,18 @@ function judge(config: ReadonlyMap<string, string>, place: Place, demands: Topic
     minInSync,
     bytesMost: Number(config.get('max.message.bytes') ?? 1024 * 1024) - requestOverhead,
   };
+}
+
+/** What it says is for people. */
+class TopicRefused extends Error {}
+
+interface Made {
+  readonly topics: readonly {
+    readonly numPartitions: number;
+    readonly replicationFactor: number;
+    /** Missing where this user may not read them. */
+    readonly configs: readonly { readonly name: string; readonly value: string | null }[] | null;
+  }[];
 }
 
 interface Described {

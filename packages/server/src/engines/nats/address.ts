@@ -1,19 +1,12 @@
 import type { NodeConnectionOptions } from '@nats-io/transport-node';
+import { readEngineUrl } from '../../log/engine-url.ts';
 
 /** Where NATS is: `nats://[user:password@]host:port[,host:port]` or `nats://token@host:port`; `tls://…` for TLS. */
 export function readAddress(url: string): NodeConnectionOptions {
-  const match = /^(nats|tls):\/\/(?:([^/@]*)@)?([^/@]+)$/.exec(url);
-  if (match === null) throw new Error(`${url} is no address of NATS`);
-  const [, scheme, secret = '', hosts] = match;
-  const colon = secret.indexOf(':');
-  const servers = hosts!.split(',');
+  const { scheme, hosts, user, password } = readEngineUrl(url);
   return {
-    servers,
+    servers: hosts.map(({ host, port }) => `${host.includes(':') ? `[${host}]` : host}:${port}`),
     ...(scheme === 'tls' ? { tls: {} } : {}),
-    ...(secret === '' ? {} : colon === -1 ? { token: decodeURIComponent(secret) } : credentials(secret, colon)),
+    ...(user === undefined ? {} : password === undefined ? { token: user } : { user, pass: password }),
   };
-}
-
-function credentials(secret: string, colon: number): { user: string; pass: string } {
-  return { user: decodeURIComponent(secret.slice(0, colon)), pass: decodeURIComponent(secret.slice(colon + 1)) };
 }

@@ -16,7 +16,7 @@ import { Follower } from './follower.ts';
 import { Names, nameDefault } from './names.ts';
 import { Reads } from './reads.ts';
 import { Seen } from './seen.ts';
-import { judgeServer } from './server-settings.ts';
+import { type Judgeable, type Judged, judgeServer } from './server-settings.ts';
 import { type Retention, Standing } from './standing.ts';
 
 export interface JetStreamOptions {
@@ -69,7 +69,8 @@ export class JetStreamPartition implements BrokerPartition {
     const names = new Names(name, index);
     this.#names = names;
     const { count = 1, replicas = 1, retention = {} } = options;
-    this.#standing = new Standing({ names, count, replicas, retention, seen: this.#seen, clock, random });
+    const judge = (line: Line, stream: Judgeable): void => void this.#judge(line, stream);
+    this.#standing = new Standing({ names, count, replicas, retention, judge, seen: this.#seen, clock, random });
     // they come and go together: one of them tells
     this.#reader = new KeptConnection(url, 'reader', report => onReport?.(report));
     this.#writer = new KeptConnection(url, 'writer', () => {});
@@ -93,8 +94,7 @@ export class JetStreamPartition implements BrokerPartition {
     const state = await this.#reader.ask(async line => {
       const told = await this.#askState(line);
       await this.#standing.applyRetention(line);
-      const { durability, synced = false } = this.#options;
-      const judged = judgeServer(line.nats.info!, this.#standing.info!.config, { durability, synced });
+      const judged = this.#judge(line, this.#standing.info!.config);
       this.durabilities = judged.durabilities;
       this.entryBytes = judged.entryBytes;
       return told;
@@ -156,6 +156,11 @@ export class JetStreamPartition implements BrokerPartition {
     const closed = [this.#follower?.close(), this.#appends.close()];
     await Promise.all([this.#writer.close(), this.#reader.close()]);
     await Promise.all(closed);
+  }
+
+  #judge({ nats }: Line, stream: Judgeable): Judged {
+    const { durability, synced = false } = this.#options;
+    return judgeServer(nats.info!, stream, { durability, synced });
   }
 
   async #askState(line: Line): Promise<PartitionState> {

@@ -1,40 +1,27 @@
 import { capabilitiesOf } from '../../log/capabilities.ts';
-import { type Clock, systemClock } from '../../log/clock.ts';
+import { systemClock } from '../../log/clock.ts';
 import type { Log } from '../../log/log.ts';
-import { type CommonLogOptions, logDefaults } from '../../log/options.ts';
-import { type Random, systemRandom } from '../../log/random.ts';
-import type { StoredDurability } from '../../log/record.ts';
-import { withoutPassword } from '../../log/without-password.ts';
-import { WovenLog } from '../../log/woven/woven-log.ts';
+import { logDefaults } from '../../log/options.ts';
+import { systemRandom } from '../../log/random.ts';
+import { joined, openEach, shareOf } from '../all-partitions.ts';
 import { type BrokerLog, openBrokerLog } from '../broker/broker-log.ts';
 import { headBytes } from '../broker/entry.ts';
+import { notServed } from '../not-served.ts';
 import { nodeBytes } from '../numbered-messages.ts';
+import type { Partitioned, ServerLogOptions } from '../server-options.ts';
 import { JetStreamPartition } from './jetstream-partition.ts';
 import { NatsLive } from './live.ts';
 import { Names, nameDefault } from './names.ts';
 
-export interface NatsLogOptions extends CommonLogOptions {
-  /** `nats://[user:password@]host:port[,host:port]`, or `tls://` for TLS. */
-  readonly url: string;
-  /** What the names of its streams begin with; one log for each. */
-  readonly name?: string | undefined;
+/** `url`: see `readAddress`. */
+export interface NatsLogOptions extends ServerLogOptions {
   /** Servers that keep each record, for a stream that is made. */
   readonly replicas?: number | undefined;
   /** The servers sync each write, which they tell nobody. */
   readonly synced?: boolean | undefined;
-  /** Class that the stream must be able to keep; undefined for whatever it keeps. */
-  readonly durability?: StoredDurability | undefined;
-  /** How long the start waits for the server, ms. */
-  readonly startTimeout?: number | undefined;
-  /** Of records and their ages. What waits for the server waits in real time. */
-  readonly clock?: Clock | undefined;
-  readonly random?: Random | undefined;
 }
 
-export interface PartitionedOptions extends NatsLogOptions {
-  /** Streams. They stay as many for the life of the log: they decide where a topic of the log is. */
-  readonly partitions: number;
-}
+export interface PartitionedOptions extends NatsLogOptions, Partitioned {}
 
 const startTimeoutDefault = 10_000;
 /** A tail that has been silent for longer is stuck, ms: an idle one is heard of every second. */
@@ -53,20 +40,18 @@ export async function openNatsLog(options: NatsLogOptions): Promise<BrokerLog> {
 
 /** The same in one stream or several. */
 export async function openNatsPartitions({ partitions, ...options }: PartitionedOptions): Promise<Log> {
-  const logs = await openAll(options, partitions);
-  return logs.length === 1 ? logs[0]! : new WovenLog(logs, { hotBytes: options.hotBytes });
+  return joined(await openAll(options, partitions), options);
 }
 
 async function openAll(options: NatsLogOptions, count: number): Promise<readonly BrokerLog[]> {
   const { url, name, replicas, synced, durability, clock, random, onReport } = options;
-  const { retention, hotBytes = logDefaults.hotBytes } = options;
-  const bytes = retention?.bytes === undefined ? undefined : Math.ceil(retention.bytes / count);
+  const share = shareOf(options, count);
   const partitions = Array.from(
     { length: count },
     (_, index) =>
       new JetStreamPartition({
         ...{ url, name, index, count, replicas, synced, durability, clock, random },
-        retention: { age: retention?.age, bytes },
+        retention: share.retention,
         // the connections of all come and go together: one of them tells
         onReport: index === 0 ? onReport : undefined,
       }),
@@ -79,35 +64,32 @@ async function openAll(options: NatsLogOptions, count: number): Promise<readonly
   });
   const close = (): Promise<unknown> => Promise.all([live, ...partitions].map(part => part.close()));
   const stopWatch = systemClock.after(options.startTimeout ?? startTimeoutDefault, () => void close());
-  const logs: BrokerLog[] = [];
   try {
     // the first makes what they share
     await partitions[0]!.open();
     await live.ready;
     await Promise.all(partitions.slice(1).map(partition => partition.open()));
     const recordBytes = Math.min(options.recordBytes ?? logDefaults.recordBytes, logDefaults.recordBytesHard);
-    for (const [index, partition] of partitions.entries())
-      logs.push(
-        await openBrokerLog({
-          ...options,
-          hotBytes: hotBytes / count,
-          recordBytes: Math.min(recordBytes, partition.entryBytes - headBytes),
-          partition,
-          index,
-          live: index === 0 ? live : undefined,
-          requestBytes,
-          capabilities: { ...capabilitiesOf.nats, durabilities: partition.durabilities },
-          broker: 'NATS',
-          silenceMost,
-        }),
-      );
-    return logs;
+    return await openEach(count, index => {
+      const partition = partitions[index]!;
+      return openBrokerLog({
+        ...options,
+        ...share,
+        recordBytes: Math.min(recordBytes, partition.entryBytes - headBytes),
+        partition,
+        index,
+        live: index === 0 ? live : undefined,
+        requestBytes,
+        capabilities: { ...capabilitiesOf.nats, durabilities: partition.durabilities },
+        broker: 'NATS',
+        silenceMost,
+      });
+    });
   } catch (error) {
-    await Promise.all(logs.map(log => log.close()));
     await close();
     const { lastError } = partitions[0]!;
     const why = lastError === '' ? (error as Error).message : lastError;
-    throw new Error(`the log cannot be opened: NATS at ${withoutPassword(url)} does not serve it: ${why}`);
+    throw notServed('NATS', url, why);
   } finally {
     stopWatch();
   }

@@ -16,8 +16,11 @@ export interface Judged {
   readonly entryBytes: number;
 }
 
+/** What is judged of a stream, made or not. */
+export type Judgeable = Pick<StreamConfig, 'name' | 'retention' | 'storage' | 'num_replicas'> & Partial<StreamConfig>;
+
 /** Which promises this stream can keep. Throws when the log must not live in it. */
-export function judgeServer(server: ServerInfo, stream: StreamConfig, { synced, durability }: Demands): Judged {
+export function judgeServer(server: ServerInfo, stream: Judgeable, { synced, durability }: Demands): Judged {
   const [major = 0, minor = 0] = server.version.split('.').map(Number);
   if (major * 1000 + minor < 2012) throw new Error(`it is nats-server ${server.version}; the log needs 2.12 or newer`);
   for (const [is, setting] of [
@@ -36,6 +39,7 @@ export function judgeServer(server: ServerInfo, stream: StreamConfig, { synced, 
         'there and nats.synced here, or give the stream 3 replicas (nats.replicas counts only for a stream that is made: edit this ' +
         'one in NATS, or begin another log with nats.name), or set durability written',
     );
-  const most = stream.max_msg_size > 0 ? Math.min(stream.max_msg_size, server.max_payload) : server.max_payload;
+  const { max_msg_size = -1 } = stream;
+  const most = max_msg_size > 0 ? Math.min(max_msg_size, server.max_payload) : server.max_payload;
   return { durabilities, entryBytes: most - messageOverhead };
 }

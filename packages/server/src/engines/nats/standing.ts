@@ -8,6 +8,7 @@ import { apiError, isWrongSequence } from './api-errors.ts';
 import type { Line } from './connection.ts';
 import type { Names } from './names.ts';
 import { type Mark, type Moment, nanosecondsOf, type Seen } from './seen.ts';
+import type { Judgeable } from './server-settings.ts';
 
 export interface Retention {
   /** Entries older than that are removed, by the time at which the server took them, ms. */
@@ -22,6 +23,8 @@ export interface StandingParts {
   readonly count: number;
   readonly replicas: number;
   readonly retention: Retention;
+  /** Throws when the log must not live in a stream that would be made so. */
+  readonly judge: (line: Line, stream: Judgeable) => void;
   readonly seen: Seen;
   readonly clock: Clock;
   readonly random: Random;
@@ -105,6 +108,11 @@ export class Standing {
     return { max_age: age === undefined ? 0 : Math.max(100, age) * 1e6, max_bytes: bytes ?? -1 };
   }
 
+  /** Of all streams of the log. */
+  get #common(): Pick<StreamConfig, 'num_replicas' | 'storage' | 'retention'> {
+    return { num_replicas: this.#parts.replicas, storage: 'file', retention: 'limits' };
+  }
+
   #idOf({ config: { name, metadata } }: StreamInfo): string {
     const id = metadata?.[idKey];
     if (id === undefined) throw new Error(`stream ${name} was not made by Tailrace: nats.name has to be another`);
@@ -153,10 +161,11 @@ export class Standing {
   }
 
   async #stream(line: Line): Promise<StreamInfo> {
-    const { names, count, random } = this.#parts;
+    const { names, count, random, judge } = this.#parts;
     const { streams } = line.jetstream;
     return unlessMissing(streams.info(names.stream), async () => {
-      await this.#make(line, {
+      const stream = {
+        ...this.#common,
         name: names.stream,
         subjects: [names.subjects],
         allow_direct: true,
@@ -165,7 +174,10 @@ export class Standing {
         duplicate_window: duplicateWindowLeast,
         ...this.#limits,
         metadata: { [idKey]: random.id(12), [countKey]: String(count) },
-      });
+      };
+      // a start that is refused leaves nothing behind
+      judge(line, stream);
+      await this.#make(line, stream);
       return streams.info(names.stream);
     });
   }
@@ -176,7 +188,12 @@ export class Standing {
     const found = await unlessMissing(
       streams.getMessage(names.epochsStream, { last_by_subj: names.epochs }),
       async () => {
-        await this.#make(line, { name: names.epochsStream, subjects: [names.epochsSubjects], max_msgs_per_subject: 1 });
+        await this.#make(line, {
+          ...this.#common,
+          name: names.epochsStream,
+          subjects: [names.epochsSubjects],
+          max_msgs_per_subject: 1,
+        });
         return null;
       },
     );
@@ -184,9 +201,8 @@ export class Standing {
   }
 
   async #make({ jetstream }: Line, config: WithName): Promise<void> {
-    const { replicas } = this.#parts;
     try {
-      await jetstream.streams.add({ ...config, num_replicas: replicas, storage: 'file', retention: 'limits' });
+      await jetstream.streams.add(config);
     } catch (error) {
       // another node made it, with an id of its own
       if (!(error instanceof JetStreamApiError) || error.code !== apiError.streamNameExists) throw error;

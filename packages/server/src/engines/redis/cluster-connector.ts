@@ -1,7 +1,8 @@
 import { connect, type Socket } from 'node:net';
 import { AbstractConnector, Redis } from 'ioredis';
 import { systemClock } from '../../log/clock.ts';
-import type { ClusterAddress, HostAndPort } from './address.ts';
+import type { HostAndPort } from '../../log/engine-url.ts';
+import type { ClusterAddress } from './address.ts';
 
 /** A connection that is given up is not waited for, ms. */
 const disconnectTimeout = 100;
@@ -68,11 +69,10 @@ class ClusterConnector extends AbstractConnector {
 
   /** Asks a node of the cluster which of them has the slot. */
   async #ask(node: HostAndPort): Promise<HostAndPort> {
-    const { username, password, nodes } = this.#address;
+    const { nodes, ...user } = this.#address;
     const redis = new Redis({
       ...node,
-      ...(username === undefined ? {} : { username }),
-      ...(password === undefined ? {} : { password }),
+      ...user,
       protocol: 2,
       connectionName: 'tailrace slots',
       lazyConnect: true,

@@ -3,6 +3,7 @@ import { systemClock } from '../../log/clock.ts';
 import type { LogReport } from '../../log/report.ts';
 import { isCluster, readAddress, readClusterAddress } from './address.ts';
 import { clusterConnector } from './cluster-connector.ts';
+import { QuietSentinels } from './sentinels.ts';
 
 /** How long a server may take to answer one command before its connection is given up, ms. */
 export const answerTimeout = 5000;
@@ -123,12 +124,12 @@ function clientOf(url: string, key: string, role: string): Redis {
     reconnectOnError: (error: Error) => /^(READONLY|UNBLOCKED|MASTERDOWN|MOVED|CLUSTERDOWN)/.test(error.message),
   };
   if (isCluster(url)) {
-    const { username, password, nodes } = readClusterAddress(url);
-    const user = { ...(username === undefined ? {} : { username }), ...(password === undefined ? {} : { password }) };
-    return new Redis({ ...options, ...user, Connector: clusterConnector({ ...user, nodes }, key) });
+    const { nodes, ...user } = readClusterAddress(url);
+    return new Redis({ ...options, ...user, Connector: clusterConnector({ nodes, ...user }, key) });
   }
   const address = readAddress(url);
-  return typeof address === 'string' ? new Redis(address, options) : new Redis({ ...options, ...address });
+  if ('sentinels' in address) return new Redis({ ...options, ...address, Connector: QuietSentinels });
+  return new Redis({ ...options, ...address });
 }
 
 /** Whether the command may have failed only because of the connection or a server that is starting or changing roles. */

@@ -27,6 +27,11 @@ export class KnownLog {
     return { epoch: this.epoch, offset: this.offset, time: this.time };
   }
 
+  /** What every script is told first. `skew`: how far `now` may be from the server's clock before that counts, ms. */
+  arguments(now: number, skew: number): (string | number)[] {
+    return [this.id, this.epochs.current?.epoch ?? 0, this.offset, this.time, now, skew];
+  }
+
   /**
    * Up to where what this node has read is still the log, when `status` is what the server says now; undefined when all
    * of it is.

@@ -1,31 +1,29 @@
 import { systemClock } from '../../log/clock.ts';
 import type { Log } from '../../log/log.ts';
-import { logDefaults } from '../../log/options.ts';
-import { withoutPassword } from '../../log/without-password.ts';
-import { WovenLog } from '../../log/woven/woven-log.ts';
+import { joined, openEach, shareOf } from '../all-partitions.ts';
+import { notServed } from '../not-served.ts';
+import type { Partitioned } from '../server-options.ts';
+import { isCluster, readAddress } from './address.ts';
 import { isPassing, RedisConnection } from './connection.ts';
 import { Keys } from './keys.ts';
 import { openRedisLog, type RedisLogOptions, startTimeoutDefault } from './redis-log.ts';
+import { unknownPrimary } from './sentinels.ts';
 
-export interface PartitionedOptions extends RedisLogOptions {
+export interface PartitionedOptions extends RedisLogOptions, Partitioned {
   readonly name: string;
-  /** Streams over which the topics are spread. They stay as many for the life of the log. */
-  readonly partitions: number;
 }
 
 /** Opens the log that Redis holds in one stream or several. Rejects as `openRedisLog` does, and when it has another number of them. */
 export async function openPartitions(options: PartitionedOptions): Promise<Log> {
   const { partitions, startTimeout, url, name } = options;
+  await knowsPrimary(url);
   const connection = new RedisConnection(url, new Keys(name).partitions, 'start', () => {});
   const stopWatch = systemClock.after(startTimeout ?? startTimeoutDefault, () => connection.close());
   let held: number;
   try {
     held = await agreeOnCount(connection, name, partitions);
   } catch (error) {
-    if (isPassing(error))
-      throw new Error(
-        `the log cannot be opened: Redis at ${withoutPassword(url)} does not serve it: ${connection.lastError || 'it did not answer in time'}`,
-      );
+    if (isPassing(error)) throw notServed('Redis', url, connection.lastError || 'it did not answer in time');
     throw error;
   } finally {
     stopWatch();
@@ -35,29 +33,23 @@ export async function openPartitions(options: PartitionedOptions): Promise<Log> 
     throw new Error(
       `the log ${name} in Redis has ${held} partition${held === 1 ? '' : 's'} and not ${partitions}: set redis.partitions to ${held}, or begin another log with redis.name`,
     );
-  const settled = await Promise.allSettled(
-    Array.from({ length: partitions }, (_, p) => openRedisLog(partOf(options, p))),
-  );
-  const opened = settled.flatMap(one => (one.status === 'fulfilled' ? [one.value] : []));
-  const failed = settled.find(one => one.status === 'rejected');
-  if (failed === undefined) return partitions === 1 ? opened[0]! : new WovenLog(opened, { hotBytes: options.hotBytes });
-  await Promise.all(opened.map(log => log.close()));
-  throw failed.reason;
+  const logs = await openEach(partitions, partition => openRedisLog(partOf(options, partition)));
+  return joined(logs, options);
 }
 
-/** What belongs to the whole log is divided: memory, and what the log may hold. */
+/** Sentinels that do not know the primary would be asked until the start gives up. */
+async function knowsPrimary(url: string): Promise<void> {
+  if (isCluster(url)) return;
+  const address = readAddress(url);
+  const why = 'sentinels' in address ? await unknownPrimary(address) : undefined;
+  if (why !== undefined) throw notServed('Redis', url, why);
+}
+
 function partOf(options: PartitionedOptions, partition: number): RedisLogOptions {
-  const { partitions, name, hotBytes = logDefaults.hotBytes, retention } = options;
+  const { partitions, name } = options;
   if (partitions === 1) return options;
-  const bytes = retention?.bytes;
-  return {
-    ...options,
-    // no name has a slash: no log of one stream is taken for a part
-    name: `${name}/${partition}`,
-    partition,
-    hotBytes: hotBytes / partitions,
-    retention: { ...retention, bytes: bytes === undefined ? undefined : bytes / partitions },
-  };
+  // no name has a slash: no log of one stream is taken for a part
+  return { ...options, ...shareOf(options, partitions), name: `${name}/${partition}`, partition };
 }
 
 /** How many streams there are. That decides in which of them a topic is: what was written with another would not be found. */

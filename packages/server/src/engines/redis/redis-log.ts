@@ -5,58 +5,48 @@ import { EndedTopics } from '../../log/ended-topics.ts';
 import { EpochList } from '../../log/epoch-list.ts';
 import { KeyIndex } from '../../log/key-index.ts';
 import type { Appended, AppendFailure, Deleted, EngineProbe, Log, LogMemory, LogStatus } from '../../log/log.ts';
-import { type CommonLogOptions, logDefaults } from '../../log/options.ts';
+import { logDefaults } from '../../log/options.ts';
 import { type Places, PlainPlaces } from '../../log/places.ts';
-import { type Random, systemRandom } from '../../log/random.ts';
+import { systemRandom } from '../../log/random.ts';
 import type { StoredDurability } from '../../log/record.ts';
 import type { LogReport } from '../../log/report.ts';
 import type { SharedLog } from '../../log/shared-log.ts';
 import { PlainTokens, type Tokens } from '../../log/tokens.ts';
-import { withoutPassword } from '../../log/without-password.ts';
 import { FollowedLog, type FollowedParts } from '../followed-log.ts';
 import { Freshness } from '../freshness.ts';
 import { KnownLag } from '../known-lag.ts';
+import { notServed } from '../not-served.ts';
 import { nodeBytes } from '../numbered-messages.ts';
-import { type PackedRecord, packedBatch } from '../packed-record.ts';
-import { allLost, newestLost } from '../rewind-reports.ts';
+import type { ServerLogOptions } from '../server-options.ts';
 import { isCluster } from './address.ts';
 import { Appends } from './appends.ts';
 import { Arrivals } from './arrivals.ts';
 import { RedisConnection } from './connection.ts';
-import type { DeletionNote } from './entry.ts';
+import { Connections } from './connections.ts';
+import { Deletion } from './deletion.ts';
 import { Erasure } from './erasure.ts';
 import { Keys } from './keys.ts';
 import { KnownLog } from './known-log.ts';
 import { RedisLive } from './live.ts';
+import { NodeCopy } from './node-copy.ts';
 import { Probes } from './probes.ts';
 import { Reads } from './reads.ts';
 import { RedisGroups } from './redis-groups.ts';
 import { RedisNodes } from './redis-nodes.ts';
 import { replicated } from './replicated.ts';
 import { Retention } from './retention.ts';
-import { markDeleted } from './scripts/delete.ts';
-import { readStatus, type Status, status as statusScript } from './scripts/status.ts';
+import type { Status } from './scripts/status.ts';
 import { judgeServer } from './server-settings.ts';
+import { Standing } from './standing.ts';
 import { Tail } from './tail.ts';
 
-export interface RedisLogOptions extends CommonLogOptions {
-  /** See `readAddress` and `readClusterAddress`. */
-  readonly url: string;
-  /** What the names of its keys begin with; one log for each. */
-  readonly name?: string | undefined;
+export interface RedisLogOptions extends ServerLogOptions {
   /** Its number among those of a log in several streams. */
   readonly partition?: number | undefined;
   /** Replicas that must have a batch before it is acked. */
   readonly replicas?: number | undefined;
-  /** Class that the server must be able to keep; undefined for whatever it keeps. */
-  readonly durability?: StoredDurability | undefined;
   /** How far this machine's clock may be from the server's before the server's counts, ms. */
   readonly clockSkew?: number | undefined;
-  /** How long the start waits for the server, ms. */
-  readonly startTimeout?: number | undefined;
-  /** Of records and their ages. What waits for the server waits in real time. */
-  readonly clock?: Clock | undefined;
-  readonly random?: Random | undefined;
 }
 
 const clockSkewDefault = 2000;
@@ -99,10 +89,7 @@ export class RedisLog extends FollowedLog implements Log {
   readonly #clock: Clock;
   readonly #keys: Keys;
   readonly #known: KnownLog;
-  readonly #writer: RedisConnection;
-  readonly #follower: RedisConnection;
-  readonly #reader: RedisConnection;
-  readonly #listener: RedisConnection;
+  readonly #connections: Connections;
   readonly #appends: Appends;
   readonly #tail: Tail;
   readonly #nodes: RedisNodes;
@@ -110,7 +97,10 @@ export class RedisLog extends FollowedLog implements Log {
   readonly #probes: Probes;
   readonly #reads: Reads;
   readonly #erasure: Erasure;
+  readonly #deletion: Deletion;
   readonly #retention: Retention;
+  readonly #copy: NodeCopy;
+  readonly #standing: Standing;
   readonly #keyIndex: KeyIndex;
   readonly #ended: EndedTopics;
   readonly #arrivals: Arrivals;
@@ -135,19 +125,14 @@ export class RedisLog extends FollowedLog implements Log {
     this.#arrivals = new Arrivals(this.#known);
     this.#freshness = new Freshness({
       clock: systemClock,
-      ask: () => this.#askStatus(this.#reader),
+      ask: () => this.#standing.ask(),
       reached: ({ epochs, head }) => this.#arrivals.reached(new EpochList(epochs).epochOf(head), head),
     });
-    const connect = (role: string, told: (report: LogReport) => void): RedisConnection =>
-      new RedisConnection(options.url, this.#keys.log, role, told);
-    // they come and go together: one of them tells
-    this.#follower = connect('tail', report);
-    this.#writer = connect('writer', () => {});
-    this.#reader = connect('reader', () => {});
-    this.#listener = connect('listener', () => {});
+    this.#connections = new Connections(options.url, this.#keys.log, report);
+    const { writer, follower, reader, listener } = this.#connections;
     this.live = new RedisLive({
-      sender: this.#writer,
-      receiver: this.#listener,
+      sender: writer,
+      receiver: listener,
       clock: systemClock,
       channel: this.#keys.live,
       isSharded: isCluster(options.url),
@@ -160,7 +145,7 @@ export class RedisLog extends FollowedLog implements Log {
     const idLimit = Math.max(ids, dedupe.limit ?? logDefaults.dedupe.limit);
     const onError = (error: unknown): void => this.#tell(error);
     this.#appends = new Appends({
-      connection: this.#writer,
+      connection: writer,
       clock: systemClock,
       keys: [...this.#keys.all, this.#keys.batchOf(node)],
       known: () => this.#knownArguments(),
@@ -182,20 +167,30 @@ export class RedisLog extends FollowedLog implements Log {
       onError,
     });
     this.#tail = new Tail({
-      connection: this.#follower,
+      connection: follower,
       clock: systemClock,
       stream: this.#keys.log,
       known: this.#known,
-      askStatus: () => this.#askStatus(this.#follower),
-      onStatus: told => this.#compare(told),
-      onRecords: records => this.#commit(records),
-      onNote: note => this.#noteDeletion(note),
+      askStatus: () => this.#standing.ask(follower),
+      onStatus: async told => {
+        await this.#standing.compare(told);
+        onHead(told.head);
+        this.#arrivals.look();
+      },
+      onRecords: records => {
+        this.committed(this.#copy.take(records));
+        this.#arrivals.look();
+      },
+      onNote: note => {
+        this.#copy.noteDeletion(note);
+        this.#arrivals.look();
+      },
       onProbe: said => this.#probes.found(said),
       onDamage: (offset, error) => this.#damaged(offset, error),
       onError,
     });
     this.#probes = new Probes({
-      connection: this.#writer,
+      connection: writer,
       keys: this.#keys,
       known: () => this.#knownArguments(),
       tail: this.#tail,
@@ -203,16 +198,51 @@ export class RedisLog extends FollowedLog implements Log {
       node,
     });
     this.#reads = new Reads({
-      connection: this.#reader,
+      connection: reader,
       clock: systemClock,
       keys: this.#keys,
       known: this.#known,
       hot: this.hot,
       deletions: this.deletions,
     });
-    this.#erasure = new Erasure({ connection: this.#reader, clock: systemClock, keys: this.#keys, onError });
+    this.#erasure = new Erasure({ connection: reader, clock: systemClock, keys: this.#keys, onError });
+    this.#copy = new NodeCopy({
+      known: this.#known,
+      hot: this.hot,
+      deletions: this.deletions,
+      keys: this.#keyIndex,
+      ended: this.#ended,
+      erasure: this.#erasure,
+      onRemoval: () => this.removals++,
+    });
+    this.#standing = new Standing({
+      connection: reader,
+      keys: this.#keys,
+      known: this.#known,
+      knownArguments: () => this.#knownArguments(),
+      copy: this.#copy,
+      reads: this.#reads,
+      onReport: report,
+      onEpoch: () => this.epochBegan(),
+      onRewind: () => {
+        this.rewinds++;
+        this.wentBack();
+      },
+    });
+    this.#deletion = new Deletion({
+      connection: writer,
+      keys: this.#keys,
+      known: this.#known,
+      knownArguments: () => this.#knownArguments(),
+      tables: this.tables,
+      deletions: this.deletions,
+      erasure: this.#erasure,
+      arrivals: this.#arrivals,
+      rewinds: () => this.rewinds,
+      isClosed: () => this.#closing !== undefined,
+    });
     this.groups = new RedisGroups({
-      connect: () => connect('groups', () => {}),
+      connect: () => new RedisConnection(options.url, this.#keys.log, 'groups', () => {}),
       clock: systemClock,
       keys: this.#keys,
       node,
@@ -222,7 +252,7 @@ export class RedisLog extends FollowedLog implements Log {
       replicated: redis => replicated(redis, options.replicas ?? 0),
     });
     this.#nodes = new RedisNodes({
-      connection: this.#writer,
+      connection: writer,
       clock: systemClock,
       wall: clock,
       keys: this.#keys,
@@ -233,41 +263,31 @@ export class RedisLog extends FollowedLog implements Log {
     });
     this.shared = { nodes: this.#nodes, groups: this.groups, tails: [this.#lag] };
     this.#retention = new Retention({
-      connection: this.#reader,
+      connection: reader,
       clock,
       keys: this.#keys,
       known: () => this.#knownArguments(),
       age: options.retention?.age,
       bytes: options.retention?.bytes,
-      onFloor: floor => this.#raiseFloor(floor),
+      onFloor: floor => this.#copy.raiseFloor(floor),
       onError,
     });
   }
 
   /** Reads where the log stands and its newest records, and begins to follow. */
   async start(timeout: number): Promise<void> {
-    const connections = [this.#writer, this.#follower, this.#reader, this.#listener];
-    const stopWatch = systemClock.after(timeout, () => {
-      for (const connection of connections) connection.close();
-    });
+    const stopWatch = systemClock.after(timeout, () => this.#connections.close());
     try {
-      await Promise.all(connections.map(connection => connection.ready()));
+      await this.#connections.ready();
       const { replicas = 0, durability } = this.#options;
-      const durabilities = await judgeServer(this.#reader.redis, { replicas, durability });
+      const durabilities = await judgeServer(this.#connections.reader.redis, { replicas, durability });
       this.capabilities = { ...capabilitiesOf.redis, durabilities };
-      const told = await this.#askStatus(this.#reader);
-      this.#begin(told);
-      const { ended, deleted } = await this.#marks();
-      this.#takeMarks(ended, deleted);
-      await this.#preload();
+      await this.#standing.begin(Math.min(preloadBytes, this.hot.maxBytes / 2));
       await this.live.ready();
     } catch (error) {
       if (error instanceof TailraceError) throw error;
-      const { lastError } = connections.find(connection => connection.lastError !== '') ?? this.#reader;
-      const why = lastError || (error as Error).message || 'it did not answer in time';
-      throw new Error(
-        `the log cannot be opened: Redis at ${withoutPassword(this.#options.url)} does not serve it: ${why}`,
-      );
+      const why = this.#connections.lastError || (error as Error).message || 'it did not answer in time';
+      throw notServed('Redis', this.#options.url, why);
     } finally {
       stopWatch();
     }
@@ -326,24 +346,8 @@ export class RedisLog extends FollowedLog implements Log {
     await this.#retention.trim(offset);
   }
 
-  async deleteTopic(topic: string): Promise<Deleted> {
-    this.deletions.checkRoom();
-    const args = [...this.#knownArguments(), topic, this.tables.has(topic) ? '1' : '0'];
-    if (!this.#writer.isReady)
-      throw new TailraceError('engine_unavailable', `Redis does not answer: ${this.#writer.lastError}`, {
-        retryAfter: 1000,
-      });
-    const answer = (await this.#writer.ask(redis => markDeleted.run(redis, this.#keys.all, args))) as Buffer[];
-    if (answer.length === 0) {
-      const upTo = this.#erasure.upTo(topic);
-      return upTo === undefined
-        ? { upTo: undefined, pending: false }
-        : { upTo: { epoch: this.epochOf(upTo), offset: upTo, time: this.#known.time }, pending: true };
-    }
-    const upTo = Number(answer[0]);
-    const position = { epoch: this.epochOf(upTo), offset: upTo, time: Number(answer[1]) };
-    await this.#noted(topic, upTo);
-    return { upTo: position, pending: true };
+  deleteTopic(topic: string): Promise<Deleted> {
+    return this.#deletion.delete(topic);
   }
 
   close(): Promise<void> {
@@ -357,13 +361,13 @@ export class RedisLog extends FollowedLog implements Log {
     this.#retention.close();
     this.#erasure.close();
     // what the server does not take any more is not waited for
-    const stopWatch = systemClock.after(this.#writer.isReady ? closeTimeout : 0, () => this.#abandon());
+    const stopWatch = systemClock.after(this.#connections.writer.isReady ? closeTimeout : 0, () => this.#abandon());
     this.#arrivals.look();
     await this.#appends.close();
     await this.#nodes.close();
     stopWatch();
     this.#tail.close();
-    for (const connection of [this.#writer, this.#follower, this.#reader, this.#listener]) connection.close();
+    this.#connections.close();
     await this.#following;
   }
 
@@ -373,120 +377,7 @@ export class RedisLog extends FollowedLog implements Log {
   }
 
   #knownArguments(skew: number = this.#options.clockSkew ?? clockSkewDefault): (string | number)[] {
-    const { id, epochs, offset, time } = this.#known;
-    return [id, epochs.current?.epoch ?? 0, offset, time, this.#clock.now(), skew];
-  }
-
-  async #askStatus(connection: RedisConnection): Promise<Status> {
-    return readStatus(await statusScript.run(connection.redis, this.#keys.all, this.#knownArguments()));
-  }
-
-  #begin(told: Status): void {
-    this.#known.take(told);
-    this.#known.goBack(told.head, told.time);
-    this.#known.floor = told.floor;
-    this.hot.base = told.head;
-  }
-
-  async #preload(): Promise<void> {
-    const budget = Math.min(preloadBytes, this.hot.maxBytes / 2);
-    const records = await this.#reads.before(this.#known.offset, budget);
-    if (records.length === 0) return;
-    this.hot.base = records[0]!.offset - 1;
-    this.hot.push(packedBatch(records));
-  }
-
-  #commit(records: readonly PackedRecord[]): void {
-    const batch = packedBatch(records);
-    const last = records[records.length - 1]!;
-    this.hot.push(batch);
-    this.#known.offset = last.offset;
-    this.#known.time = last.time;
-    this.#keyIndex.committed(batch);
-    for (let i = 0; i < batch.count; i++) {
-      if (!batch.endsTopic(i)) continue;
-      this.#ended.add(batch.topics.names[batch.topics.of(i)]!, batch.offsetAt(i));
-    }
-    this.committed(batch);
-    this.#arrivals.look();
-  }
-
-  #noteDeletion({ topic, upTo, table }: DeletionNote): void {
-    this.hot.remove(topic, upTo);
-    this.#ended.forget(topic, upTo);
-    this.#keyIndex.deleted(topic, upTo);
-    this.deletions.add({ topic, upTo, table });
-    this.#erasure.add(topic, upTo);
-    this.#arrivals.look();
-  }
-
-  async #noted(topic: string, upTo: number): Promise<void> {
-    const { rewinds } = this;
-    while ((this.deletions.byTopic.get(topic)?.upTo ?? 0) < upTo && this.floor < upTo && this.#closing === undefined) {
-      if (this.rewinds !== rewinds)
-        throw new TailraceError('outcome_unknown', 'Redis lost its newest records meanwhile; delete the topic again', {
-          retryAfter: 100,
-        });
-      await this.#arrivals.next();
-    }
-  }
-
-  async #compare(told: Status): Promise<void> {
-    const before = this.#known.epochs.current;
-    const { head } = this;
-    const isEmptied = before !== undefined && !told.epochs.some(({ epoch }) => epoch === before.epoch);
-    const kept = this.#known.rewindBy(told);
-    if (isEmptied && kept === undefined) this.#options.onReport?.(allLost('Redis', head));
-    if (kept === undefined) this.#known.take(told);
-    else await this.#rewind(kept, told);
-    if (before?.epoch !== this.#known.epochs.current?.epoch) this.epochBegan();
-    this.#raiseFloor(told.floor);
-    this.#lag.told(told.head);
-    this.#arrivals.look();
-  }
-
-  /** What lies beyond `offset` is lost: the server has gone on without it. */
-  async #rewind(offset: number, told: Status): Promise<void> {
-    const { head } = this;
-    const time = await this.#reads.timeBefore(offset);
-    const { ended, deleted } = await this.#marks();
-    this.#known.take(told);
-    this.#known.goBack(offset, time);
-    this.#known.floor = told.floor;
-    this.hot.reset(offset);
-    this.#keyIndex.clear();
-    this.#ended.clear();
-    this.deletions.forget(() => true);
-    this.#takeMarks(ended, deleted);
-    this.rewinds++;
-    this.#options.onReport?.(newestLost('Redis', head, offset));
-    this.wentBack();
-  }
-
-  /** Topics that ended or were deleted, as the server has them. */
-  async #marks(): Promise<{ ended: Record<string, string>; deleted: Record<string, string> }> {
-    const { redis } = this.#reader;
-    const [ended, deleted] = await Promise.all([redis.hgetall(this.#keys.ended), redis.hgetall(this.#keys.deleted)]);
-    return { ended, deleted };
-  }
-
-  #takeMarks(ended: Record<string, string>, deleted: Record<string, string>): void {
-    for (const [topic, offset] of Object.entries(ended).sort(byOffset)) this.#ended.add(topic, Number(offset));
-    for (const [topic, mark] of Object.entries(deleted)) {
-      const [upTo, table, pending] = mark.split(' ');
-      this.deletions.add({ topic, upTo: Number(upTo), table: table === '1' });
-      if (pending === '1') this.#erasure.add(topic, Number(upTo));
-    }
-  }
-
-  #raiseFloor(floor: number): void {
-    if (floor < this.#known.floor) return;
-    if (floor > this.#known.floor) this.removals++;
-    this.#known.floor = floor;
-    const reached = this.floor;
-    this.hot.trim(reached);
-    this.#ended.trim(reached);
-    this.deletions.forget(({ upTo }) => upTo <= reached);
+    return this.#known.arguments(this.#clock.now(), skew);
   }
 
   #damaged(offset: number, error: TailraceError): void {
@@ -502,8 +393,4 @@ export class RedisLog extends FollowedLog implements Log {
       message: `Redis answers with an error: ${(error as Error).message}`,
     });
   }
-}
-
-function byOffset([, a]: [string, string], [, b]: [string, string]): number {
-  return Number(a) - Number(b);
 }

@@ -1,0 +1,13 @@
+export { Client, type ClientOptions } from './client.ts';
+export { connect } from './connect.ts';
+export type { Channel, Environment, Lock, WebSocketLike } from './environment.ts';
+export { type ClientErrorCode, TailraceError } from './errors.ts';
+export type { Store } from './keeper.ts';
+export { type ConnectionAction, type ConnectionEvent, type ConnectionState, transitions } from './machine.ts';
+export type { Message, PublishOptions } from './message.ts';
+export type { Receipt } from './outbox.ts';
+export type { Gap, Reset, SubscribeOptions, Subscription, SubscriptionState } from './subscription.ts';
+export { poll } from './transports/poll.ts';
+export { sse } from './transports/sse.ts';
+export type { Transport, TransportName } from './transports/transport.ts';
+export { webSocket } from './transports/web-socket.ts';
