@@ -8,7 +8,7 @@ import { repository } from './house/source-files.ts';
 import { providePrograms } from './test/programs.ts';
 import { readReport } from './test/report.ts';
 
-const missing = providePrograms();
+const missing = await providePrograms();
 const directory = mkdtempSync(join(tmpdir(), 'tailrace-test-'));
 const reportFile = join(directory, 'report.json');
 const vitest = spawn(

@@ -1,7 +1,8 @@
 import { spawnSync } from 'node:child_process';
-import { accessSync, constants } from 'node:fs';
+import { accessSync, constants, existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
-import { fetchKafka, findKafka, kafkaVersion } from '../../packages/server/test/engines/kafka-program.ts';
+import { archiveKafka } from '../../packages/server/test/engines/kafka-archive.ts';
+import { fetchKafka, findKafka, kafkaArchive, kafkaVersion } from '../../packages/server/test/engines/kafka-program.ts';
 import { findNats, natsDirectory, natsVersion } from '../../packages/server/test/engines/nats-program.ts';
 
 /** A program that some suites need and npm does not bring. */
@@ -34,9 +35,9 @@ const programs: readonly Program[] = [
 ];
 
 /** Installs what is missing where that is possible (root on a Debian); returns what is missing still. */
-export function providePrograms(): readonly Missing[] {
+export async function providePrograms(): Promise<readonly Missing[]> {
   const missing = programs.filter(program => !isInstalled(program));
-  return [...provideFromDebian(missing), ...provideKafka(), ...provideNats()];
+  return [...provideFromDebian(missing), ...(await provideKafka()), ...provideNats()];
 }
 
 function provideFromDebian(missing: readonly Program[]): readonly Program[] {
@@ -54,13 +55,15 @@ function provideFromDebian(missing: readonly Program[]): readonly Program[] {
 }
 
 /** Debian has none. */
-function provideKafka(): readonly Missing[] {
-  if (findKafka() !== undefined) return [];
-  if (inPath('mvn') && inPath('java')) {
+async function provideKafka(): Promise<readonly Missing[]> {
+  if (findKafka() === undefined && inPath('mvn') && inPath('java')) {
     console.log(`fetching Kafka ${kafkaVersion} with Maven`);
     fetchKafka();
   }
-  if (findKafka() !== undefined) return [];
+  if (findKafka() !== undefined) {
+    if (!existsSync(kafkaArchive)) await archiveKafka();
+    return [];
+  }
   return [
     {
       name: `Kafka ${kafkaVersion} (fetched with Maven; needs java and mvn, or KAFKA_HOME)`,

@@ -156,7 +156,7 @@ function startFrom(log: Log, from: From, filters: FilterSet, newest: NewestOf): 
     case 'time':
       return log
         .positionAt(from.time)
-        .then(at => (log.places.isAtFloor(at.offset) ? trimmed(log, at, filters) : whole(log, at, filters)));
+        .then(at => (log.places.isAtFloor(at.offset, from.time) ? trimmed(log, at, filters) : whole(log, at, filters)));
     case 'last':
       return startLast(log, from.count, newest);
   }

@@ -1,5 +1,6 @@
 import type { Log, Position } from './log.ts';
 import type { LogRecord } from './record.ts';
+import type { OffsetRange } from './report.ts';
 
 /** What a place of a log leads to: where its offsets are one sequence that is plain, otherwise whoever counts them says. */
 export interface Places {
@@ -14,8 +15,10 @@ export interface Places {
   beyond(offsets: Float64Array, place: number): Float64Array;
   /** Whether retention has removed something of what follows `offset`. */
   isTrimmed(offset: number): boolean;
-  /** Whether it stands where retention has removed what came before. */
-  isAtFloor(offset: number): boolean;
+  /** Whether it stands where retention has removed what came before, as far as that may have had a time ≥ `since` (ms). */
+  isAtFloor(offset: number, since?: number): boolean;
+  /** Where the last stretch ends of what is lost for good in (after, to]; undefined when nothing is. */
+  lostBetween(after: number, to: number): number | undefined;
   /** Where reading goes on for who stands at `offset`, of which that is so. */
   behindTrimmed(offset: number): Promise<Position>;
   /** Where one stands who has read up to the record that clients know by `offset`; 0 for who has read nothing. Throws `bad_request`. */
@@ -28,11 +31,21 @@ export interface Places {
   stepBack(from: number, end: number, count: number): number;
 }
 
+/** Whether nothing is left of a log of which all is known to be older than `since`. */
+export function endedBefore({ floor, head }: Pick<Log, 'floor' | 'head'>, since: number): boolean {
+  return head.offset <= floor && head.time < since;
+}
+
+/** Where the last of the stretches ends that lie in (after, to]. */
+export function lostBetween(lost: readonly OffsetRange[], after: number, to: number): number | undefined {
+  return lost.findLast(range => range.to > after && range.from <= to)?.to;
+}
+
 export class PlainPlaces implements Places {
   readonly inOrder = true;
-  readonly #log: Pick<Log, 'floor' | 'head' | 'positionOf'>;
+  readonly #log: Pick<Log, 'floor' | 'head' | 'lost' | 'positionOf'>;
 
-  constructor(log: Pick<Log, 'floor' | 'head' | 'positionOf'>) {
+  constructor(log: Pick<Log, 'floor' | 'head' | 'lost' | 'positionOf'>) {
     this.#log = log;
   }
 
@@ -48,9 +61,13 @@ export class PlainPlaces implements Places {
     return offset < this.#log.floor;
   }
 
-  isAtFloor(offset: number): boolean {
+  isAtFloor(offset: number, since = 0): boolean {
     const { floor } = this.#log;
-    return floor > 0 && offset <= floor;
+    return floor > 0 && offset <= floor && !endedBefore(this.#log, since);
+  }
+
+  lostBetween(after: number, to: number): number | undefined {
+    return lostBetween(this.#log.lost, after, to);
   }
 
   behindTrimmed(): Promise<Position> {

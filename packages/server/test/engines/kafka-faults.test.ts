@@ -32,7 +32,7 @@ withKafka('faults of Kafka', () => {
 
   beforeAll(async () => {
     proxy = await FaultyProxy.start(0);
-    server = await KafkaServer.start(proxy.port);
+    server = await KafkaServer.start({ proxyPort: proxy.port });
     proxy.target = server.proxiedPort;
   });
 

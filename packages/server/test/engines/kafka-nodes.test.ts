@@ -78,8 +78,8 @@ withKafka('servers on one Kafka', () => {
       ),
     );
     for (const log of logs) {
-      const seen = (): number => log.hot.newest('t/0', 1000, Number.POSITIVE_INFINITY).length;
-      await until('all have come', () => seen() === 20);
+      const seen = (i: number): number => log.hot.newest(`t/${i}`, 1000, Number.POSITIVE_INFINITY).length;
+      await until('all have come', () => Array.from({ length: 20 }, (_, i) => seen(i)).every(count => count === 20));
       expect((await log.topics('t/', '', 100)).length).toBe(20);
       expect((await log.newest(filterSet(['t/#']), 1, log.head.offset)).length).toBe(20);
     }

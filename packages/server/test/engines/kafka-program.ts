@@ -13,6 +13,9 @@ export const kafkaDirectory: string = join(
   `kafka-${kafkaVersion}`,
 );
 
+/** Classes of the broker as Java wants to have them, see `archiveKafka`. */
+export const kafkaArchive: string = join(kafkaDirectory, 'classes.jsa');
+
 /** The jars of Kafka: of an installation that `KAFKA_HOME` names, or those that `fetchKafka` fetched. */
 export function findKafka(): string | undefined {
   if (spawnSync('java', ['-version'], { stdio: 'ignore' }).status !== 0) return undefined;

@@ -7,7 +7,7 @@ import { withKafka } from './with-kafka.ts';
 
 withKafka('a start on Kafka that is refused', () => {
   test('leaves no topic behind', async () => {
-    const server = await KafkaServer.start(0, { 'log.flush.interval.messages': '1000' });
+    const server = await KafkaServer.start({ properties: { 'log.flush.interval.messages': '1000' } });
     afterwards(() => server.stop('SIGKILL'));
     const admin = new Admin({ clientId: 'operator', bootstrapBrokers: [{ host: '127.0.0.1', port: server.port }] });
     afterwards(() => admin.close());

@@ -1,82 +1,112 @@
-import { spawn, spawnSync } from 'node:child_process';
-import { writeFileSync } from 'node:fs';
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { freePort } from '../cli/served.ts';
-import { findKafka } from './kafka-program.ts';
+import { findKafka, kafkaArchive } from './kafka-program.ts';
 import { ServerProcess, temporaryDirectory } from './server-process.ts';
 
+const isStarted = 'Kafka Server started';
 const javaOptions = [
   '-Xms64m',
-  '-Xmx512m',
   '-XX:+UseSerialGC',
   '-XX:TieredStopAtLevel=1',
-  '-Dorg.slf4j.simpleLogger.defaultLogLevel=info',
+  '-Dorg.slf4j.simpleLogger.defaultLogLevel=warn',
+  '-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info',
 ];
 
-/** A real Kafka broker, its own controller, on ports and in a directory of its own. */
-export class KafkaServer extends ServerProcess {
-  readonly port: number;
-  /** Clients that come in here are sent to the proxy that `start` was given. */
-  readonly proxiedPort: number;
-  readonly directory: string;
+export interface KafkaOptions {
+  /** Of a proxy that leads to `proxiedPort`. */
+  readonly proxyPort?: number;
+  /** Security protocols of further listeners, by their names. */
+  readonly listeners?: Readonly<Record<string, string>>;
+  /** Properties beyond those that sync every write. */
+  readonly properties?: Readonly<Record<string, string>>;
+  readonly java?: readonly string[];
+  readonly env?: Readonly<Record<string, string>>;
+}
 
-  private constructor(port: number, proxiedPort: number, directory: string) {
+/** Where a broker listens for other brokers. */
+interface Seat {
+  readonly id: number;
+  readonly controllerPort: number;
+}
+
+/** A real Kafka broker, its own controller or one of several, on ports and in a directory of its own. */
+export class KafkaServer extends ServerProcess {
+  readonly id: number;
+  readonly directory: string;
+  readonly #ports: ReadonlyMap<string, number>;
+  readonly #java: readonly string[];
+  readonly #env: Readonly<Record<string, string>>;
+
+  private constructor(id: number, ports: ReadonlyMap<string, number>, { java = [], env = {} }: KafkaOptions) {
     super();
-    this.port = port;
-    this.proxiedPort = proxiedPort;
-    this.directory = directory;
+    this.id = id;
+    this.directory = temporaryDirectory('kafka');
+    this.#ports = ports;
+    this.#java = java;
+    this.#env = env;
   }
 
-  /** `proxyPort`: of a proxy that leads to `proxiedPort`; `more`: properties beyond those that sync every write. */
-  static async start(proxyPort = 0, more: Readonly<Record<string, string>> = {}): Promise<KafkaServer> {
-    const directory = temporaryDirectory('kafka');
-    const server = new KafkaServer(await freePort(), await freePort(), directory);
-    const controllerPort = await freePort();
-    const properties = {
-      'process.roles': 'broker,controller',
-      'node.id': '1',
-      'controller.quorum.voters': `1@127.0.0.1:${controllerPort}`,
-      listeners: `PLAINTEXT://127.0.0.1:${server.port},PROXIED://127.0.0.1:${server.proxiedPort},CONTROLLER://127.0.0.1:${controllerPort}`,
-      'advertised.listeners': `PLAINTEXT://127.0.0.1:${server.port},PROXIED://127.0.0.1:${proxyPort === 0 ? server.proxiedPort : proxyPort}`,
-      'listener.security.protocol.map': 'PLAINTEXT:PLAINTEXT,PROXIED:PLAINTEXT,CONTROLLER:PLAINTEXT',
-      'controller.listener.names': 'CONTROLLER',
-      'log.dirs': join(directory, 'data'),
-      'offsets.topic.replication.factor': '1',
-      'transaction.state.log.replication.factor': '1',
-      'transaction.state.log.min.isr': '1',
-      'auto.create.topics.enable': 'false',
-      'broker.session.timeout.ms': '1000',
-      'broker.heartbeat.interval.ms': '200',
-      'log.flush.interval.messages': '1',
-      ...more,
-    };
-    const text = Object.entries(properties).map(([name, value]) => `${name}=${value}`);
-    writeFileSync(join(directory, 'server.properties'), `${text.join('\n')}\n`);
-    const formatted = spawnSync(
-      'java',
-      server.#java('kafka.tools.StorageTool', 'format', '-t', 'tailracetailracetailra', '-c', 'server.properties'),
-      { cwd: directory, encoding: 'utf8' },
-    );
-    if (formatted.status !== 0) throw new Error(`Kafka could not be formatted:\n${formatted.stderr}`);
-    await server.start();
-    return server;
+  static async start(options: KafkaOptions = {}): Promise<KafkaServer> {
+    const [server] = await KafkaServer.#startAll(1, { java: ['-Xmx512m'], ...options });
+    return server!;
+  }
+
+  /** Brokers that are one cluster; each is a controller too. */
+  static cluster(size: number, options: KafkaOptions = {}): Promise<readonly KafkaServer[]> {
+    return KafkaServer.#startAll(size, { java: ['-Xmx192m'], ...options });
+  }
+
+  static async #startAll(size: number, options: KafkaOptions): Promise<readonly KafkaServer[]> {
+    const seats: Seat[] = [];
+    for (let id = 1; id <= size; id++) seats.push({ id, controllerPort: await freePort() });
+    const servers: KafkaServer[] = [];
+    for (const seat of seats) {
+      const ports = new Map<string, number>();
+      for (const name of ['PLAINTEXT', 'PROXIED', ...Object.keys(options.listeners ?? {})])
+        ports.set(name, await freePort());
+      const server = new KafkaServer(seat.id, ports, options);
+      server.#write(seat, seats, options);
+      servers.push(server);
+    }
+    await Promise.all(servers.map(server => server.start()));
+    return servers;
+  }
+
+  get port(): number {
+    return this.portOf('PLAINTEXT');
+  }
+
+  /** Clients that come in here are sent to the proxy that `start` was given. */
+  get proxiedPort(): number {
+    return this.portOf('PROXIED');
   }
 
   get url(): string {
     return `kafka://127.0.0.1:${this.port}`;
   }
 
+  portOf(listener: string): number {
+    return this.#ports.get(listener)!;
+  }
+
   /** Starts it (again); resolves when it serves. */
   async start(): Promise<void> {
-    const child = spawn('java', this.#java('kafka.Kafka', 'server.properties'), {
-      cwd: this.directory,
-      stdio: ['ignore', 'ignore', 'pipe'],
-    });
+    const archive = existsSync(kafkaArchive) ? [`-XX:SharedArchiveFile=${kafkaArchive}`] : [];
+    const child = spawn(
+      'java',
+      [
+        ...[...javaOptions, ...archive, ...this.#java],
+        ...['-cp', join(findKafka()!, '*'), 'kafka.Kafka', 'server.properties'],
+      ],
+      { cwd: this.directory, stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...this.#env } },
+    );
     this.process = child;
     let said = '';
     for await (const chunk of child.stderr) {
       said += String(chunk);
-      if (said.includes('Kafka Server started')) {
+      if (said.includes(isStarted)) {
         child.stderr.on('error', () => {});
         child.stderr.resume();
         return;
@@ -85,7 +115,41 @@ export class KafkaServer extends ServerProcess {
     throw new Error(`Kafka did not start:\n${said.slice(-5000)}`);
   }
 
-  #java(program: string, ...args: readonly string[]): string[] {
-    return [...javaOptions, '-cp', join(findKafka()!, '*'), program, ...args];
+  /** What it is started with. Kafka's tool for that would be a second start of Java. */
+  #write({ id, controllerPort }: Seat, seats: readonly Seat[], options: KafkaOptions): void {
+    const { proxyPort = this.proxiedPort, listeners = {}, properties = {} } = options;
+    const at = (name: string, port: number): string => `${name}://127.0.0.1:${port}`;
+    const own = [...this.#ports].map(([name, port]) => at(name, port));
+    const advertised = [...this.#ports].map(([name, port]) => at(name, name === 'PROXIED' ? proxyPort : port));
+    const protocols = { PLAINTEXT: 'PLAINTEXT', PROXIED: 'PLAINTEXT', CONTROLLER: 'PLAINTEXT', ...listeners };
+    const replicas = String(seats.length);
+    const all = {
+      'process.roles': 'broker,controller',
+      'node.id': String(id),
+      'controller.quorum.voters': seats.map(seat => `${seat.id}@127.0.0.1:${seat.controllerPort}`).join(','),
+      listeners: [...own, at('CONTROLLER', controllerPort)].join(','),
+      'advertised.listeners': advertised.join(','),
+      'listener.security.protocol.map': Object.entries(protocols)
+        .map(([name, protocol]) => `${name}:${protocol}`)
+        .join(','),
+      'controller.listener.names': 'CONTROLLER',
+      'log.dirs': join(this.directory, 'data'),
+      'offsets.topic.replication.factor': replicas,
+      'transaction.state.log.replication.factor': replicas,
+      'transaction.state.log.min.isr': '1',
+      'auto.create.topics.enable': 'false',
+      'broker.session.timeout.ms': '1000',
+      'broker.heartbeat.interval.ms': '200',
+      'log.flush.interval.messages': '1',
+      'log.cleaner.dedupe.buffer.size': '2097152',
+      ...properties,
+    };
+    const text = Object.entries(all).map(([name, value]) => `${name}=${value}\n`);
+    writeFileSync(join(this.directory, 'server.properties'), text.join(''));
+    mkdirSync(join(this.directory, 'data'));
+    writeFileSync(
+      join(this.directory, 'data', 'meta.properties'),
+      `version=1\ncluster.id=tailracetailracetailra\nnode.id=${id}\n`,
+    );
   }
 }

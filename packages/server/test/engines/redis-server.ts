@@ -11,18 +11,25 @@ export class RedisServer extends ServerProcess {
   readonly port: number;
   readonly directory: string;
   readonly #more: readonly string[];
+  readonly #env: Readonly<Record<string, string>>;
 
-  private constructor(port: number, directory: string, more: readonly string[]) {
+  private constructor(port: number, directory: string, more: readonly string[], env = {}) {
     super();
     this.port = port;
     this.directory = directory;
     this.#more = more;
+    this.#env = env;
   }
 
   /** `more`: options of redis-server beyond those that keep every write. */
-  static async start(...more: string[]): Promise<RedisServer> {
+  static start(...more: string[]): Promise<RedisServer> {
+    return RedisServer.startIn({}, ...more);
+  }
+
+  /** The same with more variables in its environment. */
+  static async startIn(env: Readonly<Record<string, string>>, ...more: string[]): Promise<RedisServer> {
     const directory = temporaryDirectory('redis');
-    const server = new RedisServer(await freePort(), directory, more);
+    const server = new RedisServer(await freePort(), directory, more, env);
     await server.start();
     return server;
   }
@@ -63,7 +70,11 @@ export class RedisServer extends ServerProcess {
   }
 
   async #spawn(args: readonly string[], isThere: string): Promise<void> {
-    const child = spawn(redisProgram!, args, { stdio: ['ignore', 'pipe', 'inherit'], argv0: 'redis-server' });
+    const child = spawn(redisProgram!, args, {
+      stdio: ['ignore', 'pipe', 'inherit'],
+      argv0: 'redis-server',
+      env: { ...process.env, ...this.#env },
+    });
     this.process = child;
     let said = '';
     for await (const chunk of child.stdout) {

@@ -16,7 +16,7 @@ class KafkaStage implements CommonStage {
 
   static async open(): Promise<KafkaStage> {
     const proxy = await FaultyProxy.start(0);
-    const broker = await KafkaServer.start(proxy.port);
+    const broker = await KafkaServer.start({ proxyPort: proxy.port });
     proxy.target = broker.proxiedPort;
     return new KafkaStage(broker, proxy);
   }

@@ -207,8 +207,8 @@ async function writeNewest(
   const end = await hub.log.positionOf(to);
   const oldest = records[records.length - 1];
   const before = oldest === undefined ? from : { offset: oldest.offset - 1, time: oldest.time };
-  const lost = hub.log.lost.findLast(range => range.to > before.offset && range.from <= to);
-  const skipped = lost === undefined ? undefined : await hub.log.positionOf(lost.to);
+  const lost = hub.log.places.lostBetween(before.offset, to);
+  const skipped = lost === undefined ? undefined : await hub.log.positionOf(lost);
   return {
     cursor: hub.tokens.of(Math.max(to, from.offset), Math.max(end.time, from.time)),
     before: hub.tokens.of(before.offset, before.time),

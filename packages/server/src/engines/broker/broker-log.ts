@@ -22,6 +22,7 @@ import type { BrokerPartition, Entry, Following, PartitionState } from '../broke
 import { FollowedLog, type FollowedParts } from '../followed-log.ts';
 import { Freshness } from '../freshness.ts';
 import { KnownLag } from '../known-lag.ts';
+import { News } from '../news.ts';
 import { newestLost } from '../rewind-reports.ts';
 import { Appends } from './appends.ts';
 import { Coming } from './coming.ts';
@@ -106,6 +107,7 @@ export class BrokerLog extends FollowedLog implements Log {
   #away = false;
   #closing: Promise<void> | undefined;
   #damages = 0;
+  readonly #news = new News(systemClock);
 
   constructor(options: BrokerLogOptions) {
     super(options);
@@ -354,6 +356,7 @@ export class BrokerLog extends FollowedLog implements Log {
   }
 
   #tell(message: string): void {
+    if (!this.#news.take(message)) return;
     this.#options.onReport?.({
       level: 'error',
       kind: 'engine_error',

@@ -1,6 +1,7 @@
 import type { Broker, Connection } from '@platformatic/kafka';
 import { TailraceError } from '@tailrace/protocol';
-import { isError, type KafkaAccess, KafkaClient } from './client.ts';
+import { type KafkaAccess, KafkaClient } from './client.ts';
+import { isError } from './errors.ts';
 
 /** Where a partition is. */
 export interface Place {
@@ -60,8 +61,12 @@ export class KafkaCluster {
     } catch (error) {
       if (isError(error, 'UNKNOWN_TOPIC_OR_PARTITION'))
         throw new TailraceError('not_found', `Kafka has no topic ${topic}`);
-      throw error;
+      const partial = (error as { response?: Metadata }).response;
+      // a partition without a leader does not take the others with it
+      if (!partial?.topics?.some(({ errorCode }) => errorCode === 0)) throw error;
+      answer = partial;
     }
+    for (const client of [this.writer, this.follower, this.reader]) client.learn(answer.brokers);
     const [found] = answer.topics;
     const part = found?.partitions.find(({ partitionIndex }) => partitionIndex === partition);
     const leader = answer.brokers.find(({ nodeId }) => nodeId === part?.leaderId);
@@ -93,6 +98,7 @@ export class KafkaCluster {
 interface Metadata {
   readonly brokers: readonly { readonly nodeId: number; readonly host: string; readonly port: number }[];
   readonly topics: readonly {
+    readonly errorCode: number;
     readonly topicId: string;
     readonly partitions: readonly {
       readonly partitionIndex: number;

@@ -1,7 +1,7 @@
 import type { Clock } from '../../log/clock.ts';
 import type { Following, PartitionListener, PartitionState } from '../broker-partition.ts';
-import { reasonOf } from './client.ts';
 import { type KafkaCluster, type Place, waitMost } from './cluster.ts';
+import { reasonOf } from './errors.ts';
 import { type Fetched, fetchFrom } from './fetch.ts';
 
 /** Bytes of one read of one partition, about. */

@@ -9,9 +9,9 @@ import type {
   PartitionRead,
   PartitionState,
 } from '../broker-partition.ts';
-import { brokerError, reasonOf } from './client.ts';
 import { type KafkaCluster, type Place, waitMost } from './cluster.ts';
 import { Epochs } from './epochs.ts';
+import { brokerError, reasonOf } from './errors.ts';
 import { fetchFrom } from './fetch.ts';
 import type { Fetcher } from './fetcher.ts';
 
@@ -109,7 +109,7 @@ export class KafkaPartition implements BrokerPartition {
       return entries.map((_, i) => first + i);
     } catch (error) {
       cluster.forgetPlace(topic, partition);
-      throw failureOf(error, isSent);
+      throw failureOf(error, topic, isSent);
     }
   }
 
@@ -214,7 +214,7 @@ export class KafkaPartition implements BrokerPartition {
   }
 }
 
-function failureOf(error: unknown, isSent: boolean): TailraceError {
+function failureOf(error: unknown, topic: string, isSent: boolean): TailraceError {
   const name = brokerError(error);
   const reason = reasonOf(error);
   if (!isSent || notAppended.has(name))
@@ -222,7 +222,8 @@ function failureOf(error: unknown, isSent: boolean): TailraceError {
   if (uncertain.has(name)) return new TailraceError('outcome_unknown', `Kafka did not answer: ${reason}`);
   if (name === 'MESSAGE_TOO_LARGE' || name === 'RECORD_LIST_TOO_LARGE')
     return new TailraceError('payload_too_large', `Kafka refused it: ${reason} (max.message.bytes of the topic)`);
-  return new TailraceError('log_fenced', `Kafka refused the append: ${reason}`, { retryAfter: 5000 });
+  const why = name === 'TOPIC_AUTHORIZATION_FAILED' ? `this user lacks Write on topic ${topic}` : reason;
+  return new TailraceError('log_fenced', `Kafka refused the append: ${why}`, { retryAfter: 5000 });
 }
 
 interface Produced {

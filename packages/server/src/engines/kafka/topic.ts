@@ -1,7 +1,7 @@
 import { systemClock } from '../../log/clock.ts';
 import type { StoredDurability } from '../../log/record.ts';
-import { brokerError, isError, reasonOf } from './client.ts';
 import type { KafkaCluster, Place } from './cluster.ts';
+import { brokerError, isError, reasonOf, refusalOf } from './errors.ts';
 
 /** What is asked of a topic. */
 export interface TopicDemands {
@@ -42,11 +42,14 @@ export async function prepareTopic(cluster: KafkaCluster, demands: TopicDemands)
       place = await cluster.locate(topic, 0);
     } catch (error) {
       if (!cluster.reader.isClosed) why = error;
+      if (refusalOf(error) !== undefined) throw error;
+      if (isError(error, 'TOPIC_AUTHORIZATION_FAILED')) throw new Error(lacking(topic, ['Describe']));
       if ((error as { code?: unknown }).code === 'not_found') await create(cluster, demands);
       // a topic that was just made has no leader for a moment, and brokers may be starting
       await new Promise<void>(resolve => systemClock.after(settle, resolve));
     }
   }
+  await demandRights(cluster, topic);
   return judge(await configOf(cluster, topic), place.partitions, place.replicas, demands);
 }
 
@@ -84,6 +87,8 @@ async function create(cluster: KafkaCluster, demands: TopicDemands): Promise<voi
     } catch (error) {
       if (error instanceof TopicRefused) throw error;
       if (isError(error, 'TOPIC_ALREADY_EXISTS')) return;
+      if (isError(error, 'TOPIC_AUTHORIZATION_FAILED') || isError(error, 'CLUSTER_AUTHORIZATION_FAILED'))
+        throw new Error(`topic ${topic} is missing, and this user may not make it: grant Create on it, or make it`);
       // brokers before 3.6 do not know the last of them, and have no such limit
       if (!isError(error, 'INVALID_CONFIG') || some !== configs)
         throw new Error(`topic ${topic} is missing and cannot be made: ${reasonOf(error)}`);
@@ -100,6 +105,23 @@ function judgeMade({ topics: [made] }: Made, demands: TopicDemands): void {
     made.replicationFactor,
     demands,
   );
+}
+
+/** What this user has to be allowed on the topic, and the numbers by which Kafka counts it. */
+const rights: Readonly<Record<string, number>> = { Describe: 8, Read: 3, Write: 4, DescribeConfigs: 10 };
+
+/** A right that is missing is told at the start, and not by the first publish. */
+async function demandRights({ reader }: KafkaCluster, topic: string): Promise<void> {
+  const answer = await reader.ask<Allowed>(await reader.connect(), 'Metadata', () => [[topic], false, true]);
+  const { topicAuthorizedOperations: allowed } = answer.topics[0]!;
+  // brokers may say nothing of it
+  if (allowed === undefined || allowed === -(2 ** 31)) return;
+  const missing = Object.keys(rights).filter(right => (allowed & (1 << rights[right]!)) === 0);
+  if (missing.length > 0) throw new Error(lacking(topic, missing));
+}
+
+function lacking(topic: string, missing: readonly string[]): string {
+  return `this user lacks ${missing.join(' and ')} on topic ${topic}: grant ${Object.keys(rights).join(', ')} on it`;
 }
 
 /** Empty where this user may not ask. */
@@ -166,6 +188,10 @@ interface Made {
     /** Missing where this user may not read them. */
     readonly configs: readonly { readonly name: string; readonly value: string | null }[] | null;
   }[];
+}
+
+interface Allowed {
+  readonly topics: readonly { readonly topicAuthorizedOperations?: number }[];
 }
 
 interface Described {

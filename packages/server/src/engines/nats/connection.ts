@@ -3,6 +3,7 @@ import { connect, errors, type NatsConnection } from '@nats-io/transport-node';
 import { systemClock } from '../../log/clock.ts';
 import type { LogReport } from '../../log/report.ts';
 import { readAddress } from './address.ts';
+import { refusalOf } from './refusals.ts';
 
 /** How long a server may take to answer one request before its connection is given up, ms. */
 export const answerTimeout = 5000;
@@ -40,6 +41,7 @@ export class KeptConnection {
   #drop: () => void = () => {};
   #stopPause: () => void = () => {};
   #down = false;
+  #wasThere = false;
   #closed = false;
   #lastError = '';
   #waiting: { resolve: (line: Line) => void; reject: (error: Error) => void }[] = [];
@@ -131,7 +133,11 @@ export class KeptConnection {
         maxPingOut: 2,
       });
     } catch (error) {
-      this.#lastError = (error as Error).message;
+      const refusal = refusalOf(error as Error);
+      this.#lastError = refusal ?? (error as Error).message;
+      // who was let in once waits: a server may be set up anew
+      if (refusal !== undefined && !this.#wasThere)
+        for (const { reject } of this.#waiting.splice(0)) reject(new Error(refusal));
       return undefined;
     }
   }
@@ -165,6 +171,7 @@ export class KeptConnection {
       };
       if (this.#down) this.#report({ level: 'info', kind: 'engine_back', message: 'NATS is back' });
       this.#down = false;
+      this.#wasThere = true;
       for (const { resolve } of this.#waiting.splice(0)) resolve(this.#line);
       await lost;
       this.#line = undefined;

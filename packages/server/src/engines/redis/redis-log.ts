@@ -15,6 +15,7 @@ import { PlainTokens, type Tokens } from '../../log/tokens.ts';
 import { FollowedLog, type FollowedParts } from '../followed-log.ts';
 import { Freshness } from '../freshness.ts';
 import { KnownLag } from '../known-lag.ts';
+import { News } from '../news.ts';
 import { notServed } from '../not-served.ts';
 import { nodeBytes } from '../numbered-messages.ts';
 import type { ServerLogOptions } from '../server-options.ts';
@@ -108,6 +109,7 @@ export class RedisLog extends FollowedLog implements Log {
   #following: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
   #damages = 0;
+  readonly #news = new News(systemClock);
 
   constructor(options: RedisLogOptions) {
     super(options);
@@ -128,7 +130,9 @@ export class RedisLog extends FollowedLog implements Log {
       ask: () => this.#standing.ask(),
       reached: ({ epochs, head }) => this.#arrivals.reached(new EpochList(epochs).epochOf(head), head),
     });
-    this.#connections = new Connections(options.url, this.#keys.log, report);
+    // the streams of one server come and go together: the first tells
+    const told = isCluster(options.url) ? report : (options.partition ?? 0) === 0 ? options.onReport : undefined;
+    this.#connections = new Connections(options.url, this.#keys.log, one => told?.(one));
     const { writer, follower, reader, listener } = this.#connections;
     this.live = new RedisLive({
       sender: writer,
@@ -387,6 +391,7 @@ export class RedisLog extends FollowedLog implements Log {
   }
 
   #tell(error: unknown): void {
+    if (!this.#news.take((error as Error).message)) return;
     this.#options.onReport?.({
       level: 'error',
       kind: 'engine_error',

@@ -62,17 +62,33 @@ class WovenGroup implements Group {
     return all.includes(undefined) ? undefined : sumOf(all as GroupStatus[]);
   }
 
+  /** Each partition is asked for its share, all at once; what some of them lack, those have more of are asked for. */
   async claim(member: string, most: number): Promise<Claim> {
     const [first, ...rest] = this.#order;
     this.#order = [...rest, first!];
     const deliveries: Delivery[] = [];
-    let dueIn: number | undefined;
-    for (const [partition, part] of [first!, ...rest]) {
-      if (deliveries.length === most) return { deliveries, dueIn: 0 };
-      const claim = await part.claim(member, most - deliveries.length);
-      for (const delivery of claim.deliveries) deliveries.push({ ...delivery, partition });
-      dueIn = Math.min(dueIn ?? Number.POSITIVE_INFINITY, claim.dueIn ?? Number.POSITIVE_INFINITY);
+    let dueIn = Number.POSITIVE_INFINITY;
+    let failure: PromiseRejectedResult | undefined;
+    let left = [first!, ...rest];
+    while (left.length > 0 && deliveries.length < most) {
+      const wanted = most - deliveries.length;
+      const asked = left.slice(0, wanted);
+      const shares = asked.map((_, i) => Math.floor(wanted / asked.length) + (i < wanted % asked.length ? 1 : 0));
+      const answers = await Promise.allSettled(asked.map(([, part], i) => part.claim(member, shares[i]!)));
+      left = left.slice(asked.length);
+      for (const [i, answer] of answers.entries()) {
+        const [partition] = asked[i]!;
+        if (answer.status === 'rejected') failure = answer;
+        else {
+          for (const delivery of answer.value.deliveries) deliveries.push({ ...delivery, partition });
+          if (answer.value.deliveries.length === shares[i]) left.push(asked[i]!);
+          else dueIn = Math.min(dueIn, answer.value.dueIn ?? Number.POSITIVE_INFINITY);
+        }
+      }
     }
+    // what others gave is the member's already; who does not answer is asked again by its next claim
+    if (failure !== undefined && deliveries.length === 0) throw failure.reason;
+    if (left.length > 0 || failure !== undefined) return { deliveries, dueIn: 0 };
     return { deliveries, dueIn: dueIn === Number.POSITIVE_INFINITY ? undefined : dueIn };
   }
 

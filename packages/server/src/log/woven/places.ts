@@ -1,6 +1,6 @@
 import { TailraceError } from '@tailrace/protocol';
-import type { Position } from '../log.ts';
-import type { Places } from '../places.ts';
+import type { Log, Position } from '../log.ts';
+import { endedBefore, lostBetween, type Places } from '../places.ts';
 import type { LogRecord } from '../record.ts';
 import type { WovenMap } from './map.ts';
 import { addressOf, isAddress, isWoven, placeOfAddress } from './numbering.ts';
@@ -29,11 +29,22 @@ export class WovenPlaces implements Places {
   }
 
   isTrimmed(place: number): boolean {
-    return this.#someAt(place, (offset, floor) => offset < floor);
+    return this.#someAt(place, (offset, { floor }) => offset < floor);
   }
 
-  isAtFloor(place: number): boolean {
-    return this.#someAt(place, (offset, floor) => floor > 0 && offset <= floor);
+  isAtFloor(place: number, since = 0): boolean {
+    return this.#someAt(place, (offset, log) => log.floor > 0 && offset <= log.floor && !endedBefore(log, since));
+  }
+
+  lostBetween(after: number, to: number): number | undefined {
+    const { partitions } = this.#map;
+    if (partitions.every(({ lost }) => lost.length === 0)) return undefined;
+    const [from, end] = [this.#map.vectorAt(after), this.#map.vectorAt(to)];
+    const ends = partitions.flatMap(({ lost }, p) => {
+      const last = lostBetween(lost, from[p]!, end[p]!);
+      return last === undefined ? [] : [Math.min(to, this.#map.aheadOf(after, p, last))];
+    });
+    return ends.length === 0 ? undefined : Math.max(...ends);
   }
 
   behindTrimmed(place: number): Promise<Position> {
@@ -74,16 +85,17 @@ export class WovenPlaces implements Places {
     return this.#map.vectorAt(place)[partitionOf(topic, this.#map.partitions.length)]! >= offset;
   }
 
-  /** Whether it holds of one partition's offset and floor; of an address only its own counts. */
-  #someAt(place: number, holds: (offset: number, floor: number) => boolean): boolean {
+  /** Whether it holds of one partition and the offset there; of an address only its own counts. */
+  #someAt(place: number, holds: (offset: number, log: Log) => boolean): boolean {
     const { partitions } = this.#map;
     if (isAddress(place)) {
       const { partition, offset } = placeOfAddress(place);
-      return holds(offset, partitions[partition]?.floor ?? 0);
+      const log = partitions[partition];
+      return log !== undefined && holds(offset, log);
     }
     // nearly always nothing is as young as what the weave remembers
     if (isWoven(place) && !partitions.some(({ floor }) => floor > 0)) return false;
     const vector = this.#map.vectorAt(place);
-    return partitions.some(({ floor }, p) => holds(vector[p]!, floor));
+    return partitions.some((log, p) => holds(vector[p]!, log));
   }
 }

@@ -493,7 +493,23 @@ describe('refused', () => {
     const [one, other] = await twoLogs();
     const to = path.join(temporaryDirectory(), 'backup');
     await take(one, to);
-    await expect(restore(to, other, { verify: true })).rejects.toThrow(/is not empty/);
+    await expect(restore(to, other, { verify: true })).rejects.toThrow(
+      /holds a log already, .*: name a directory that/,
+    );
+    const notes = temporaryDirectory();
+    fs.writeFileSync(path.join(notes, 'notes.txt'), '');
+    await expect(restore(to, notes, { verify: true })).rejects.toThrow(/is not empty: it has notes.txt/);
+  });
+
+  test('a restore from what is no backup', async () => {
+    const [one] = await twoLogs();
+    const to = path.join(temporaryDirectory(), 'restored');
+    await expect(restore(one, to, { verify: true })).rejects.toThrow(
+      `${one} is the data directory of a server and no backup: make one of it by \`tailrace log backup ${one} <backup>\``,
+    );
+    const missing = path.join(temporaryDirectory(), 'missing');
+    await expect(restore(missing, to, { verify: true })).rejects.toThrow(`there is no directory ${missing}`);
+    expect(fs.existsSync(to)).toBe(false);
   });
 
   test('not a checkpoint of de-duplication that is damaged: it is left out', async () => {

@@ -1,10 +1,14 @@
+import * as path from 'node:path';
 import { beforeAll, describe, expect, test } from 'vitest';
 import {
+  backup,
   type DiskLog,
   type DiskLogOptions,
+  dump,
   type LogReport,
   openDiskLog,
   repair,
+  stats,
   verify,
 } from '../../../src/log/index.ts';
 import { ManualClock } from '../manual-clock.ts';
@@ -128,4 +132,32 @@ test('a repair that loses power anywhere goes on with the older generation at th
     expect(await open(machine, true), `cut at ${at}`).toBe(whole);
     expect(at).toBeLessThan(2000);
   }
+});
+
+describe('a newer generation that is broken, beside an older one that is whole', () => {
+  test('is passed over by all that reads the directory offline, and named by those that report', async () => {
+    const machine = await diskWith(broken(middleChanged, newer));
+    const disk = machine.boot();
+    const expected = await open(await diskWith(new Map([...both].filter(([name]) => name !== newer))), false);
+    const offsets: number[] = [];
+    for await (const { offset } of dump(directory, { disk })) offsets.push(offset);
+    expect(offsets).toHaveLength(expected);
+    const [bad = '', whole = ''] = [newer, older].map(name => path.basename(name));
+    const told = new RegExp(
+      `^${bad} is broken \\(.*\\); ${whole}, which it was to replace, is whole and is read instead$`,
+    );
+    const counted = await stats(directory, { disk });
+    expect(counted).toMatchObject({ records: expected, notes: [expect.stringMatching(told)] });
+    const { damages, records } = await verify(directory, disk);
+    expect([records, damages]).toEqual([
+      expected,
+      [{ segment: bad, offset: expect.any(Number), what: expect.stringMatching(told) }],
+    ]);
+    const copy = '/backup';
+    await backup(directory, copy, { disk, now: 0, verify: true });
+    const copied: number[] = [];
+    for await (const { offset } of dump(copy, { disk })) copied.push(offset);
+    expect(copied).toEqual(offsets);
+    expect((await verify(copy, disk)).damages).toEqual([]);
+  });
 });

@@ -77,6 +77,14 @@ describe('an index that the disk cannot read', () => {
     const { machine, reports, open } = await subject();
     breakIndexes(machine, reports);
     const log = await open();
+    const told = reports.filter(({ kind }) => kind === 'index_rebuilt');
+    expect(told.length).toBeGreaterThan(2);
+    expect(told[0]).toMatchObject({
+      level: 'warn',
+      message: expect.stringMatching(
+        /^the index of .*\.log is damaged: the disk cannot read it \(EIO\): all of the segment is read, and the index built anew$/,
+      ),
+    });
     for (const [name, read, expected] of reads) expect(await read(log), name).toEqual(expected);
     await log.close();
   });

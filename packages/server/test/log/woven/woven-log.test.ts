@@ -99,6 +99,31 @@ describe('a log woven out of three partitions', () => {
     expect(got.toSorted()).toEqual([...everything, `${two}@5`].toSorted());
   });
 
+  test('a quiet partition of which all is older than the time asked for lacks nothing', async () => {
+    await publish(one);
+    clock.ms += 600_000;
+    await publish(two);
+    await publish(two);
+    await shared[0]!.trim(1);
+    open();
+    expect(await follow({ from: '-5m' })).toEqual([`${two}@1`, `${two}@2`]);
+    expect(await follow({ from: '-20m' })).toEqual(['gap', `${two}@1`, `${two}@2`]);
+    await shared[1]!.trim(1);
+    expect(await follow({ from: '-5m' })).toEqual(['gap', `${two}@2`]);
+  });
+
+  test('what a partition has lost for good is told to who reads the newest first', async () => {
+    for (let i = 0; i < 3; i++) for (const topic of [one, two]) await publish(topic);
+    (shared[1] as { lost: readonly { from: number; to: number }[] }).lost = [{ from: 2, to: 2 }];
+    await publish(three);
+    open();
+    const { places } = log;
+    const begin = await hub.resolveStart(all, { cursor: undefined, from: 'earliest' });
+    expect(places.lostBetween(begin.at.offset, log.head.offset)).toBeGreaterThan(begin.at.offset);
+    expect(places.lostBetween(begin.at.offset, log.head.offset)).toBeLessThanOrEqual(log.head.offset);
+    expect(places.lostBetween(log.head.offset, log.head.offset)).toBeUndefined();
+  });
+
   test('retention is told where it has taken something, by partition', async () => {
     for (let i = 0; i < 6; i++) for (const topic of [one, two]) await publish(topic);
     open();

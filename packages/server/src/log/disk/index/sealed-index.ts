@@ -28,6 +28,8 @@ export class IndexDamaged extends Error {
   }
 }
 
+const unreadable = 'the disk cannot read it (EIO)';
+
 /** What sealed indexes share: the parts kept in memory, and the gate in front of the disk. */
 export interface IndexReading {
   readonly cache: IndexCache;
@@ -37,17 +39,23 @@ export interface IndexReading {
 /**
  * Takes a segment as sealed when its index is made for exactly this file; sets what the segment knows of itself. Returns
  * the footer of an index that is whole and of this segment, also when the file is not as it says: then the segment has to
- * be scanned, and what the index names was durable all the same.
+ * be scanned, and what the index names was durable all the same. `onDamage`: there is one that is not whole.
  */
-export async function openSealed(segment: Segment, reading: IndexReading): Promise<IndexFooter | undefined> {
+export async function openSealed(
+  segment: Segment,
+  reading: IndexReading,
+  onDamage: (error: Error) => void = () => {},
+): Promise<IndexFooter | undefined> {
   let index: SealedIndex;
   try {
     index = await SealedIndex.open(segment, reading);
   } catch (error) {
     await segment.files.forget(segment.indexPath);
-    const code = errorCode(error);
-    if (error instanceof IndexDamaged || code === 'ENOENT' || code === 'EIO') return undefined;
-    throw error;
+    if (errorCode(error) === 'ENOENT') return undefined;
+    if (error instanceof IndexDamaged) onDamage(error);
+    else if (errorCode(error) === 'EIO') onDamage(new IndexDamaged(segment, unreadable));
+    else throw error;
+    return undefined;
   }
   const { footer } = index;
   const { header } = segment;
@@ -311,7 +319,7 @@ async function readFully(
     .run(() => files.use(indexPath, file => read(file, buffer, at)))
     .catch((error: unknown) => {
       // the segment tells the same, and the index is written to other sectors
-      if (errorCode(error) === 'EIO') throw new IndexDamaged(segment, 'the disk cannot read it (EIO)');
+      if (errorCode(error) === 'EIO') throw new IndexDamaged(segment, unreadable);
       throw error;
     });
   if (got < buffer.length) throw new IndexDamaged(segment, 'the file ends early');

@@ -14,12 +14,13 @@ import { IndexCache } from '../index/index-cache.ts';
 import { type Pause, pauses } from '../index/index-writer.ts';
 import { openSealed } from '../index/sealed-index.ts';
 import { Gate } from '../read/gate.ts';
+import { takenSegments } from '../recovery/generation.ts';
 import { describeDamage, LogDamaged } from '../segment/damage.ts';
 import { readAll, readHeader } from '../segment/read-segment.ts';
 import { endOfScan, type SegmentScan, scanning } from '../segment/scan.ts';
 import { Segment } from '../segment/segment.ts';
 import type { SegmentHeader } from '../segment/segment-header.ts';
-import { indexName, newestSegments, parseCheckpointName, type SegmentName } from '../segment/segment-name.ts';
+import { indexName, parseCheckpointName, type SegmentName } from '../segment/segment-name.ts';
 import { inSlices } from '../segment/slices.ts';
 import { type BackupList, listName, readBackupList, writeBackupList } from './backup-list.ts';
 import { copyFile } from './copy-file.ts';
@@ -152,7 +153,7 @@ class Backup {
       try {
         // one that is done meanwhile is gone after it, and its records are in files that were taken by then
         const { pending: asked } = await readDeletions(this.#disk, this.#directory);
-        await this.#takeSegments(identity);
+        await this.#takeSegments(identity, epochs);
         const { pending } = await readDeletions(this.#disk, this.#directory);
         this.#deletions = newestOf([...asked, ...pending]);
         const after = await readEpochs(this.#disk, this.#directory);
@@ -187,13 +188,16 @@ class Backup {
     );
   }
 
-  async #takeSegments({ id }: Identity): Promise<void> {
+  async #takeSegments(identity: Identity, epochs: EpochsFile): Promise<void> {
     this.#files = [];
     this.#head = 0;
     this.#there = new Set(await this.#disk.list(this.#to));
     const names = await this.#disk.list(this.#directory);
-    const segments = newestSegments(names);
-    for (const [i, name] of segments.entries()) await this.#takeSegment(name, segments[i + 1], id);
+    const files = new OpenFiles(this.#disk);
+    const parts = { disk: this.#disk, files, directory: this.#directory, identity, epochs };
+    // what a start would go on with
+    const { segments } = await takenSegments(parts, names).finally(() => files.close());
+    for (const [i, name] of segments.entries()) await this.#takeSegment(name, segments[i + 1], identity.id);
     const taken = new Set(this.#files.map(({ name }) => name));
     const checkpoint = names
       .filter(name => taken.has(name.replace(/\.dedupe$/, '.log')) && parseCheckpointName(name) !== undefined)

@@ -2,14 +2,17 @@ import * as path from 'node:path';
 import type { FilterSet } from '@tailrace/protocol';
 import type { LogRecord } from '../../record.ts';
 import type { Disk } from '../files/disk.ts';
-import { breakWasAccepted, lossWasAccepted, readEpochs } from '../files/epochs-file.ts';
+import { breakWasAccepted, type EpochsFile, lossWasAccepted, readEpochs } from '../files/epochs-file.ts';
+import { readIdentity } from '../files/identity.ts';
 import { nodeDisk } from '../files/node-disk.ts';
+import { OpenFiles } from '../files/open-files.ts';
+import { takenSegments } from '../recovery/generation.ts';
 import { LogDamaged, notFollowing } from '../segment/damage.ts';
 import { frameHeaderBytes } from '../segment/frame.ts';
 import { readAll, readHeader } from '../segment/read-segment.ts';
 import { decodeRecord, recordLength } from '../segment/record-codec.ts';
 import { endOfScan, scanSegment } from '../segment/scan.ts';
-import { newestSegments } from '../segment/segment-name.ts';
+import type { SegmentName } from '../segment/segment-name.ts';
 
 export interface DumpOptions {
   /** First and last offset, inclusive. */
@@ -23,7 +26,7 @@ export interface DumpOptions {
 export async function* dump(directory: string, options: DumpOptions = {}): AsyncGenerator<LogRecord, void, undefined> {
   const { from = 1, to = Number.MAX_SAFE_INTEGER, filters, disk = nodeDisk } = options;
   const epochs = await readEpochs(disk, directory).catch(() => undefined);
-  const newest = newestSegments(await disk.list(directory));
+  const newest = await segmentsOf(disk, directory, epochs);
   let before: { readonly name: string; readonly next: number; readonly crc: number } | undefined;
   for (let i = 0; i < newest.length; i++) {
     const { name, firstOffset } = newest[i]!;
@@ -57,6 +60,19 @@ export async function* dump(directory: string, options: DumpOptions = {}): Async
       throw new LogDamaged(directory, [{ segment: name, offset: scan.last + 1, ...endOfScan(scan) }], hint);
     }
   }
+}
+
+/** What a start would go on with. */
+async function segmentsOf(
+  disk: Disk,
+  directory: string,
+  epochs: EpochsFile | undefined,
+): Promise<readonly SegmentName[]> {
+  const files = new OpenFiles(disk);
+  const identity = await readIdentity(disk, directory).catch(() => undefined);
+  const { segments } = await takenSegments({ disk, files, directory, identity, epochs }, await disk.list(directory));
+  await files.close();
+  return segments;
 }
 
 const hint = 'Run `tailrace log verify` to see all of it, `tailrace log repair` to save the rest.';

@@ -2,9 +2,11 @@ import * as path from 'node:path';
 import type { EpochStart } from '../../epoch-list.ts';
 import { checkCheckpoint } from '../dedupe/checkpoint-format.ts';
 import { type Disk, errorCode } from '../files/disk.ts';
-import { readEpochs } from '../files/epochs-file.ts';
-import { readIdentity } from '../files/identity.ts';
+import { type EpochsFile, readEpochs } from '../files/epochs-file.ts';
+import { type Identity, readIdentity } from '../files/identity.ts';
 import { nodeDisk } from '../files/node-disk.ts';
+import { OpenFiles } from '../files/open-files.ts';
+import { describePassedOver, takenSegments } from '../recovery/generation.ts';
 import { frameHeaderBytes } from '../segment/frame.ts';
 import { readAll, readHeader } from '../segment/read-segment.ts';
 import {
@@ -15,7 +17,7 @@ import {
   recordTopicNumber,
 } from '../segment/record-codec.ts';
 import { scanSegment } from '../segment/scan.ts';
-import { newestSegments, parseCheckpointName } from '../segment/segment-name.ts';
+import { newestSegments, parseCheckpointName, type SegmentName } from '../segment/segment-name.ts';
 
 export interface StatsOptions {
   readonly disk?: Disk | undefined;
@@ -101,7 +103,7 @@ class Counting {
     const epochs = await this.#noting('epochs', () => readEpochs(this.#disk, this.#directory));
     const names = await this.#disk.list(this.#directory);
     const checkpoint = await this.#checkpoint(names);
-    const segments = newestSegments(names);
+    const segments = await this.#taken(names, identity, epochs);
     for (const [i, { name }] of segments.entries())
       await this.#segment(name, checkpoint?.offset ?? 0, segments[i + 1]?.firstOffset ?? Number.POSITIVE_INFINITY);
     return {
@@ -123,6 +125,24 @@ class Counting {
       dedupe: { checkpoint, recordsBehind: this.#behind },
       notes: this.#notes,
     };
+  }
+
+  /** What a start would go on with. */
+  async #taken(
+    names: readonly string[],
+    identity: Identity | undefined,
+    epochs: EpochsFile | undefined,
+  ): Promise<readonly SegmentName[]> {
+    const files = new OpenFiles(this.#disk);
+    const parts = { disk: this.#disk, files, directory: this.#directory, identity, epochs };
+    // one that a server takes away meanwhile is noted when it is counted
+    const taken = await takenSegments(parts, names).catch((error: unknown) => {
+      if (errorCode(error) !== 'ENOENT') throw error;
+      return { segments: newestSegments(names), passedOver: [] };
+    });
+    await files.close();
+    this.#notes.push(...taken.passedOver.map(describePassedOver));
+    return taken.segments;
   }
 
   async #checkpoint(names: readonly string[]): Promise<LogStats['dedupe']['checkpoint']> {

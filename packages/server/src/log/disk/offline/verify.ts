@@ -15,6 +15,7 @@ import { indexing } from '../index/index-segment.ts';
 import type { Pause } from '../index/index-writer.ts';
 import { IndexDamaged, SealedIndex } from '../index/sealed-index.ts';
 import { Gate } from '../read/gate.ts';
+import { describePassedOver, takenSegments } from '../recovery/generation.ts';
 import { runsBehind } from '../recovery/runs.ts';
 import { type Saved, salvage } from '../recovery/salvage.ts';
 import { type Damage, LogDamaged, notFollowing } from '../segment/damage.ts';
@@ -22,7 +23,7 @@ import { readAll, readHeader } from '../segment/read-segment.ts';
 import { endOfScan, type ScannedFrame, type SegmentScan, scanning } from '../segment/scan.ts';
 import { Segment } from '../segment/segment.ts';
 import type { SegmentHeader } from '../segment/segment-header.ts';
-import { indexName, newestSegments, parseCheckpointName, type SegmentName } from '../segment/segment-name.ts';
+import { indexName, parseCheckpointName, type SegmentName } from '../segment/segment-name.ts';
 import { inSlices } from '../segment/slices.ts';
 import { readWhole, wholeIndexes } from './whole-files.ts';
 
@@ -89,7 +90,7 @@ class Verification {
     await this.#term(files);
     await this.#checkpoints(files);
     if (files.includes(deletionsName)) await this.#deletions();
-    const newest = newestSegments(files);
+    const newest = await this.#taken(files);
     for (let i = 0; i < newest.length; i++)
       await this.#segment(newest[i]!, newest[i + 1], files.includes(indexName(newest[i]!.name)));
     const began = this.#epochs?.starts[this.#epochs.starts.length - 1]?.first ?? 1;
@@ -105,6 +106,17 @@ class Verification {
       damages: this.#damages,
       notes: this.#notes,
     };
+  }
+
+  /** What a start would go on with; what is broken of the rest keeps it from starting until that is accepted. */
+  async #taken(names: readonly string[]): Promise<readonly SegmentName[]> {
+    const files = new OpenFiles(this.#disk);
+    const parts = { disk: this.#disk, files, directory: this.#directory };
+    const taken = await takenSegments({ ...parts, identity: this.#identity, epochs: this.#epochs }, names);
+    await files.close();
+    for (const found of taken.passedOver)
+      this.#damages.push({ segment: found.name.name, offset: found.name.firstOffset, what: describePassedOver(found) });
+    return taken.segments;
   }
 
   async #small<T>(name: string, read: () => Promise<T | undefined>): Promise<T | undefined> {

@@ -1,16 +1,13 @@
 import * as path from 'node:path';
 import type { Clock } from '../../clock.ts';
 import type { LogReport, OffsetRange } from '../../report.ts';
-import { marksOf } from '../compaction/marks.ts';
-import { type Disk, errorCode, isNoSpace } from '../files/disk.ts';
+import { type Disk, isNoSpace } from '../files/disk.ts';
 import { breakWasAccepted, type EpochsFile, lossWasAccepted } from '../files/epochs-file.ts';
 import type { Identity } from '../files/identity.ts';
 import type { OpenFiles } from '../files/open-files.ts';
-import { IndexCache } from '../index/index-cache.ts';
 import { indexSegment } from '../index/index-segment.ts';
 import { type IndexReading, openSealed } from '../index/sealed-index.ts';
-import { Gate } from '../read/gate.ts';
-import { type Damage, LogDamaged } from '../segment/damage.ts';
+import type { Damage } from '../segment/damage.ts';
 import { readAll, readHeader } from '../segment/read-segment.ts';
 import { endOfScan, type ScannedFrame, type SegmentScan, scanSegment } from '../segment/scan.ts';
 import { Segment } from '../segment/segment.ts';
@@ -18,6 +15,7 @@ import { type SegmentHeader, segmentHeaderBytes } from '../segment/segment-heade
 import { indexName, type SegmentName, segmentGenerations, segmentName } from '../segment/segment-name.ts';
 import { type WrittenSegment, writeSegment } from '../segment/segment-writer.ts';
 import { Findings } from './findings.ts';
+import { belongs, notFitting, whatIsBroken } from './generation.ts';
 import { Mending } from './mending.ts';
 import { runsBehind } from './runs.ts';
 import { type Saved, salvage } from './salvage.ts';
@@ -66,8 +64,6 @@ export async function recover(parts: RecoveryParts): Promise<Recovered> {
   return new Recovery(parts).run();
 }
 
-const notFitting = 'the segment header does not fit the file name or the log';
-
 class Recovery {
   readonly #parts: RecoveryParts;
   readonly #mending: Mending;
@@ -115,14 +111,14 @@ class Recovery {
     next: SegmentName | undefined,
   ): Promise<void> {
     const { acceptLoss, report } = this.#parts;
-    const what = older.length === 0 ? undefined : await this.#whatIsBroken(newest, next);
+    const what = older.length === 0 ? undefined : await whatIsBroken(this.#parts, newest, next);
     if (what === undefined) {
       for (const { name } of older) await this.#mending.remove(name);
       await this.#segment(newest, next);
       return;
     }
     for (const [i, whole] of older.entries()) {
-      if ((await this.#whatIsBroken(whole, next)) !== undefined) continue;
+      if ((await whatIsBroken(this.#parts, whole, next)) !== undefined) continue;
       await this.#mending.fileAside(newest.name);
       if (!acceptLoss) {
         this.#findings.replaceable(newest, what, whole.name);
@@ -149,40 +145,11 @@ class Recovery {
     }
   }
 
-  /** Reads all of a file; undefined when every frame is there up to what follows it. */
-  async #whatIsBroken(name: SegmentName, next: SegmentName | undefined): Promise<string | undefined> {
-    const { disk, directory, files, epochs } = this.#parts;
-    const file = path.join(directory, name.name);
-    try {
-      const header = await readHeader(disk, file);
-      if (typeof header === 'string') return header;
-      if (!this.#belongs(header, name)) return notFitting;
-      const scan = scanSegment(await readAll(disk, file), header);
-      let needed = Math.max(scan.durable, header.rewritten?.lastOffset ?? header.firstOffset);
-      if (next !== undefined) {
-        needed = Math.min(needed, next.firstOffset - 1);
-        if (!lossWasAccepted(epochs, scan.last + 1, next.firstOffset - 1)) needed = next.firstOffset - 1;
-      }
-      if (scan.bad !== undefined || scan.last < needed) return endOfScan(scan).what;
-      const segment = new Segment(files, directory, header);
-      if (header.rewritten !== undefined)
-        // reading a block checks it
-        for await (const _ of marksOf(segment, { cache: new IndexCache(), gate: new Gate(1) }));
-      return undefined;
-    } catch (error) {
-      if (error instanceof LogDamaged) return error.damages.map(({ what }) => what).join(', ');
-      if (errorCode(error) === 'EIO') return 'the disk cannot read it (EIO)';
-      throw error;
-    } finally {
-      await files.forget(file);
-    }
-  }
-
   async #segment(name: SegmentName, next: SegmentName | undefined, read: 'index' | 'scan' = 'index'): Promise<void> {
-    const { disk, directory, files, reading } = this.#parts;
+    const { disk, directory, files, reading, report } = this.#parts;
     const file = path.join(directory, name.name);
     const header = await readHeader(disk, file);
-    if (typeof header === 'string' || !this.#belongs(header, name)) {
+    if (typeof header === 'string' || !belongs(this.#parts.identity, header, name)) {
       const what = typeof header === 'string' ? header : notFitting;
       const to = next === undefined ? undefined : next.firstOffset - 1;
       await this.#damaged({ segment: name.name, position: 0, offset: name.firstOffset, what }, name.firstOffset, to);
@@ -195,7 +162,14 @@ class Recovery {
     this.#nextSegment = Math.max(this.#nextSegment, header.number + 1);
     this.#checkOrder(header, name.name);
     const segment = new Segment(files, directory, header);
-    const footer = await openSealed(segment, reading);
+    const footer = await openSealed(segment, reading, ({ message }) =>
+      report({
+        level: 'warn',
+        kind: 'index_rebuilt',
+        message: `${message}: all of the segment is read, and the index built anew`,
+        at: { segment: segment.name },
+      }),
+    );
     const trusted = segment.sealed && read === 'index';
     if (trusted && (next === undefined || segment.lastOffset < next.firstOffset)) this.#take(segment);
     else await this.#scan(segment, next, footer?.lastOffset ?? 0);
@@ -394,16 +368,6 @@ class Recovery {
     this.#before = segment;
     this.#segments.push(segment);
     this.#head = Math.max(this.#head, segment.lastOffset);
-  }
-
-  #belongs(header: SegmentHeader, name: SegmentName): boolean {
-    const { identity } = this.#parts;
-    return (
-      header.firstOffset === name.firstOffset &&
-      header.generation === name.generation &&
-      header.logId === identity.id &&
-      Buffer.compare(header.secret, identity.secret) === 0
-    );
   }
 
   #missing(to: number, segment: string): void {
