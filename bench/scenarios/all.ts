@@ -2,7 +2,8 @@ import type { Scenario } from '../scenario.ts';
 import { acceptScenarios } from './accepts.ts';
 import { bandwidthScenarios } from './bandwidth.ts';
 import { ceilingScenarios } from './ceiling.ts';
-import { clusterRedisScenarios } from './cluster-redis.ts';
+import { clusterScenarios } from './cluster.ts';
+import { clusterTailScenarios } from './cluster-tail.ts';
 import { fanoutScenarios } from './fanout.ts';
 import { filterScenarios } from './filters.ts';
 import { hundredMillionScenarios } from './hundred-million.ts';
@@ -31,7 +32,8 @@ export function allScenarios(): Scenario[] {
     ...logAppendScenarios(),
     ...logHistoryScenarios(),
     ...housekeepingScenarios(),
-    ...clusterRedisScenarios(),
+    ...clusterScenarios(),
+    ...clusterTailScenarios(),
     ...ceilingScenarios(),
     ...hundredMillionScenarios(),
   ];

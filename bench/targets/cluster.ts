@@ -1,34 +1,41 @@
-// Two servers on one Redis, all three on the servers' core: what is published at the first is subscribed to at the second.
-import { type RedisTarget, type Sync, startRedis } from './redis.ts';
+// Two servers on one broker, all three on the servers' core: what is published at the first is subscribed to at the second.
+import { type Broker, type BrokerName, type Sync, startBroker } from './broker.ts';
 import { startSocketIo } from './socket-io.ts';
 import { startTailrace } from './tailrace.ts';
 import type { Target } from './target.ts';
 
 export interface Cluster extends Target {
-  readonly redis: RedisTarget;
+  readonly broker: Broker;
 }
 
 /** `sync` decides what an ack can promise: `fsync` or `written`. */
-export function startTailraceCluster(sync: Sync, profile?: string): Promise<Cluster> {
+export function startTailraceCluster(broker: BrokerName, sync: Sync, profile?: string): Promise<Cluster> {
   const durability = sync === 'always' ? 'fsync' : 'written';
-  return startCluster(sync, ({ url }) => startTailrace(profile, '--engine', url, '--durability', durability));
+  return startCluster(broker, sync, ({ url, settings }) =>
+    startTailrace(profile, '--engine', url, '--durability', durability, ...settings),
+  );
 }
 
-export function startSocketIoCluster(sync: Sync): Promise<Cluster> {
-  return startCluster(sync, ({ url }) => startSocketIo(url));
+/** Its adapter is one for Redis. */
+export function startSocketIoCluster(): Promise<Cluster> {
+  return startCluster('redis', 'later', ({ url }) => startSocketIo(url));
 }
 
-async function startCluster(sync: Sync, startNode: (redis: RedisTarget) => Promise<Target>): Promise<Cluster> {
+async function startCluster(
+  name: BrokerName,
+  sync: Sync,
+  startNode: (broker: Broker) => Promise<Target>,
+): Promise<Cluster> {
   await using stack = new AsyncDisposableStack();
-  const redis = stack.use(await startRedis(sync));
-  const first = stack.use(await startNode(redis));
-  const second = stack.use(await startNode(redis));
+  const broker = stack.use(await startBroker(name, sync));
+  const first = stack.use(await startNode(broker));
+  const second = stack.use(await startNode(broker));
   const all = stack.move();
   return {
     ...second,
-    redis,
+    broker,
     publish: first.publish,
-    pids: () => [...redis.pids(), ...first.pids(), ...second.pids()],
+    pids: () => [...broker.pids(), ...first.pids(), ...second.pids()],
     [Symbol.asyncDispose]: () => all.disposeAsync(),
   };
 }

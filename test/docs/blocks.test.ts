@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { redisProgram } from '../../packages/server/test/engines/redis-program.ts';
+import { isMissing } from './engine-programs.ts';
 import { pages, values } from './page.ts';
 import { Stage } from './stage.ts';
 
@@ -34,8 +34,7 @@ for (const { path, blocks } of all) {
     block => values(block, 'skip').length === 0 && (block.language === 'sh' || block.markers.length > 0),
   );
   if (played.length === 0) continue;
-  const runs = redisProgram !== undefined || !played.some(({ text }) => text.startsWith('redis-server'));
-  describe.skipIf(!runs)(path, () => {
+  describe.skipIf(played.some(({ text }) => isMissing(text)))(path, () => {
     let stage: Stage;
     beforeAll(async () => {
       stage = await Stage.open();

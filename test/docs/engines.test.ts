@@ -21,6 +21,7 @@ test('the table of engines in docs/clusters.md says what they can do', () => {
     expect(row(name).map(cell => cell.replace(/[,;:].*/, ''))).toEqual(names.map(says));
   told('several servers on one log', engine => (capabilitiesOf[engine].shared ? 'yes' : 'no'));
   told('delete for good', engine => (capabilitiesOf[engine].deletes ? 'yes' : 'no'));
+  told('[work groups](#work-groups)', engine => (capabilitiesOf[engine].groups ? 'yes' : 'no'));
   told('`rules` with `keep`', engine => (capabilitiesOf[engine].keeps ? 'removes records' : 'removes nothing'));
   told('`retention.age` and `retention.bytes` remove', engine => capabilitiesOf[engine].trims);
   expect(row('durability')).toEqual(

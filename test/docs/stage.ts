@@ -3,11 +3,14 @@ import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { expect } from 'vitest';
 import { freePort } from '../../packages/server/test/cli/served.ts';
-import { redisProgram } from '../../packages/server/test/engines/redis-program.ts';
 import { repository } from '../../scripts/house/source-files.ts';
+import { enginePrograms } from './engine-programs.ts';
 import { missingLine } from './output.ts';
 import { type Block, values } from './page.ts';
 import { Terminal } from './terminal.ts';
+
+/** Ports that a page may name. */
+const portsMost = 10;
 
 /** Where the blocks of one page are run: a directory, a server with its log in ./data, and open terminals. */
 export class Stage implements AsyncDisposable {
@@ -27,9 +30,10 @@ export class Stage implements AsyncDisposable {
     this.#freePorts = freePorts;
     // `npx tailrace` finds the command as it does in the repository
     symlinkSync(join(repository, 'node_modules'), join(this.directory, 'node_modules'));
-    // the same for `redis-server`, whatever the name of its program here
+    // the same for the servers of the engines, wherever they are here
     mkdirSync(join(this.directory, '.bin'));
-    if (redisProgram !== undefined) symlinkSync(redisProgram, join(this.directory, '.bin/redis-server'));
+    for (const [name, text] of enginePrograms())
+      writeFileSync(join(this.directory, '.bin', name), text, { mode: 0o755 });
     const inherited = Object.entries(process.env).filter(([name]) => !/^TAILRACE_|^NODE_OPTIONS$|^npm_/i.test(name));
     this.#env = {
       ...Object.fromEntries(inherited),
@@ -40,7 +44,7 @@ export class Stage implements AsyncDisposable {
   }
 
   static async open(serverFlags = ''): Promise<Stage> {
-    const stage = new Stage(serverFlags, await Promise.all([freePort(), freePort(), freePort()]));
+    const stage = new Stage(serverFlags, await Promise.all(Array.from({ length: portsMost }, freePort)));
     try {
       await stage.#startServer();
     } catch (error) {
@@ -63,6 +67,14 @@ export class Stage implements AsyncDisposable {
     });
   }
 
+  /** Ports of the page as they are here. */
+  #withPorts(text: string): string {
+    return text.replace(
+      /(127\.0\.0\.1:|--port )(\d{4,5})\b/g,
+      (_, before: string, port: string) => `${before}${this.#portFor(port)}`,
+    );
+  }
+
   #portFor(port: string): number {
     if (port === '4080') return this.#port;
     const own = this.#ports.get(port) ?? this.#freePorts.pop();
@@ -73,7 +85,8 @@ export class Stage implements AsyncDisposable {
 
   /** Does what the block says, and checks what its markers promise. */
   async play(block: Block): Promise<void> {
-    for (const name of values(block, 'file')) writeFileSync(join(this.directory, name), `${block.text}\n`);
+    const text = this.#withPorts(block.text);
+    for (const name of values(block, 'file')) writeFileSync(join(this.directory, name), `${text}\n`);
     for (const name of values(block, 'output')) await this.#checkOutput(block, name);
     if (block.language === 'sh') await this.#playShell(block);
   }
@@ -91,12 +104,7 @@ export class Stage implements AsyncDisposable {
   }
 
   async #runShell(block: Block): Promise<void> {
-    const shell = this.run(
-      block.text.replace(
-        /(127\.0\.0\.1:|--port )(\d{4,5})\b/g,
-        (_, before: string, port: string) => `${before}${this.#portFor(port)}`,
-      ),
-    );
+    const shell = this.run(this.#withPorts(block.text));
     const [terminal] = values(block, 'terminal');
     if (terminal === undefined) {
       const code = await shell.ended();

@@ -63,6 +63,9 @@ export interface Entry extends NewEntry {
   readonly offset: number;
 }
 
+/** Whose the time of an entry is when it is read: that of who appended it, or of the broker, when it took it. */
+export type EntryTimes = 'writer' | 'broker';
+
 export interface PartitionRead {
   /** Where reading truly began: greater than asked when the broker has removed what lay between. */
   readonly after: number;

@@ -24,9 +24,10 @@ export interface LedgerGroupParts {
 
 /** Records that one claim gets, at most. */
 const claimMost = 1000;
-/** Requests, and receipts of one request, that a call of the ledger carries at most: it serves nobody else meanwhile. */
+/** Requests that a call of the ledger carries, and receipts of one and of all of them, at most: it serves nobody else meanwhile. */
 const requestsMost = 128;
 const receiptsMost = 1000;
+const receiptsOfCall = 8000;
 /** What is looked at for one offer: offsets, bytes of those that match, and how many these are, about. */
 const offerSpan = 16_384;
 const offerBytes = 1024 * 1024;
@@ -146,7 +147,7 @@ export class LedgerGroup implements Group {
     // what is asked in this turn of the event loop goes along
     await Promise.resolve();
     while (this.#queue.length > 0) {
-      const batch = this.#queue.splice(0, requestsMost);
+      const batch = this.#nextBatch();
       try {
         await this.#send(batch);
       } catch (error) {
@@ -154,6 +155,16 @@ export class LedgerGroup implements Group {
       }
     }
     this.#running = undefined;
+  }
+
+  #nextBatch(): readonly Waiting[] {
+    let count = 0;
+    for (let receipts = 0; count < Math.min(this.#queue.length, requestsMost); count++) {
+      const { request } = this.#queue[count]!;
+      receipts += request.kind === 'claim' ? 0 : request.receipts.length;
+      if (receipts > receiptsOfCall && count > 0) break;
+    }
+    return this.#queue.splice(0, count);
   }
 
   async #send(asked: readonly Waiting[]): Promise<void> {

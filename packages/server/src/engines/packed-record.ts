@@ -1,5 +1,4 @@
-import { type BatchTopics, BatchTopicsBuilder } from '../log/batch-topics.ts';
-import { EncodedBatch } from '../log/disk/commit/encoded-batch.ts';
+import { crcOf } from '../log/disk/segment/crc.ts';
 import {
   decodeRecord,
   encodeRecord,
@@ -7,13 +6,12 @@ import {
   recordFlags,
   recordHeaderBytes,
   recordIsWhole,
+  recordLength,
   recordTopic,
-  recordTopicBytes,
 } from '../log/disk/segment/record-codec.ts';
 import type { RecordSource } from '../log/index.ts';
 import { encodedBound } from '../log/intake.ts';
 import type { LogRecord } from '../log/record.ts';
-import { topicHash } from '../log/topic-hash.ts';
 
 /**
  * A record as brokers hold it: the bytes of the disk log's record, checked by the same crc, without offset and time. These
@@ -44,6 +42,12 @@ export function isPacked(bytes: Buffer): boolean {
   return recordIsWhole(bytes, 0, seed);
 }
 
+/** The same of bytes from `start` to `end` of a buffer, `view` being one of all of it. Hot. */
+export function isPackedAt(buffer: Buffer, view: DataView, start: number, end: number): boolean {
+  if (start + recordHeaderBytes > end || recordLength(buffer, start) !== end - start) return false;
+  return crcOf(buffer, view, start + 4, end, seed) === view.getUint32(start, true);
+}
+
 /** The record; its data is a view of the bytes, which it changes. */
 export function unpackRecord({ offset, time, bytes }: PackedRecord): LogRecord {
   bytes.writeUIntLE(time, timeAt, 6);
@@ -60,45 +64,7 @@ export function isPlain(bytes: Buffer): boolean {
   return (bytes.readUInt16LE(flagsAt) & (id | producer | key | end)) === 0;
 }
 
-const aheadAt = 8;
+/** Where in the bytes offset and time are. */
+export const aheadAt = 8;
+export const timeAt = 16;
 const flagsAt = 22;
-const timeAt = 16;
-
-/** `records`, of which there must be one, in one piece of memory: what the broker's client read them into can go. */
-export function packedBatch(records: readonly PackedRecord[]): EncodedBatch {
-  const first = records[0]!.offset;
-  const places = new Int32Array(records.length);
-  let size = 0;
-  for (let i = 0; i < records.length; i++) {
-    places[i] = size;
-    size += records[i]!.bytes.length;
-  }
-  const bytes = Buffer.allocUnsafeSlow(size);
-  for (let i = 0; i < records.length; i++) {
-    const { offset, time, bytes: packed } = records[i]!;
-    const place = places[i]!;
-    packed.copy(bytes, place);
-    bytes.writeUInt32LE(offset - first, place + aheadAt);
-    bytes.writeUIntLE(time, place + timeAt, 6);
-  }
-  return new EncodedBatch(bytes, places, topicsOf(bytes, places), first);
-}
-
-const builder = new BatchTopicsBuilder();
-
-/** Hot. */
-function topicsOf(bytes: Buffer, places: Int32Array): BatchTopics {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const numbers = new Map<string, number>();
-  builder.clear();
-  for (const place of places) {
-    const topic = recordTopic(bytes, place);
-    const known = numbers.get(topic);
-    if (known === undefined) {
-      const start = place + recordHeaderBytes;
-      builder.add(numbers.size, topic, topicHash.ofBytes(view, start, start + recordTopicBytes(bytes, place)));
-      numbers.set(topic, numbers.size);
-    } else builder.add(known, topic, 0);
-  }
-  return builder.finish();
-}

@@ -17,6 +17,8 @@ export interface LogCapabilities {
   readonly keeps: boolean;
   /** A topic can be deleted for good; what retention leaves of it stays otherwise. */
   readonly deletes: boolean;
+  /** Members of work groups share records. */
+  readonly groups: boolean;
   /** What goes at once when something is trimmed. */
   readonly trims: 'segments' | 'records';
 }
@@ -25,11 +27,39 @@ export type EngineName = 'disk' | 'memory' | 'redis' | 'kafka' | 'nats';
 
 /** What each can do at best: a server behind a shared log may be set to keep less. */
 export const capabilitiesOf: Readonly<Record<EngineName, LogCapabilities>> = {
-  disk: { durabilities: ['fsync', 'written'], shared: false, keeps: true, deletes: true, trims: 'segments' },
-  memory: { durabilities: [], shared: false, keeps: false, deletes: true, trims: 'records' },
-  redis: { durabilities: ['fsync', 'written'], shared: true, keeps: false, deletes: true, trims: 'records' },
-  kafka: { durabilities: ['fsync', 'written'], shared: true, keeps: false, deletes: false, trims: 'records' },
-  nats: { durabilities: ['fsync', 'written'], shared: true, keeps: false, deletes: false, trims: 'records' },
+  disk: {
+    durabilities: ['fsync', 'written'],
+    shared: false,
+    keeps: true,
+    deletes: true,
+    groups: false,
+    trims: 'segments',
+  },
+  memory: { durabilities: [], shared: false, keeps: false, deletes: true, groups: false, trims: 'records' },
+  redis: {
+    durabilities: ['fsync', 'written'],
+    shared: true,
+    keeps: false,
+    deletes: true,
+    groups: true,
+    trims: 'records',
+  },
+  kafka: {
+    durabilities: ['fsync', 'written'],
+    shared: true,
+    keeps: false,
+    deletes: false,
+    groups: true,
+    trims: 'records',
+  },
+  nats: {
+    durabilities: ['fsync', 'written'],
+    shared: true,
+    keeps: false,
+    deletes: false,
+    groups: true,
+    trims: 'records',
+  },
 };
 
 /** The engine that the setting `engine` names. */

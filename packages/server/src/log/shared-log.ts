@@ -2,10 +2,9 @@ import type { GroupStore } from './group-store.ts';
 
 /** What a log has beside it when several nodes share it. */
 export interface SharedLog {
-  /** Undefined where the engine does not tell nodes of each other. */
+  /** Undefined for all partitions of a log but the first. */
   readonly nodes: LogNodes | undefined;
-  /** Undefined where the engine keeps none. */
-  readonly groups: GroupStore | undefined;
+  readonly groups: GroupStore;
   /** How far this node is behind what the server has, partition by partition. */
   readonly tails: readonly TailLag[];
 }

@@ -21,6 +21,16 @@ export class KafkaAdmin {
     await this.#admin.deleteTopics({ topics: [topic] });
   }
 
+  /** Offsets of its only partition, as Kafka counts them: of the first record that is left, and of the next that comes. */
+  async bounds(topic: string): Promise<{ readonly floor: number; readonly head: number }> {
+    const at = async (timestamp: bigint): Promise<number> => {
+      const partitions = [{ partitionIndex: 0, timestamp }];
+      const [listed] = await this.#admin.listOffsets({ topics: [{ name: topic, partitions }] });
+      return Number(listed!.partitions[0]!.offset);
+    };
+    return { floor: await at(-2n), head: await at(-1n) };
+  }
+
   async write(topic: string, value: string): Promise<void> {
     await this.#producer.send({ messages: [{ topic, partition: 0, value: Buffer.from(value) }] });
   }

@@ -8,22 +8,28 @@ import { ServerProcess, temporaryDirectory } from './server-process.ts';
 
 export const natsProgram: string | undefined = findNats();
 
+function synced(store: string): string {
+  return `jetstream { store_dir: "${store}", sync_interval: always }`;
+}
+
 /** A real NATS server with JetStream, on a port and in a directory of its own. */
 export class NatsServer extends ServerProcess {
   readonly port: number;
   readonly directory: string;
   readonly #more: string;
+  readonly #jetstream: (store: string) => string;
 
-  private constructor(port: number, directory: string, more: string) {
+  private constructor(port: number, directory: string, more: string, jetstream: (store: string) => string = synced) {
     super();
     this.port = port;
     this.directory = directory;
     this.#more = more;
+    this.#jetstream = jetstream;
   }
 
-  /** `more`: lines of its configuration. */
-  static async start(more = ''): Promise<NatsServer> {
-    const server = new NatsServer(await freePort(), temporaryDirectory('nats'), more);
+  /** `more`: lines of its configuration; `jetstream`: those of JetStream with its directory, if not these. */
+  static async start(more = '', jetstream: (store: string) => string = synced): Promise<NatsServer> {
+    const server = new NatsServer(await freePort(), temporaryDirectory('nats'), more, jetstream);
     await server.start();
     return server;
   }
@@ -50,10 +56,7 @@ export class NatsServer extends ServerProcess {
   /** Starts it (again); resolves when it takes connections. */
   async start(): Promise<void> {
     const file = join(this.directory, 'nats.conf');
-    writeFileSync(
-      file,
-      `listen: "127.0.0.1:${this.port}"\njetstream { store_dir: "${this.#store}", sync_interval: always }\n${this.#more}\n`,
-    );
+    writeFileSync(file, `listen: "127.0.0.1:${this.port}"\n${this.#jetstream(this.#store)}\n${this.#more}\n`);
     const child = spawn(natsProgram!, ['-c', file], { stdio: ['ignore', 'ignore', 'pipe'] });
     this.process = child;
     let said = '';

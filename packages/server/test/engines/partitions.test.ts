@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { partitionOf } from '../../src/log/woven/partition-of.ts';
 import { runCli } from '../cli/cli-process.ts';
 import { Served } from '../cli/served.ts';
 import { SseClient } from '../gateway/sse-client.ts';
@@ -143,6 +144,35 @@ withRedis('servers on a log of several partitions', () => {
     await publishAll(() => [node], 3, 5);
     await again.count(topics.length * 2);
     expect(byTopic([again])).toEqual(Object.fromEntries(topics.map(topic => [topic, [3, 4]])));
+  });
+
+  test('one connection of a node follows all partitions', async () => {
+    const redis = await startRedis();
+    const node = await startNode(redis.url, '--redis.partitions', '4');
+    await publishAll(() => [node], 0, 3);
+    const admin = redis.client();
+    afterwards(async () => admin.disconnect());
+    const clients = ((await admin.client('LIST')) as string).split('\n');
+    expect(clients.filter(client => client.includes(' cmd=xread '))).toHaveLength(1);
+  });
+
+  test('a stream that somebody overwrote does not stop the others', async () => {
+    const redis = await startRedis();
+    const node = await startNode(redis.url, '--redis.partitions', '4');
+    const admin = redis.client();
+    afterwards(async () => admin.disconnect());
+    const client = await SseClient.open(node.port, 'filter=%23');
+    await admin.set('{tailrace/1}:log', 'no stream');
+    const others = topics.filter(topic => partitionOf(topic, 4) !== 1);
+    for (const topic of others) {
+      const answer = await fetch(`${node.url}/v1/topics/${topic}`, { method: 'POST', body: '1' });
+      expect(answer.status).toBe(200);
+    }
+    await client.count(others.length);
+    // and goes on itself once that is mended
+    await admin.del('{tailrace/1}:log');
+    await publishAll(() => [node], 0, 1);
+    await client.count(others.length + topics.length);
   });
 
   test('a log with another number of partitions is refused by name', async () => {

@@ -3,6 +3,7 @@ import { openRedisLog, type RedisLog, type RedisLogOptions } from '../../src/eng
 import type { Claim, Group } from '../../src/log/group-store.ts';
 import { message, offsetOf, until } from '../log/messages.ts';
 import { afterwards, opened, startProxy, startRedis } from './for-one-test.ts';
+import { Crew } from './group-crew.ts';
 import { RedisServer } from './redis-server.ts';
 import { withRedis } from './with-redis.ts';
 
@@ -21,35 +22,6 @@ async function append(log: RedisLog, count: number): Promise<number[]> {
 
 function offsets({ deliveries }: Claim): number[] {
   return deliveries.map(({ offset }) => offset);
-}
-
-/** Members at work: what they were given, what was acked, and what came again after its ack. */
-class Crew {
-  readonly acked = new Set<number>();
-  readonly again: number[] = [];
-  #works = true;
-  readonly #members: Promise<void>[];
-
-  constructor(groups: readonly Group[], each: number) {
-    this.#members = groups.flatMap((group, i) =>
-      Array.from({ length: each }, (_, n) => this.#work(group, `member ${i} ${n}`)),
-    );
-  }
-
-  async stop(): Promise<void> {
-    this.#works = false;
-    await Promise.all(this.#members);
-  }
-
-  async #work(group: Group, member: string): Promise<void> {
-    while (this.#works) {
-      const { deliveries } = await group.claim(member, 3);
-      for (const { offset } of deliveries) if (this.acked.has(offset)) this.again.push(offset);
-      const done = await group.ack(member, deliveries);
-      for (const [i, { offset }] of deliveries.entries()) if (done[i]) this.acked.add(offset);
-      await new Promise(resolve => setTimeout(resolve, 5));
-    }
-  }
 }
 
 withRedis('groups while Redis fails', () => {

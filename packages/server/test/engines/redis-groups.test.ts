@@ -1,6 +1,9 @@
 import { afterAll, beforeAll } from 'vitest';
+import { openPartitions } from '../../src/engines/redis/open-partitions.ts';
 import { openRedisLog } from '../../src/engines/redis/redis-log.ts';
-import { groupContract } from './group-contract.ts';
+import { type GroupSubject, groupContract } from './group-contract.ts';
+import { groupHistories } from './group-histories.ts';
+import { groupsOfPartitions } from './groups-of-partitions.ts';
 import { RedisServer } from './redis-server.ts';
 import { withRedis } from './with-redis.ts';
 
@@ -14,7 +17,7 @@ withRedis('groups in Redis', () => {
 
   afterAll(() => server.stop());
 
-  groupContract('groups in Redis', {
+  const subject: GroupSubject = {
     async open(clock, count) {
       const name = `log-${++made}`;
       const logs = Array.from({ length: count }, () =>
@@ -23,5 +26,12 @@ withRedis('groups in Redis', () => {
       );
       return (await Promise.all(logs)).map(log => ({ log, groups: log.groups }));
     },
+  };
+
+  groupContract('groups in Redis', subject);
+  groupHistories(subject, 60);
+  groupsOfPartitions((clock, partitions) => {
+    const options = { url: server.url, name: `log-${++made}`, partitions, clock, clockSkew: 1e15 };
+    return Promise.all([openPartitions(options), openPartitions(options)]);
   });
 });

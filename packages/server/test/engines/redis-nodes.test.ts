@@ -130,7 +130,7 @@ withRedis('the nodes of a log in Redis', () => {
     const url = `http://127.0.0.1:${address.port}`;
     const messages = Array.from({ length: 5 }, () => message('job/1'));
     await server.log.append(messages, 'fsync');
-    const group = await server.log.shared!.groups!.open('work', { filters: ['job/+'], after: 0 });
+    const group = await server.log.shared!.groups.open('work', { filters: ['job/+'], after: 0 });
     const { deliveries } = await group.claim('ann', 3);
     await group.ack('ann', deliveries.slice(0, 1));
     await group.retry('ann', deliveries.slice(1, 2), 0);

@@ -1,4 +1,3 @@
-import { TailraceError } from '@tailrace/protocol';
 import type { Log } from '../../log/index.ts';
 import type { ApiRoute, Schema } from '../route.ts';
 
@@ -36,16 +35,10 @@ export function nodesRoute(log: Log): ApiRoute {
         },
       },
     },
-    errors: ['unsupported'],
+    errors: [],
     handle: ({ header }) => {
-      const { shared } = log;
-      if (shared !== undefined && shared.nodes === undefined)
-        throw new TailraceError(
-          'unsupported',
-          'the engine of this log does not tell its servers of each other: look at each of them',
-        );
       header('Cache-Control', 'no-store');
-      return { nodes: shared?.nodes?.all ?? [] };
+      return { nodes: log.shared?.nodes?.all ?? [] };
     },
   };
 }

@@ -22,13 +22,17 @@ import type { BrokerPartition, Entry, Following, PartitionState } from '../broke
 import { FollowedLog, type FollowedParts } from '../followed-log.ts';
 import { Freshness } from '../freshness.ts';
 import { KnownLag } from '../known-lag.ts';
+import { LedgerGroups } from '../ledger-groups.ts';
 import { News } from '../news.ts';
 import { newestLost } from '../rewind-reports.ts';
 import { Appends } from './appends.ts';
+import { BrokerNodes } from './broker-nodes.ts';
 import { Coming } from './coming.ts';
 import { Directory } from './directory.ts';
 import { nodeBytes } from './entry.ts';
 import { Fold } from './fold.ts';
+import { BrokerGroups } from './groups/broker-groups.ts';
+import { type LedgerOptions, type LedgerReplicaParts, openLedger } from './groups/ledger-replica.ts';
 import { History } from './history.ts';
 import { Judge } from './judge.ts';
 import { Known } from './known.ts';
@@ -48,6 +52,11 @@ export interface BrokerLogOptions extends CommonLogOptions {
   readonly silenceMost: number;
   /** Closed with the log. */
   readonly live?: BrokerLive | undefined;
+  /** The partition in which groups are kept, made if it is missing. Its entries have the times of the broker. */
+  readonly openLedger: () => Promise<BrokerPartition>;
+  /** The partition in which nodes tell of each other, with the times of the broker; for one partition of the log. */
+  readonly openNodes?: (() => Promise<BrokerPartition>) | undefined;
+  readonly groups?: LedgerOptions | undefined;
   /** Of records and their ages. What waits for the broker waits in real time. */
   readonly clock?: Clock | undefined;
   readonly random?: Random | undefined;
@@ -86,12 +95,14 @@ export class BrokerLog extends FollowedLog implements Log {
   readonly tokens: Tokens = new PlainTokens(this);
   readonly places: Places = new PlainPlaces(this);
   readonly live: BrokerLive | undefined;
+  readonly groups: LedgerGroups;
   readonly shared: SharedLog;
   readonly probes: readonly EngineProbe[];
   readonly #options: BrokerLogOptions;
   readonly #partition: BrokerPartition;
   readonly #known = new Known();
   readonly #lag: KnownLag;
+  readonly #nodes: BrokerNodes | undefined;
   readonly #judge: Judge;
   readonly #appends: Appends;
   readonly #pages: Pages;
@@ -120,7 +131,16 @@ export class BrokerLog extends FollowedLog implements Log {
     // what was removed does not come any more
     const reached = (): number => Math.max(this.#known.offset, this.#known.floor);
     this.#lag = new KnownLag(String(options.index), systemClock, reached);
-    this.shared = { nodes: undefined, groups: undefined, tails: [this.#lag] };
+    this.groups = new LedgerGroups({
+      ledgers: new BrokerGroups({
+        openLedger: async () => openLedger(await this.#ledgerParts(node)),
+        epochOf: offset => this.epochOf(offset),
+      }),
+      clock: systemClock,
+      log: this,
+    });
+    this.#nodes = this.#nodesOf(node);
+    this.shared = { nodes: this.#nodes, groups: this.groups, tails: [this.#lag] };
     this.#judge = new Judge(options, new KeyIndex(this, options.keyIndexBytes ?? logDefaults.keyIndexBytes));
     this.#appends = new Appends({
       partition,
@@ -244,8 +264,32 @@ export class BrokerLog extends FollowedLog implements Log {
     const stopWatch = systemClock.after(closeTimeout, () => this.#appends.abandon());
     await this.#appends.close();
     stopWatch();
-    await this.#following?.close();
-    await Promise.all([this.#partition.close(), this.live?.close()]);
+    await Promise.all([this.#following?.close(), this.#nodes?.close()]);
+    await Promise.all([this.groups.close(), this.#partition.close(), this.live?.close()]);
+  }
+
+  #nodesOf(node: string): BrokerNodes | undefined {
+    const { openNodes, clock = systemClock } = this.#options;
+    if (openNodes === undefined) return undefined;
+    return new BrokerNodes({
+      open: openNodes,
+      clock: systemClock,
+      wall: clock,
+      node,
+      head: () => this.#known.offset,
+      lag: () => this.#lag.records,
+      onError: error => this.#tell((error as Error).message),
+    });
+  }
+
+  async #ledgerParts(node: string): Promise<LedgerReplicaParts> {
+    const { openLedger, broker, groups } = this.#options;
+    return {
+      ...{ node, broker, ...groups },
+      partition: await openLedger(),
+      stand: () => ({ id: this.id, floor: this.floor, epochs: this.#known.epochs.starts }),
+      onError: error => this.#tell((error as Error).message),
+    };
   }
 
   #take(entries: readonly Entry[], head: number): void {

@@ -1,9 +1,9 @@
 import type { Clock } from '../../log/clock.ts';
-import type { EncodedBatch } from '../../log/disk/commit/encoded-batch.ts';
 import type { HotTail } from '../../log/hot-tail.ts';
 import { type DedupeOptions, logDefaults } from '../../log/options.ts';
 import type { BrokerPartition, Entry, PartitionState } from '../broker-partition.ts';
-import { type PackedRecord, packedBatch } from '../packed-record.ts';
+import { type PackedBatch, packedBatch } from '../packed-batch.ts';
+import type { PackedRecord } from '../packed-record.ts';
 import type { Directory } from './directory.ts';
 import { readEntry } from './entry.ts';
 import type { Judge } from './judge.ts';
@@ -62,7 +62,7 @@ export class Fold {
   }
 
   /** Takes what the tail brings, and hands on what counts. */
-  take(entries: readonly Entry[], onBatch: (batch: EncodedBatch) => void): void {
+  take(entries: readonly Entry[], onBatch: (batch: PackedBatch) => void): void {
     let begin = 0;
     let bytes = 0;
     for (let i = 0; i < entries.length; i++) {
@@ -135,7 +135,7 @@ export class Fold {
   }
 
   /** Hot. */
-  #hold(records: readonly PackedRecord[]): EncodedBatch | undefined {
+  #hold(records: readonly PackedRecord[]): PackedBatch | undefined {
     if (records.length === 0) return undefined;
     const { known, hot, judge, directory } = this.#parts;
     const batch = packedBatch(records);

@@ -1,6 +1,5 @@
 import type { Message } from '@tailrace/protocol';
 import { Dedupe } from '../../log/dedupe.ts';
-import type { EncodedBatch } from '../../log/disk/commit/encoded-batch.ts';
 import { EndedTopics } from '../../log/ended-topics.ts';
 import { encodedBound } from '../../log/intake.ts';
 import type { KeyIndex } from '../../log/key-index.ts';
@@ -8,6 +7,7 @@ import type { Appended, AppendFailure, LogMemory } from '../../log/log.ts';
 import { type CommonLogOptions, logDefaults } from '../../log/options.ts';
 import { tooOld, unseen } from '../../log/producer.ts';
 import { expectFailed, recordTooLarge, sequenceTooOld, topicEnded } from '../../log/refusals.ts';
+import type { PackedBatch } from '../packed-batch.ts';
 
 /** What a publish is judged by before it goes to the broker: the records that this node has read, and the options. */
 export class Judge {
@@ -55,7 +55,7 @@ export class Judge {
   }
 
   /** The batch is read, and the log's head is its last. Hot. */
-  take(batch: EncodedBatch): void {
+  take(batch: PackedBatch): void {
     for (let i = 0; i < batch.count; i++) {
       if (batch.isRemembered(i)) this.#dedupe.add(batch.record(i), batch.offsetAt(i), batch.timeAt(i));
       if (batch.endsTopic(i)) this.ended.add(batch.topics.names[batch.topics.of(i)]!, batch.offsetAt(i));

@@ -24,12 +24,15 @@ export class KafkaCluster {
   readonly writer: KafkaClient;
   readonly follower: KafkaClient;
   readonly reader: KafkaClient;
+  /** Follows what stands beside the log, whose tail waits for nothing else. */
+  readonly sideFollower: KafkaClient;
   readonly #places = new Map<string, Promise<Place>>();
 
   constructor(access: KafkaAccess) {
     this.writer = new KafkaClient(access, 'writer', answerTimeout);
     this.follower = new KafkaClient(access, 'tail', waitMost + answerTimeout);
     this.reader = new KafkaClient(access, 'reader', answerTimeout);
+    this.sideFollower = new KafkaClient(access, 'side tail', waitMost + answerTimeout);
   }
 
   /** Where a partition is, as told lately. */
@@ -91,7 +94,8 @@ export class KafkaCluster {
   }
 
   async close(): Promise<void> {
-    await Promise.all([this.writer.close(), this.follower.close(), this.reader.close()]);
+    const { writer, follower, reader, sideFollower } = this;
+    await Promise.all([writer, follower, reader, sideFollower].map(client => client.close()));
   }
 }
 

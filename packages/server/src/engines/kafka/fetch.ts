@@ -29,6 +29,8 @@ export interface Fetched {
 }
 
 const isControl = 0x20;
+/** The broker has set the time of the batch. */
+const hasAppendTime = 0x08;
 /** The first version that names topics by their ids. */
 const byId = 13;
 const noSession = -1;
@@ -88,12 +90,13 @@ function entriesOf(
     leaderEpoch = batch.partitionLeaderEpoch;
     if ((batch.attributes & isControl) !== 0) continue;
     const first = Number(batch.firstOffset);
+    const appended = (batch.attributes & hasAppendTime) === 0 ? undefined : Number(batch.maxTimestamp);
     const time = Number(batch.firstTimestamp);
     for (const { offsetDelta, timestampDelta, value } of batch.records) {
       if (first + offsetDelta < from) continue;
       entries.push({
         offset: first + offsetDelta + 1,
-        time: time + Number(timestampDelta),
+        time: appended ?? time + Number(timestampDelta),
         bytes: value ?? Buffer.alloc(0),
       });
     }

@@ -1,5 +1,6 @@
 import type { Clock } from '../../log/clock.ts';
 import type { Following, PartitionListener, PartitionState } from '../broker-partition.ts';
+import type { KafkaClient } from './client.ts';
 import { type KafkaCluster, type Place, waitMost } from './cluster.ts';
 import { reasonOf } from './errors.ts';
 import { type Fetched, fetchFrom } from './fetch.ts';
@@ -59,16 +60,19 @@ class Followed implements Following {
   }
 }
 
-/** The one reader of this node: follows all partitions that it needs, with one request at a time to each broker. */
+/** A reader of this node: follows all partitions that it is given, with one request at a time to each broker. */
 export class Fetcher {
   readonly #cluster: KafkaCluster;
+  readonly #client: KafkaClient;
   readonly #clock: Clock;
   readonly #followed = new Set<Followed>();
   /** Brokers with a request under way: they answer one after another, and a second would wait as long as the first may. */
   readonly #asked = new Set<string>();
 
-  constructor(cluster: KafkaCluster, clock: Clock) {
+  /** `client`: one of the cluster, over which nothing else is asked. */
+  constructor(cluster: KafkaCluster, client: KafkaClient, clock: Clock) {
     this.#cluster = cluster;
+    this.#client = client;
     this.#clock = clock;
   }
 
@@ -138,7 +142,7 @@ export class Fetcher {
       from: next,
       maxBytes: fetchBytes,
     }));
-    const fetched = await fetchFrom(this.#cluster.follower, wanted, waitMost);
+    const fetched = await fetchFrom(this.#client, wanted, waitMost);
     for (const [i, followed] of some.entries()) {
       if (followed.isClosed || followed.turn !== turns[i]) continue;
       const { topic, partition } = followed.parts;

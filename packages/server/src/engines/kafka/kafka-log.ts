@@ -4,6 +4,7 @@ import type { Log } from '../../log/log.ts';
 import { logDefaults } from '../../log/options.ts';
 import { joined, openEach, shareOf } from '../all-partitions.ts';
 import { type BrokerLog, openBrokerLog } from '../broker/broker-log.ts';
+import type { LedgerOptions } from '../broker/groups/ledger-replica.ts';
 import { notServed } from '../not-served.ts';
 import type { Partitioned, ServerLogOptions } from '../server-options.ts';
 import { readAddress, type SaslMechanism } from './address.ts';
@@ -11,6 +12,7 @@ import { KafkaCluster } from './cluster.ts';
 import { reasonOf } from './errors.ts';
 import { Fetcher } from './fetcher.ts';
 import { type Compression, KafkaPartition } from './partition.ts';
+import { SideTopics } from './side-topics.ts';
 import { prepareTopic } from './topic.ts';
 
 /** `url`: see `readAddress`; `name`: the topic that holds the log. */
@@ -19,6 +21,7 @@ export interface KafkaLogOptions extends ServerLogOptions {
   readonly replicas?: number | undefined;
   readonly compression?: Compression | undefined;
   readonly sasl?: SaslMechanism | undefined;
+  readonly groups?: LedgerOptions | undefined;
 }
 
 export interface PartitionedOptions extends KafkaLogOptions, Partitioned {}
@@ -50,9 +53,12 @@ async function openAll(options: KafkaLogOptions, partitions: number): Promise<re
     const share = shareOf(options, partitions);
     const { age, bytes } = share.retention;
     const demands = { topic: name, partitions, replicas, recordBytes, age, bytes, durability };
-    const { durabilities, minInSync, bytesMost } = await prepareTopic(cluster, demands);
-    const fetcher = new Fetcher(cluster, systemClock);
+    const judged = await prepareTopic(cluster, { ...demands, times: 'writer' });
+    const { durabilities, minInSync, bytesMost } = judged;
+    const fetcher = new Fetcher(cluster, cluster.follower, systemClock);
     const compression = options.compression ?? 'lz4';
+    const kept = { replicas: judged.replicas, minInSync };
+    const beside = new SideTopics({ cluster, log: name, partitions, ...kept, compression });
     let open = partitions;
     const onClose = async (): Promise<void> => {
       if (--open === 0) await cluster.close();
@@ -68,6 +74,8 @@ async function openAll(options: KafkaLogOptions, partitions: number): Promise<re
         capabilities: { ...capabilitiesOf.kafka, durabilities },
         broker: 'Kafka',
         silenceMost,
+        openLedger: () => beside.ledger(partition),
+        openNodes: partition === 0 ? () => beside.nodes() : undefined,
       }),
     );
   } catch (error) {

@@ -1,5 +1,6 @@
 import { systemClock } from '../../log/clock.ts';
 import type { StoredDurability } from '../../log/record.ts';
+import type { EntryTimes } from '../broker-partition.ts';
 import type { KafkaCluster, Place } from './cluster.ts';
 import { brokerError, isError, reasonOf, refusalOf } from './errors.ts';
 
@@ -15,17 +16,23 @@ export interface TopicDemands {
   readonly age: number | undefined;
   readonly bytes: number | undefined;
   /** Class of durability that it must keep; undefined for whatever it keeps. */
-  readonly durability: StoredDurability | undefined;
+  readonly durability?: StoredDurability | undefined;
+  readonly times: EntryTimes;
+  /** Other settings of one that is made. */
+  readonly settings?: Readonly<Record<string, string>>;
 }
 
 /** What a topic is like. */
 export interface JudgedTopic {
+  readonly replicas: number;
   readonly durabilities: readonly StoredDurability[];
   readonly minInSync: number;
   /** Bytes of one request, at most. */
   readonly bytesMost: number;
 }
 
+/** What Kafka calls them. */
+const timestampTypes: Readonly<Record<EntryTimes, string>> = { writer: 'CreateTime', broker: 'LogAppendTime' };
 const topicResource = 2;
 const createTimeout = 8000;
 /** Beside the records themselves. */
@@ -54,10 +61,10 @@ export async function prepareTopic(cluster: KafkaCluster, demands: TopicDemands)
 }
 
 async function create(cluster: KafkaCluster, demands: TopicDemands): Promise<void> {
-  const { topic, partitions, replicas, recordBytes, age, bytes } = demands;
+  const { topic, partitions, replicas, recordBytes, age, bytes, times, settings = {} } = demands;
   const configs = [
     { name: 'cleanup.policy', value: 'delete' },
-    { name: 'message.timestamp.type', value: 'CreateTime' },
+    { name: 'message.timestamp.type', value: timestampTypes[times] },
     { name: 'retention.ms', value: String(age ?? -1) },
     { name: 'retention.bytes', value: String(bytes ?? -1) },
     {
@@ -65,6 +72,7 @@ async function create(cluster: KafkaCluster, demands: TopicDemands): Promise<voi
       value: String(Math.max(recordBytes + requestOverhead, 1024 * 1024 + requestOverhead)),
     },
     { name: 'unclean.leader.election.enable', value: 'false' },
+    ...Object.entries(settings).map(([name, value]) => ({ name, value })),
     // records are as old as their publishers say
     { name: 'message.timestamp.after.max.ms', value: '9223372036854775807' },
   ];
@@ -143,7 +151,7 @@ function judge(
   replicas: number,
   demands: TopicDemands,
 ): JudgedTopic {
-  const { topic, partitions, durability } = demands;
+  const { topic, partitions, durability, times } = demands;
   if (held !== partitions)
     throw new TopicRefused(
       `topic ${topic} has ${held} partition${held === 1 ? '' : 's'} and not ${partitions}: ` +
@@ -154,9 +162,10 @@ function judge(
     throw new TopicRefused(
       `topic ${topic} has cleanup.policy=${policy}, which drops records silently: set it to delete`,
     );
-  if (config.get('message.timestamp.type') === 'LogAppendTime')
+  const type = config.get('message.timestamp.type') ?? timestampTypes[times];
+  if (type !== timestampTypes[times])
     throw new TopicRefused(
-      `topic ${topic} has message.timestamp.type=LogAppendTime; the log needs the times of its records: set it to CreateTime`,
+      `topic ${topic} has message.timestamp.type=${type}; ${times === 'writer' ? 'the log needs the times of its records' : 'deadlines run by the time of the brokers'}: set it to ${timestampTypes[times]}`,
     );
   const minInSync = Number(config.get('min.insync.replicas') ?? 1);
   if (minInSync > replicas)
@@ -173,6 +182,7 @@ function judge(
     );
   return {
     durabilities,
+    replicas,
     minInSync,
     bytesMost: Number(config.get('max.message.bytes') ?? 1024 * 1024) - requestOverhead,
   };

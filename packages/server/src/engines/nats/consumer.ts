@@ -1,9 +1,10 @@
 import type { Msg } from '@nats-io/transport-node';
-import type { Entry } from '../broker-partition.ts';
+import type { Entry, EntryTimes } from '../broker-partition.ts';
 import type { Line } from './connection.ts';
 import { decodeEntry } from './entry.ts';
 
 export interface ConsumerParts {
+  readonly times: EntryTimes;
   /** Consecutive. `left`: entries that the server had beyond them. */
   readonly onEntries: (entries: readonly Entry[], left: number) => void;
   /** `stored`: when the server stored the entry, ns since 1970. */
@@ -70,7 +71,7 @@ export class Consumer {
     this.#left = left;
     // what came in one piece is handed on in one
     if (this.#entries.length === 0) queueMicrotask(() => this.#hand());
-    this.#entries.push(decodeEntry(offset, data));
+    this.#entries.push(decodeEntry(offset, data, this.#parts.times === 'broker' ? stored : undefined));
     this.#bytes += data.length;
     if (this.#bytes >= handedBytes) this.#hand();
     return true;

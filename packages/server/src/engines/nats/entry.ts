@@ -12,9 +12,13 @@ export function encodeEntry({ time, bytes }: NewEntry): Buffer {
   return data;
 }
 
-/** What somebody else wrote comes as it is: who reads entries knows that it is none. */
-export function decodeEntry(offset: number, { buffer, byteOffset, length }: Uint8Array): Entry {
+/**
+ * What somebody else wrote comes as it is: who reads entries knows that it is none. `stored`: when the server stored it, ns
+ * since 1970, where that time counts.
+ */
+export function decodeEntry(offset: number, { buffer, byteOffset, length }: Uint8Array, stored?: number): Entry {
   const data = Buffer.from(buffer as ArrayBuffer, byteOffset, length);
   if (length < timeBytes) return { offset, time: 0, bytes: data };
-  return { offset, time: data.readDoubleBE(), bytes: data.subarray(timeBytes) };
+  const time = stored === undefined ? data.readDoubleBE() : Math.floor(stored / 1e6);
+  return { offset, time, bytes: data.subarray(timeBytes) };
 }

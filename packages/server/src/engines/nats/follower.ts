@@ -1,13 +1,14 @@
 import { AckPolicy, DeliverPolicy } from '@nats-io/jetstream';
 import { createInbox } from '@nats-io/transport-node';
 import { systemClock } from '../../log/clock.ts';
-import type { Entry, Following, PartitionListener, PartitionState } from '../broker-partition.ts';
+import type { Entry, EntryTimes, Following, PartitionListener, PartitionState } from '../broker-partition.ts';
 import { ConnectionLost, type KeptConnection, type Line } from './connection.ts';
 import { Consumer } from './consumer.ts';
 import type { Names } from './names.ts';
 import type { Seen } from './seen.ts';
 
 export interface FollowerParts {
+  readonly times: EntryTimes;
   readonly connection: KeptConnection;
   readonly names: Names;
   readonly seen: Seen;
@@ -95,9 +96,10 @@ export class Follower implements Following {
 
   /** Resolves when another consumer has to begin; rejects when that should not be at once. */
   async #consume(line: Line): Promise<void> {
-    const { connection, names, seen, askState } = this.#parts;
+    const { connection, names, seen, askState, times } = this.#parts;
     const inbox = createInbox();
     const consumer = new Consumer({
+      times,
       onEntries: (entries, left) => this.#hand(entries, left),
       onSeen: (offset, stored) => seen.add(offset, stored),
       onHole: offset => {

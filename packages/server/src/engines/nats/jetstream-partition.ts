@@ -4,6 +4,7 @@ import type { StoredDurability } from '../../log/record.ts';
 import type { LogReport } from '../../log/report.ts';
 import type {
   BrokerPartition,
+  EntryTimes,
   Following,
   NewEntry,
   PartitionListener,
@@ -33,6 +34,9 @@ export interface JetStreamOptions {
   readonly synced?: boolean | undefined;
   /** Class that the server must be able to keep; undefined for whatever it keeps. */
   readonly durability?: StoredDurability | undefined;
+  /** Whose connections it shares: that one has to be closed later. */
+  readonly beside?: JetStreamPartition | undefined;
+  readonly times?: EntryTimes | undefined;
   /** What the server removes by itself; without either everything stays. */
   readonly retention?: Retention | undefined;
   /** Numbers epochs. What waits for the server waits in real time. */
@@ -59,6 +63,7 @@ export class JetStreamPartition implements BrokerPartition {
   readonly #standing: Standing;
   readonly #writer: KeptConnection;
   readonly #reader: KeptConnection;
+  readonly #isAlone: boolean;
   readonly #appends: Appends;
   readonly #reads: Reads;
   #follower: Follower | undefined;
@@ -71,9 +76,12 @@ export class JetStreamPartition implements BrokerPartition {
     const { count = 1, replicas = 1, retention = {} } = options;
     const judge = (line: Line, stream: Judgeable): void => void this.#judge(line, stream);
     this.#standing = new Standing({ names, count, replicas, retention, judge, seen: this.#seen, clock, random });
+    const { beside, times = 'writer' } = options;
+    this.#isAlone = beside === undefined;
     // they come and go together: one of them tells
-    this.#reader = new KeptConnection(url, 'reader', report => onReport?.(report));
-    this.#writer = new KeptConnection(url, 'writer', () => {});
+    this.#reader =
+      beside === undefined ? new KeptConnection(url, 'reader', report => onReport?.(report)) : beside.#reader;
+    this.#writer = beside === undefined ? new KeptConnection(url, 'writer', () => {}) : beside.#writer;
     this.#appends = new Appends({
       connection: this.#writer,
       names,
@@ -82,7 +90,7 @@ export class JetStreamPartition implements BrokerPartition {
       askState: line => this.#askState(line),
       batchLeast: () => ((this.#standing.info?.config.num_replicas ?? 1) === 1 ? batchLeastAlone : 2),
     });
-    this.#reads = new Reads({ connection: this.#reader, names });
+    this.#reads = new Reads({ connection: this.#reader, names, times });
   }
 
   /** What the last attempt to connect said, while it cannot. */
@@ -112,8 +120,10 @@ export class JetStreamPartition implements BrokerPartition {
   }
 
   follow(after: number, listener: PartitionListener): Following {
+    const { times = 'writer' } = this.#options;
     const follower = new Follower(
       {
+        times,
         connection: this.#reader,
         names: this.#names,
         seen: this.#seen,
@@ -154,7 +164,7 @@ export class JetStreamPartition implements BrokerPartition {
 
   async close(): Promise<void> {
     const closed = [this.#follower?.close(), this.#appends.close()];
-    await Promise.all([this.#writer.close(), this.#reader.close()]);
+    if (this.#isAlone) await Promise.all([this.#writer.close(), this.#reader.close()]);
     await Promise.all(closed);
   }
 

@@ -6,10 +6,11 @@ import { systemRandom } from '../../log/random.ts';
 import { joined, openEach, shareOf } from '../all-partitions.ts';
 import { type BrokerLog, openBrokerLog } from '../broker/broker-log.ts';
 import { headBytes } from '../broker/entry.ts';
+import type { LedgerOptions } from '../broker/groups/ledger-replica.ts';
 import { notServed } from '../not-served.ts';
 import { nodeBytes } from '../numbered-messages.ts';
 import type { Partitioned, ServerLogOptions } from '../server-options.ts';
-import { JetStreamPartition } from './jetstream-partition.ts';
+import { type JetStreamOptions, JetStreamPartition } from './jetstream-partition.ts';
 import { NatsLive } from './live.ts';
 import { Names, nameDefault } from './names.ts';
 
@@ -19,6 +20,7 @@ export interface NatsLogOptions extends ServerLogOptions {
   readonly replicas?: number | undefined;
   /** The servers sync each write, which they tell nobody. */
   readonly synced?: boolean | undefined;
+  readonly groups?: LedgerOptions | undefined;
 }
 
 export interface PartitionedOptions extends NatsLogOptions, Partitioned {}
@@ -26,6 +28,8 @@ export interface PartitionedOptions extends NatsLogOptions, Partitioned {}
 const startTimeoutDefault = 10_000;
 /** A tail that has been silent for longer is stuck, ms: an idle one is heard of every second. */
 const silenceMost = 2500;
+/** How long what nodes say of themselves is kept, ms. */
+const beatsKept = 10 * 60 * 1000;
 /** Of one request, at most. */
 const requestBytes = 4 * 1024 * 1024;
 
@@ -46,6 +50,7 @@ export async function openNatsPartitions({ partitions, ...options }: Partitioned
 async function openAll(options: NatsLogOptions, count: number): Promise<readonly BrokerLog[]> {
   const { url, name, replicas, synced, durability, clock, random, onReport } = options;
   const share = shareOf(options, count);
+  const logName = name ?? nameDefault;
   const partitions = Array.from(
     { length: count },
     (_, index) =>
@@ -58,7 +63,7 @@ async function openAll(options: NatsLogOptions, count: number): Promise<readonly
   );
   const live = new NatsLive({
     url,
-    subject: new Names(name ?? nameDefault, 0).live,
+    subject: new Names(logName, 0).live,
     node: (random ?? systemRandom).id(nodeBytes),
     report: report => onReport?.(report),
   });
@@ -83,6 +88,8 @@ async function openAll(options: NatsLogOptions, count: number): Promise<readonly
         capabilities: { ...capabilitiesOf.nats, durabilities: partition.durabilities },
         broker: 'NATS',
         silenceMost,
+        openLedger: async () => ledgerBeside(partition, `${logName}-groups`, { ...options, index, count }),
+        openNodes: index === 0 ? async () => nodesBeside(partition, `${logName}-nodes`, options) : undefined,
       });
     });
   } catch (error) {
@@ -93,4 +100,16 @@ async function openAll(options: NatsLogOptions, count: number): Promise<readonly
   } finally {
     stopWatch();
   }
+}
+
+/** What the groups of a partition of the log do, as well kept as that. */
+function ledgerBeside(partition: JetStreamPartition, name: string, options: JetStreamOptions): JetStreamPartition {
+  const { url, index, count, replicas, random } = options;
+  return new JetStreamPartition({ url, name, index, count, replicas, random, times: 'broker', beside: partition });
+}
+
+function nodesBeside(partition: JetStreamPartition, name: string, options: JetStreamOptions): JetStreamPartition {
+  const { url, replicas, random } = options;
+  const retention = { age: beatsKept };
+  return new JetStreamPartition({ url, name, replicas, random, retention, times: 'broker', beside: partition });
 }

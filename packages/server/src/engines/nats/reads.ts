@@ -1,13 +1,15 @@
 import { TailraceError } from '@tailrace/protocol';
 import { systemClock } from '../../log/clock.ts';
-import type { Entry, PartitionRead } from '../broker-partition.ts';
+import type { Entry, EntryTimes, PartitionRead } from '../broker-partition.ts';
 import { ConnectionLost, type KeptConnection, type Line } from './connection.ts';
 import { decodeEntry } from './entry.ts';
 import type { Names } from './names.ts';
+import { nanosecondsOf } from './seen.ts';
 
 export interface ReadsParts {
   readonly connection: KeptConnection;
   readonly names: Names;
+  readonly times: EntryTimes;
 }
 
 const attemptsMost = 3;
@@ -112,10 +114,12 @@ export class Reads {
       // asked for a single one the server does not look beyond `from`
       const batch = Math.max(2, Math.min(countMost, to - from + 1));
       const entries: Entry[] = [];
+      const isStored = this.#parts.times === 'broker';
       try {
         const max_bytes = Math.max(1, Math.min(maxBytes, 64 * 1024 * 1024));
         const found = await jetstream.direct.getBatch(this.#parts.names.stream, { seq: from, batch, max_bytes });
-        for await (const { seq, data } of found) if (seq <= to) entries.push(decodeEntry(seq, data));
+        for await (const { seq, data, timestamp } of found)
+          if (seq <= to) entries.push(decodeEntry(seq, data, isStored ? nanosecondsOf(timestamp) : undefined));
       } catch (error) {
         if (!isNotFound(error)) throw error;
       }

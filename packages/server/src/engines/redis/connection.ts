@@ -120,8 +120,7 @@ function clientOf(url: string, key: string, role: string): Redis {
     autoResubscribe: false,
     maxRetriesPerRequest: 0,
     retryStrategy: (times: number) => Math.min(retryMost, retryFirst * 2 ** Math.min(times, 10)),
-    // a primary that became a replica refuses writes and lets go whoever waits: the address may lead elsewhere by now
-    reconnectOnError: (error: Error) => /^(READONLY|UNBLOCKED|MASTERDOWN|MOVED|CLUSTERDOWN)/.test(error.message),
+    reconnectOnError: (error: Error) => leadsElsewhere(error.message),
   };
   if (isCluster(url)) {
     const { nodes, ...user } = readClusterAddress(url);
@@ -130,6 +129,11 @@ function clientOf(url: string, key: string, role: string): Redis {
   const address = readAddress(url);
   if ('sentinels' in address) return new Redis({ ...options, ...address, Connector: QuietSentinels });
   return new Redis({ ...options, ...address });
+}
+
+/** Whether a primary has become a replica, which refuses writes and lets go whoever waits: the address may lead elsewhere by now. */
+export function leadsElsewhere(refusal: string): boolean {
+  return /^(READONLY|UNBLOCKED|MASTERDOWN|MOVED|CLUSTERDOWN)/.test(refusal);
 }
 
 /** Whether the command may have failed only because of the connection or a server that is starting or changing roles. */

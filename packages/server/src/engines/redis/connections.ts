@@ -1,22 +1,21 @@
-import type { LogReport } from '../../log/report.ts';
 import { RedisConnection } from './connection.ts';
 
 /** What one log asks and hears goes over connections of its own, so that nothing waits behind a read that waits. */
 export class Connections {
   readonly writer: RedisConnection;
-  readonly follower: RedisConnection;
   readonly reader: RedisConnection;
   readonly listener: RedisConnection;
+  readonly #own: readonly RedisConnection[];
+  /** That of the tail too, which is the tail's to close. */
   readonly #all: readonly RedisConnection[];
 
-  /** `key`: one of those of the log. */
-  constructor(url: string, key: string, report: (report: LogReport) => void) {
-    // they come and go together: one of them tells
-    this.follower = new RedisConnection(url, key, 'tail', report);
+  /** `key`: one of those of the log; `follower`: of its tail, the one that tells when they go and come, together. */
+  constructor(url: string, key: string, follower: RedisConnection) {
     this.writer = new RedisConnection(url, key, 'writer', () => {});
     this.reader = new RedisConnection(url, key, 'reader', () => {});
     this.listener = new RedisConnection(url, key, 'listener', () => {});
-    this.#all = [this.writer, this.follower, this.reader, this.listener];
+    this.#own = [this.writer, this.reader, this.listener];
+    this.#all = [...this.#own, follower];
   }
 
   /** Why one of them cannot be made; '' when all stand. */
@@ -29,6 +28,6 @@ export class Connections {
   }
 
   close(): void {
-    for (const connection of this.#all) connection.close();
+    for (const connection of this.#own) connection.close();
   }
 }

@@ -52,17 +52,27 @@ export function readEntry(entry: unknown): StreamEntry {
 }
 
 function isLetter(field: Buffer | undefined, letter: string): boolean {
-  return field !== undefined && field.length === 1 && field[0] === letter.charCodeAt(0);
+  return field !== undefined && isLetterAt(field, 0, field.length, letter);
+}
+
+/** Whether the field from `start` to `end` is this letter alone. */
+export function isLetterAt(bytes: Buffer, start: number, end: number, letter: string): boolean {
+  return end - start === 1 && bytes[start] === letter.charCodeAt(0);
+}
+
+function readNumber(field: Buffer): number {
+  return readDigits(field, 0, field.length);
 }
 
 const zero = 48;
 
-/** The digits that a field begins with. */
-function readNumber(field: Buffer): number {
+/** The number of the digits that come first between `start` and `end`. */
+export function readDigits(bytes: Buffer, start: number, end: number): number {
   let value = 0;
-  for (const byte of field) {
-    if (byte < zero || byte > zero + 9) break;
-    value = value * 10 + byte - zero;
+  for (let at = start; at < end; at++) {
+    const digit = bytes[at]! - zero;
+    if (digit < 0 || digit > 9) break;
+    value = value * 10 + digit;
   }
   return value;
 }

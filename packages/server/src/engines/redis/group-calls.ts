@@ -3,6 +3,7 @@ import type { Redis } from 'ioredis';
 import type { Clock } from '../../log/clock.ts';
 import { type GroupOptions, groupDefaults, type Receipt } from '../../log/group-store.ts';
 import type { GroupLedger, LedgerAnswer, LedgerCall, LedgerRequest, LedgerStatus } from '../group-ledger.ts';
+import { checkFilters, removedError } from '../ledger-groups.ts';
 import { isPassing, type RedisConnection } from './connection.ts';
 import type { Keys } from './keys.ts';
 import { callGroup, groupState, openGroup, statusOfGroup } from './scripts/group.ts';
@@ -54,12 +55,7 @@ export class GroupCalls implements GroupLedger {
       after,
       group,
     ])) as Buffer[];
-    const theirs = answer[0]!.toString();
-    if (theirs !== filters)
-      throw new TailraceError(
-        'bad_request',
-        `group "${group}" is there with other filters (${theirs.replaceAll('\n', ', ')}): name them, or take another name`,
-      );
+    checkFilters(group, answer[0]!.toString().split('\n'), options.filters);
     this.#next = Number(answer[1]);
     return this.#next;
   }
@@ -74,7 +70,7 @@ export class GroupCalls implements GroupLedger {
         this.#next = answer[2]!;
         return readAnswer(answer, asked.requests);
       }
-      if (epoch === this.#epoch) throw removed(this.#parts.group);
+      if (epoch === this.#epoch) throw removedError(this.#parts.group);
       // the server lost it together with what made it begin another epoch
       this.#epoch = epoch!;
       await this.open(this.#next);
@@ -111,10 +107,6 @@ export class GroupCalls implements GroupLedger {
 
 function unavailable(why: string): TailraceError {
   return new TailraceError('engine_unavailable', why, { retryAfter: 5000 });
-}
-
-function removed(group: string): TailraceError {
-  return new TailraceError('bad_request', `group "${group}" was removed: open it again if it is wanted`);
 }
 
 function argumentsOf({ head, offer, requests }: LedgerCall, number: number): readonly Argument[] {

@@ -2,8 +2,8 @@ import type { Deletions } from '../../log/deletions.ts';
 import type { EndedTopics } from '../../log/ended-topics.ts';
 import type { HotTail } from '../../log/hot-tail.ts';
 import type { KeyIndex } from '../../log/key-index.ts';
-import type { RecordBatch } from '../../log/record-batch.ts';
-import { type PackedRecord, packedBatch } from '../packed-record.ts';
+import { type PackedBatch, packedBatch } from '../packed-batch.ts';
+import type { PackedRecord } from '../packed-record.ts';
 import type { DeletionNote } from './entry.ts';
 import type { Erasure } from './erasure.ts';
 import type { KnownLog } from './known-log.ts';
@@ -48,19 +48,16 @@ export class NodeCopy {
   }
 
   /** The next records. */
-  take(records: readonly PackedRecord[]): RecordBatch {
+  take(batch: PackedBatch): void {
     const { known, hot, keys, ended } = this.#parts;
-    const batch = packedBatch(records);
-    const last = records[records.length - 1]!;
     hot.push(batch);
-    known.offset = last.offset;
-    known.time = last.time;
+    known.offset = batch.last;
+    known.time = batch.timeAt(batch.count - 1);
     keys.committed(batch);
     for (let i = 0; i < batch.count; i++) {
       if (!batch.endsTopic(i)) continue;
       ended.add(batch.topics.names[batch.topics.of(i)]!, batch.offsetAt(i));
     }
-    return batch;
   }
 
   noteDeletion({ topic, upTo, table }: DeletionNote): void {

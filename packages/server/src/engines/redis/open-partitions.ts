@@ -8,6 +8,7 @@ import { isPassing, RedisConnection } from './connection.ts';
 import { Keys } from './keys.ts';
 import { openRedisLog, type RedisLogOptions, startTimeoutDefault } from './redis-log.ts';
 import { unknownPrimary } from './sentinels.ts';
+import { Tail } from './tail.ts';
 
 export interface PartitionedOptions extends RedisLogOptions, Partitioned {
   readonly name: string;
@@ -33,8 +34,17 @@ export async function openPartitions(options: PartitionedOptions): Promise<Log> 
     throw new Error(
       `the log ${name} in Redis has ${held} partition${held === 1 ? '' : 's'} and not ${partitions}: set redis.partitions to ${held}, or begin another log with redis.name`,
     );
-  const logs = await openEach(partitions, partition => openRedisLog(partOf(options, partition)));
-  return joined(logs, options);
+  if (partitions === 1) return openRedisLog(options);
+  // in a cluster each may be on another server
+  const tail = isCluster(url) ? undefined : sharedTail(options);
+  const logs = await openEach(partitions, partition => openRedisLog({ ...partOf(options, partition), tail }));
+  const log = joined(logs, options);
+  tail?.start();
+  return log;
+}
+
+function sharedTail({ url, name, onReport = () => {} }: PartitionedOptions): Tail {
+  return new Tail(new RedisConnection(url, new Keys(name).partitions, 'tail', onReport), systemClock);
 }
 
 /** Sentinels that do not know the primary would be asked until the start gives up. */
@@ -47,7 +57,6 @@ async function knowsPrimary(url: string): Promise<void> {
 
 function partOf(options: PartitionedOptions, partition: number): RedisLogOptions {
   const { partitions, name } = options;
-  if (partitions === 1) return options;
   // no name has a slash: no log of one stream is taken for a part
   return { ...options, ...shareOf(options, partitions), name: `${name}/${partition}`, partition };
 }

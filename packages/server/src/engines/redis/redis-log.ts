@@ -15,6 +15,7 @@ import { PlainTokens, type Tokens } from '../../log/tokens.ts';
 import { FollowedLog, type FollowedParts } from '../followed-log.ts';
 import { Freshness } from '../freshness.ts';
 import { KnownLag } from '../known-lag.ts';
+import { LedgerGroups } from '../ledger-groups.ts';
 import { News } from '../news.ts';
 import { notServed } from '../not-served.ts';
 import { nodeBytes } from '../numbered-messages.ts';
@@ -40,10 +41,13 @@ import type { Status } from './scripts/status.ts';
 import { judgeServer } from './server-settings.ts';
 import { Standing } from './standing.ts';
 import { Tail } from './tail.ts';
+import { TailedStream } from './tailed-stream.ts';
 
 export interface RedisLogOptions extends ServerLogOptions {
   /** Its number among those of a log in several streams. */
   readonly partition?: number | undefined;
+  /** The reader that it shares with other logs on the same server; who gives it starts it, and the last of them closes it. */
+  readonly tail?: Tail | undefined;
   /** Replicas that must have a batch before it is acked. */
   readonly replicas?: number | undefined;
   /** How far this machine's clock may be from the server's before the server's counts, ms. */
@@ -83,7 +87,7 @@ export class RedisLog extends FollowedLog implements Log {
   readonly tokens: Tokens = new PlainTokens(this);
   readonly places: Places = new PlainPlaces(this);
   readonly live: RedisLive;
-  readonly groups: RedisGroups;
+  readonly groups: LedgerGroups;
   readonly shared: SharedLog & { readonly nodes: RedisNodes };
   capabilities: LogCapabilities = capabilitiesOf.redis;
   readonly #options: RedisLogOptions;
@@ -93,6 +97,7 @@ export class RedisLog extends FollowedLog implements Log {
   readonly #connections: Connections;
   readonly #appends: Appends;
   readonly #tail: Tail;
+  readonly #stream: TailedStream;
   readonly #nodes: RedisNodes;
   readonly #lag: KnownLag;
   readonly #probes: Probes;
@@ -106,7 +111,6 @@ export class RedisLog extends FollowedLog implements Log {
   readonly #ended: EndedTopics;
   readonly #arrivals: Arrivals;
   readonly #freshness: Freshness<Status>;
-  #following: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
   #damages = 0;
   readonly #news = new News(systemClock);
@@ -130,10 +134,10 @@ export class RedisLog extends FollowedLog implements Log {
       ask: () => this.#standing.ask(),
       reached: ({ epochs, head }) => this.#arrivals.reached(new EpochList(epochs).epochOf(head), head),
     });
-    // the streams of one server come and go together: the first tells
-    const told = isCluster(options.url) ? report : (options.partition ?? 0) === 0 ? options.onReport : undefined;
-    this.#connections = new Connections(options.url, this.#keys.log, one => told?.(one));
-    const { writer, follower, reader, listener } = this.#connections;
+    this.#tail =
+      options.tail ?? new Tail(new RedisConnection(options.url, this.#keys.log, 'tail', report), systemClock);
+    this.#connections = new Connections(options.url, this.#keys.log, this.#tail.connection);
+    const { writer, reader, listener } = this.#connections;
     this.live = new RedisLive({
       sender: writer,
       receiver: listener,
@@ -170,19 +174,18 @@ export class RedisLog extends FollowedLog implements Log {
       onCommit: (duration, records, bytes) => options.onCommitStats?.(duration, records, bytes),
       onError,
     });
-    this.#tail = new Tail({
-      connection: follower,
-      clock: systemClock,
-      stream: this.#keys.log,
+    this.#stream = new TailedStream({
+      key: this.#keys.log,
       known: this.#known,
-      askStatus: () => this.#standing.ask(follower),
+      askStatus: () => this.#standing.ask(this.#tail.connection),
       onStatus: async told => {
         await this.#standing.compare(told);
         onHead(told.head);
         this.#arrivals.look();
       },
-      onRecords: records => {
-        this.committed(this.#copy.take(records));
+      onRecords: batch => {
+        this.#copy.take(batch);
+        this.committed(batch);
         this.#arrivals.look();
       },
       onNote: note => {
@@ -245,16 +248,16 @@ export class RedisLog extends FollowedLog implements Log {
       rewinds: () => this.rewinds,
       isClosed: () => this.#closing !== undefined,
     });
-    this.groups = new RedisGroups({
+    const ledgers = new RedisGroups({
       connect: () => new RedisConnection(options.url, this.#keys.log, 'groups', () => {}),
       clock: systemClock,
       keys: this.#keys,
       node,
       // deadlines are the server's to judge: clocks of nodes differ
       known: () => this.#knownArguments(options.clockSkew ?? 0),
-      log: this,
       replicated: redis => replicated(redis, options.replicas ?? 0),
     });
+    this.groups = new LedgerGroups({ ledgers, clock: systemClock, log: this });
     this.#nodes = new RedisNodes({
       connection: writer,
       clock: systemClock,
@@ -295,7 +298,8 @@ export class RedisLog extends FollowedLog implements Log {
     } finally {
       stopWatch();
     }
-    this.#following = this.#tail.run();
+    this.#tail.join(this.#stream);
+    if (this.#options.tail === undefined) this.#tail.start();
     this.#retention.start();
   }
 
@@ -370,9 +374,8 @@ export class RedisLog extends FollowedLog implements Log {
     await this.#appends.close();
     await this.#nodes.close();
     stopWatch();
-    this.#tail.close();
     this.#connections.close();
-    await this.#following;
+    await this.#tail.leave(this.#stream);
   }
 
   #abandon(): void {

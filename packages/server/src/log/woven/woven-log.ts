@@ -333,10 +333,12 @@ function sharedOf(partitions: readonly Log[], vectorAt: (place: number) => Vecto
   const all = partitions.flatMap(({ shared }) => (shared === undefined ? [] : [shared]));
   const [first] = all;
   if (first === undefined) return undefined;
-  const stores = all.flatMap(({ groups }) => groups ?? []);
   return {
     nodes: first.nodes,
-    groups: stores.length === 0 ? undefined : new WovenGroups(stores, vectorAt),
+    groups: new WovenGroups(
+      all.map(({ groups }) => groups),
+      vectorAt,
+    ),
     tails: all.flatMap(({ tails }) => tails),
   };
 }

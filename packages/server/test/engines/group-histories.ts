@@ -1,11 +1,9 @@
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { openRedisLog, type RedisLog } from '../../src/engines/redis/redis-log.ts';
+import { expect, test } from 'vitest';
 import type { Delivery, Group } from '../../src/log/group-store.ts';
 import { ManualClock } from '../log/manual-clock.ts';
 import { message, until } from '../log/messages.ts';
 import { firstSeed, SeededRandom } from '../log/seeded-random.ts';
-import { RedisServer } from './redis-server.ts';
-import { withRedis } from './with-redis.ts';
+import type { GroupSubject } from './group-contract.ts';
 
 const ackDeadline = 5000;
 
@@ -43,13 +41,13 @@ class Witness {
 }
 
 /** One run: two nodes, members that work, dawdle, let go, come too late and die, and time that passes and goes back. */
-async function run(seed: number, url: string): Promise<void> {
+async function run(seed: number, subject: GroupSubject): Promise<void> {
   const random = new SeededRandom(seed);
   const clock = new ManualClock();
-  const name = `seed-${seed}`;
-  const nodes: RedisLog[] = await Promise.all([0, 1].map(() => openRedisLog({ url, name, clock, clockSkew: 1e15 })));
+  const opened = await subject.open(clock, 2);
+  const nodes = opened.map(({ log }) => log);
   const options = { filters: ['job/#'], after: 0, ackDeadline };
-  const groups: Group[] = await Promise.all(nodes.map(({ groups }) => groups.open('work', options)));
+  const groups: Group[] = await Promise.all(opened.map(({ groups }) => groups.open('work', options)));
   const witness = new Witness();
   const mine = new Map<string, Delivery[]>();
   const expected = new Set<number>();
@@ -145,20 +143,13 @@ async function run(seed: number, url: string): Promise<void> {
   for (const node of nodes) await node.close();
 }
 
-withRedis('groups in Redis, whatever happens', () => {
-  let server: RedisServer;
-
-  beforeAll(async () => {
-    server = await RedisServer.start('--appendfsync', 'no');
-  });
-
-  afterAll(() => server.stop());
-
+/** Runs so many histories, each from a seed of its own. */
+export function groupHistories(subject: GroupSubject, runs: number): void {
   test("no record is two members' at a time, none is lost, and none comes again after its ack", async () => {
     const first = firstSeed();
-    for (let seed = first; seed < first + 60; seed++)
-      await run(seed, server.url).catch(error => {
+    for (let seed = first; seed < first + runs; seed++)
+      await run(seed, subject).catch(error => {
         throw new Error(`seed ${seed}: ${(error as Error).message}`, { cause: error });
       });
   }, 60_000);
-});
+}
