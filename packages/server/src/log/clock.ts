@@ -55,3 +55,18 @@ class SystemClock implements Clock {
 }
 
 export const systemClock: SystemClock = new SystemClock();
+
+const restMs = 1;
+
+/**
+ * For work in the background: between two slices of it there is a rest. The lowest priority is not enough where there is but
+ * one core: Linux leaves the core to whoever has it for up to 4 ms, whoever wakes, and that may be the kernel's own worker
+ * that a sync waits for.
+ */
+class RestingClock extends SystemClock {
+  override soon(task: () => void): void {
+    setTimeout(task, restMs);
+  }
+}
+
+export const restingClock: Clock = new RestingClock();

@@ -167,21 +167,21 @@ export class HotTopics {
       if (link === none) slots[slot] = entries[was + nextAt]!;
       else entries[((link & mask) << shift) + nextAt] = entries[was + nextAt]!;
       entries[at + beforeAt] = older;
-      entries[at + jumpAt] = this.#jumpOver(older);
-      entries[at + depthAt] = entries[was + depthAt]! + 1;
+      const depth = entries[was + depthAt]! + 1;
+      entries[at + jumpAt] = this.#jumpOver(older, depth);
+      entries[at + depthAt] = depth;
     }
     entries[at + nextAt] = slots[slot]!;
     slots[slot] = entry;
   }
 
-  /** Where the entry after `older` may jump to: as far as the two jumps before it together, when they were equally far. */
-  #jumpOver(older: number): number {
-    const one = this.#live(this.#get(older, jumpAt));
-    if (one === none) return older;
-    const two = this.#live(this.#get(one, jumpAt));
-    if (two === none) return older;
-    const depth = this.#get(one, depthAt);
-    return this.#get(older, depthAt) - depth === depth - this.#get(two, depthAt) ? two : older;
+  /** Where the entry after `older` jumps to: as far as the two jumps before it together, when those are equally far. */
+  #jumpOver(older: number, depth: number): number {
+    if (!leaps(depth)) return older;
+    const one = this.#get(older, jumpAt);
+    if (one < this.#first) return older;
+    const two = this.#get(one, jumpAt);
+    return two < this.#first ? older : two;
   }
 
   #find(hash: number, topic: string): number {
@@ -229,6 +229,20 @@ export class HotTopics {
 }
 
 const none = -1;
+
+/**
+ * Whether the two jumps before an entry of this depth are equally far, without a look at them, which are anywhere in memory:
+ * the lengths of jumps are 1, 1, 3, 1, 1, 3, 7, 1, 1, 3, … whatever the topic. Where the oldest entries are gone jumps are
+ * shorter than that, and lead to an older entry all the same.
+ */
+function leaps(depth: number): boolean {
+  // a topic of every batch is deeper than 31 bits after some days
+  for (let rest = depth & 0x3fffffff; ; ) {
+    const jump = (1 << (31 - Math.clz32(rest + 1))) - 1;
+    if (jump === rest) return jump > 1;
+    rest -= jump;
+  }
+}
 
 /** The entries, in a ring. */
 class Table {

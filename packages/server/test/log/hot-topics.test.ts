@@ -27,3 +27,22 @@ test.each([2 ** 31, 2 ** 32, 2 ** 40])('batches are found when the numbers of ba
     expect(topics.batch(topics.newest(`only/${Math.max(i - 14, 0)}`))).toBe(held[0]);
   }
 });
+
+test('any of a thousand batches of a topic is found, also when the oldest are gone', () => {
+  const batches: RecordBatch[] = [];
+  const topics = new HotTopics(topicHash, serial => batches[serial]!);
+  let dropped = 0;
+  for (let i = 0; i < 1000; i++) {
+    batches.push(
+      new PlainBatch([new LogRecord(i * 3 + 1, i, message('t')), new LogRecord(i * 3 + 3, i, message('u'))]),
+    );
+    topics.push(batches[i]!, i);
+    if (i % 5 === 4) topics.drop(dropped++);
+    if (i % 50 !== 49) continue;
+    for (let wanted = dropped; wanted <= i; wanted++) {
+      // from the first offset of the batch on, and between its last two
+      for (const after of [wanted * 3, wanted * 3 + 2])
+        expect(topics.batch(topics.firstAbove(topics.newest('t'), after))).toBe(batches[wanted]);
+    }
+  }
+});

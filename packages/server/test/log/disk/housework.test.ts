@@ -221,6 +221,26 @@ test('a thread ends when there has been nothing to do for a while, and is starte
   await housework.close();
 });
 
+test('a thread that was prepared waits for its first work however long that takes', async () => {
+  const directory = await furnishedDirectory();
+  const [segment] = await segmentsOf(directory);
+  const clock = new ManualClock();
+  const housework = new HouseworkThread(clock);
+  let started = 0;
+  const count = (): void => void started++;
+  process.on('worker', count);
+  const online = new Promise(resolve => withThread(worker => worker.once('online', resolve)));
+  housework.prepare();
+  housework.prepare();
+  await online;
+  clock.advance(60_000);
+  await housework.writeIndex({ directory, segment: stateOf(segment!), temporary: `${segment!.indexPath}.7.tmp` });
+  await housework.close();
+  housework.prepare();
+  process.off('worker', count);
+  expect(started).toBe(1);
+});
+
 test('what a thread that died had asked is not answered to the next', async () => {
   const directory = await furnishedDirectory();
   const job = await sweepJob(directory);

@@ -3,6 +3,7 @@ import type { PendingAppend } from '../../pending-append.ts';
 import type { RecordSource } from '../../record.ts';
 import { alignToBlock, blockBytes } from '../files/aligned-memory.ts';
 import type { OpenFiles } from '../files/open-files.ts';
+import { ActiveIndex } from '../index/active-index.ts';
 import { frameHeaderBytes } from '../segment/frame.ts';
 import { Segment } from '../segment/segment.ts';
 import { Batch, frameOverhead } from './batch.ts';
@@ -127,6 +128,10 @@ export class CommitQueue {
       firstOffset,
       created: clock.now(),
     });
+    const { index } = this.#segment;
+    // it will have about as many
+    if (index instanceof ActiveIndex && segment.index instanceof ActiveIndex)
+      segment.index.reserve(index.topicCount, index.recordCount);
     this.aim(segment, header.framesAt);
     return segment;
   }

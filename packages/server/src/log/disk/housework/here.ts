@@ -15,6 +15,8 @@ export class HouseworkHere implements Housework {
     this.#clock = clock;
   }
 
+  prepare(): void {}
+
   writeIndex(job: IndexJob): Promise<void> {
     return runIndexJob(this.#disk, this.#clock, job);
   }

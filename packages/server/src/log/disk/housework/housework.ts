@@ -7,6 +7,8 @@ import type { SweepHost, SweepJob, Swept } from './sweep-job.ts';
  * their names, which is a matter of who owns the directory, is left to the log.
  */
 export interface Housework {
+  /** There will soon be something to do. */
+  prepare(): void;
   /** Writes the index of a complete segment, read from its frames, and syncs it. Rejects with LogDamaged. */
   writeIndex(job: IndexJob): Promise<void>;
   /** Looks for what rules leave over, and offers each rewritten segment to the host. */

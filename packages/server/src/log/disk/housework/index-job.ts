@@ -19,7 +19,7 @@ export async function runIndexJob(disk: DraftDisk, clock: Clock, job: IndexJob):
   const files = new OpenFiles(disk);
   try {
     const segment = segmentOf(files, directory, known);
-    await indexFrames(segment, new Gate(1), pauses(clock));
+    await indexFrames(segment, new Gate(1), pauses(clock), known.topics);
     // what is on disk must be what was committed: the index will vouch for it
     if (
       segment.lastOffset !== known.lastOffset ||

@@ -19,18 +19,22 @@ export interface SegmentState {
   readonly uncut: boolean;
   /** Whether its index is a file. */
   readonly indexed: boolean;
+  /** As far as that is known. */
+  readonly topics: number;
 }
 
 export function stateOf(segment: Segment): SegmentState {
   const { header, lastOffset, firstTime, lastTime, records, remembered, ids, end, lastCrc, lastFrameAt } = segment;
   const { sealed, uncut } = segment;
-  const indexed = !(segment.index instanceof ActiveIndex);
+  const { index } = segment;
+  const indexed = !(index instanceof ActiveIndex);
+  const topics = indexed ? 0 : index.topicCount;
   const known = { header, lastOffset, firstTime, lastTime, records, remembered, ids, end, lastCrc, lastFrameAt };
-  return { ...known, sealed, uncut, indexed };
+  return { ...known, sealed, uncut, indexed, topics };
 }
 
 /** Without an index. */
 export function segmentOf(files: OpenFiles, directory: string, state: SegmentState): Segment {
-  const { header, indexed: _, ...known } = state;
+  const { header, indexed: _, topics: __, ...known } = state;
   return Object.assign(new Segment(files, directory, header), known);
 }

@@ -83,7 +83,7 @@ export async function runSweepJob(
     const openIndex = async (segment: Segment): Promise<SegmentIndex> => {
       const state = job.segments.find(({ header }) => header === segment.header);
       if (state === undefined || state.indexed) return SealedIndex.open(segment, reading);
-      await indexFrames(segment, reading.gate, pauses(clock));
+      await indexFrames(segment, reading.gate, pauses(clock), state?.topics);
       return segment.index;
     };
     const parts = { clock, reading, secret, options, tableBytes, checkStopped, host, openIndex, rewrite };

@@ -35,6 +35,11 @@ export class HouseworkThread implements Housework {
     this.#clock = clock;
   }
 
+  /** A start takes the processor from the commits for a tenth of a second: it should not be while there is work, too. */
+  prepare(): void {
+    if (this.#worker === undefined && !this.#closed) this.#start().unref();
+  }
+
   async writeIndex(job: IndexJob): Promise<void> {
     await this.#run({ kind: 'index', job }, undefined, undefined);
   }

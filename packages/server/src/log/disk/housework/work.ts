@@ -1,5 +1,5 @@
 import { parentPort } from 'node:worker_threads';
-import { systemClock } from '../../clock.ts';
+import { restingClock } from '../../clock.ts';
 import { blockingDisk } from './blocking-disk.ts';
 import { runEraseJob } from './erase-job.ts';
 import { runIndexJob } from './index-job.ts';
@@ -26,9 +26,9 @@ async function begin(id: number, task: Task): Promise<void> {
 }
 
 function run(id: number, task: Task, stop: AbortSignal): Promise<unknown> {
-  if (task.kind === 'index') return runIndexJob(blockingDisk, systemClock, task.job);
-  if (task.kind === 'erase') return runEraseJob(blockingDisk, systemClock, task.job, hostOf(id), stop);
-  return runSweepJob(blockingDisk, systemClock, task.job, hostOf(id), stop);
+  if (task.kind === 'index') return runIndexJob(blockingDisk, restingClock, task.job);
+  if (task.kind === 'erase') return runEraseJob(blockingDisk, restingClock, task.job, hostOf(id), stop);
+  return runSweepJob(blockingDisk, restingClock, task.job, hostOf(id), stop);
 }
 
 /** The log's host of the task, on the other thread. */

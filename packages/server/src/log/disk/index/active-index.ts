@@ -32,14 +32,6 @@ export class ActiveTopic implements IndexedTopic {
     return this.#index.lastPositionOf(this.number);
   }
 
-  get nameBytes(): number {
-    return this.#index.names.bytesOf(this.number);
-  }
-
-  copyName(to: Buffer, at: number): void {
-    this.#index.names.copy(this.number, to, at);
-  }
-
   /** Of its records, ascending. */
   get positions(): Uint32Array {
     return this.#index.positionsOf(this.number);
@@ -87,6 +79,20 @@ export class ActiveIndex implements SegmentIndex {
 
   get topicCount(): number {
     return this.names.count;
+  }
+
+  /** Makes room for so many at once, as the segment before had: nothing has to be moved as they come. */
+  reserve(topics: number, records: number): void {
+    this.#makeRoom(topics);
+    this.names.reserve(topics);
+    if (records <= this.#positions.length) return;
+    this.#positions = withRoom(this.#positions, records);
+    this.#before = withRoom(this.#before, records);
+  }
+
+  /** Records in it. */
+  get recordCount(): number {
+    return this.#records;
   }
 
   /** The topics with records, by number. */
@@ -174,15 +180,19 @@ export class ActiveIndex implements SegmentIndex {
 
   /** Positions of its records, ascending; `known` are the first of them. */
   positionsOf(number: number, known: Uint32Array = noPositions): Uint32Array {
-    const { counts, newest } = this.#topics;
-    const positions = new Uint32Array(counts[number]!);
+    const positions = new Uint32Array(this.countOf(number));
     positions.set(known);
-    let record = newest[number]!;
-    for (let i = positions.length - 1; i >= known.length; i--) {
-      positions[i] = this.#positions[record]!;
+    this.copyPositions(number, positions, known.length);
+    return positions;
+  }
+
+  /** Puts the positions of its records there, all but the first `known` of them. */
+  copyPositions(number: number, to: Uint32Array, known = 0): void {
+    let record = this.#topics.newest[number]!;
+    for (let i = this.countOf(number) - 1; i >= known; i--) {
+      to[i] = this.#positions[record]!;
       record = this.#before[record]!;
     }
-    return positions;
   }
 
   mayHold(topic: string): boolean {
@@ -241,7 +251,9 @@ export class ActiveIndex implements SegmentIndex {
   }
 
   #makeRoom(topics: number): void {
-    while (this.#topics.capacity < topics) this.#topics = this.#topics.enlarged();
+    let { capacity } = this.#topics;
+    while (capacity < topics) capacity *= 2;
+    if (capacity > this.#topics.capacity) this.#topics = this.#topics.enlarged(capacity);
   }
 }
 
@@ -269,8 +281,8 @@ class TopicColumns {
     this.numbersInBatch = new Int32Array(capacity);
   }
 
-  enlarged(): TopicColumns {
-    const larger = new TopicColumns(this.capacity * 2);
+  enlarged(capacity: number): TopicColumns {
+    const larger = new TopicColumns(capacity);
     larger.counts.set(this.counts);
     larger.newest.set(this.newest);
     larger.lastOffsets.set(this.lastOffsets);
@@ -279,6 +291,12 @@ class TopicColumns {
     larger.numbersInBatch.set(this.numbersInBatch);
     return larger;
   }
+}
+
+function withRoom(array: Int32Array<ArrayBuffer>, length: number): Int32Array<ArrayBuffer> {
+  const larger = new Int32Array(length);
+  larger.set(array);
+  return larger;
 }
 
 function dropOldest(kept: Map<unknown, unknown>): void {

@@ -16,22 +16,39 @@ import {
 } from '../segment/record-codec.ts';
 import type { ScannedFrame } from '../segment/scan.ts';
 import type { Segment } from '../segment/segment.ts';
+import { atOnce } from '../segment/slices.ts';
 import { ActiveIndex } from './active-index.ts';
 import type { Pause } from './index-writer.ts';
 
 /** Builds the index of a segment from its checked frames, and sets what the segment knows of itself. */
 export function indexSegment(segment: Segment, buffer: Buffer, frames: readonly ScannedFrame[]): void {
+  atOnce(indexing(segment, buffer, frames));
+}
+
+/** The same step by step. */
+export function* indexing(
+  segment: Segment,
+  buffer: Buffer,
+  frames: readonly ScannedFrame[],
+): Generator<number, undefined> {
   const index = new ActiveIndex(segment.header.framesAt);
   segment.index = index;
   segment.records = 0;
   segment.remembered = 0;
   segment.ids = 0;
-  for (const frame of frames) indexFrame(segment, index, buffer, frame.position, frame, frame.position);
+  for (const frame of frames) {
+    indexFrame(segment, index, buffer, frame.position, frame, frame.position);
+    yield frame.count + 1;
+  }
 }
 
-/** The same, from the file: its frames up to the end that is known of the segment. Rejects with LogDamaged. */
-export async function indexFrames(segment: Segment, gate: Gate, pause: Pause): Promise<void> {
+/**
+ * The same, from the file: its frames up to the end that is known of the segment, with about as many `topics`. Rejects with
+ * LogDamaged.
+ */
+export async function indexFrames(segment: Segment, gate: Gate, pause: Pause, topics = 0): Promise<void> {
   const index = new ActiveIndex(segment.header.framesAt);
+  index.reserve(topics, segment.records);
   const memory = new ChunkMemory();
   const frames = new FrameReader(segment, gate, segment.header.framesAt, chunkBytes, memory);
   segment.index = index;

@@ -3,7 +3,7 @@ import type { Clock } from '../../clock.ts';
 import type { Disk, DiskFile, DraftDisk } from '../files/disk.ts';
 import { giveName, writeTemporary } from '../files/replace-file.ts';
 import type { Segment } from '../segment/segment.ts';
-import type { ActiveIndex, ActiveTopic } from './active-index.ts';
+import type { ActiveIndex } from './active-index.ts';
 import { addToBloom, newBloom } from './bloom.ts';
 import {
   blockHeaderBytes,
@@ -12,6 +12,7 @@ import {
   entryHeaderBytes,
   type IndexPart,
 } from './index-format.ts';
+import { sortByName } from './name-order.ts';
 
 /** Small parts are collected up to this many bytes: each write takes a turn of the thread pool. */
 const flushBytes = 256 * 1024;
@@ -42,35 +43,39 @@ class IndexWriter {
   readonly #file: DiskFile;
   readonly #segment: Segment;
   readonly #pause: Pause;
+  readonly #index: ActiveIndex;
+  /** Behind what is written. */
   #at = 0;
-  #buffered: Buffer[] = [];
-  #bufferedBytes = 0;
+  readonly #buffer: Buffer = Buffer.allocUnsafeSlow(flushBytes);
+  #buffered = 0;
   #unsynced = 0;
+  /** Positions of one topic. */
+  #positions = new Uint32Array(64);
 
   constructor(file: DiskFile, clock: Clock, segment: Segment) {
     this.#file = file;
     this.#segment = segment;
+    this.#index = segment.index as ActiveIndex;
     this.#pause = pauses(clock);
   }
 
   async write(): Promise<void> {
     const segment = this.#segment;
-    const index = segment.index as ActiveIndex;
-    const topics = await sortInSlices([...index.all()], this.#pause);
+    const index = this.#index;
+    const topics = await this.#sortedTopics();
     const bloom = newBloom(topics.length);
     const fences: Buffer[] = [];
+    const block = new Block(index, segment.firstOffset);
     let postingCount = 0;
-    let block = new Block();
-    for (const topic of topics) {
+    for (const number of topics) {
       const waiting = this.#pause();
       if (waiting !== undefined) await waiting;
-      addToBloom(bloom, topic.topic);
-      if (block.bytes >= directoryBlockBytes) {
-        fences.push(await this.#writeBlock(block));
-        block = new Block();
-      }
-      block.add(topic, postingCount, segment.firstOffset);
-      if (topic.count > 1) postingCount += topic.count;
+      if (block.bytes >= directoryBlockBytes) fences.push(await this.#writeBlock(block));
+      const count = index.countOf(number);
+      if (count === 1) block.add(number, index.lastPositionOf(number), 0);
+      else block.add(number, postingCount, crc32(this.#positionsOf(number)));
+      if (count > 1) postingCount += count;
+      addToBloom(bloom, block.buffer, block.nameAt, block.bytes);
     }
     if (block.count > 0) fences.push(await this.#writeBlock(block));
     const postingsAt = this.#at;
@@ -100,17 +105,37 @@ class IndexWriter {
     await this.#flush();
   }
 
+  /** Numbers of the topics with records, in the order of their names. */
+  async #sortedTopics(): Promise<Int32Array> {
+    const index = this.#index;
+    const numbers = new Int32Array(index.topicCount);
+    let topics = 0;
+    for (let number = 0; number < index.topicCount; number++) if (index.has(number)) numbers[topics++] = number;
+    const sorted = numbers.subarray(0, topics);
+    await sortByName(sorted, index.names, this.#pause);
+    return sorted;
+  }
+
+  /** Until it is called again. */
+  #positionsOf(number: number): Buffer {
+    const count = this.#index.countOf(number);
+    if (count > this.#positions.length) this.#positions = new Uint32Array(count * 2);
+    this.#index.copyPositions(number, this.#positions);
+    return Buffer.from(this.#positions.buffer, 0, count * 4);
+  }
+
   async #writeBlock(block: Block): Promise<Buffer> {
     const fence = block.fence(this.#at);
     await this.#append(block.encode());
+    block.clear();
     return fence;
   }
 
-  async #writePostings(topics: readonly ActiveTopic[]): Promise<void> {
-    for (const topic of topics) {
+  async #writePostings(topics: Int32Array): Promise<void> {
+    for (const number of topics) {
       const waiting = this.#pause();
       if (waiting !== undefined) await waiting;
-      if (topic.count > 1) await this.#append(bytesOf(topic.positions));
+      if (this.#index.countOf(number) > 1) await this.#append(this.#positionsOf(number));
     }
     await this.#flush();
   }
@@ -123,19 +148,21 @@ class IndexWriter {
   }
 
   async #append(bytes: Buffer): Promise<void> {
-    this.#at += bytes.length;
-    this.#buffered.push(bytes);
-    this.#bufferedBytes += bytes.length;
-    if (this.#bufferedBytes >= flushBytes) await this.#flush();
+    for (let done = 0; done < bytes.length; ) {
+      const copied = bytes.copy(this.#buffer, this.#buffered, done);
+      done += copied;
+      this.#buffered += copied;
+      this.#at += copied;
+      if (this.#buffered === flushBytes) await this.#flush();
+    }
   }
 
   async #flush(): Promise<void> {
-    if (this.#bufferedBytes === 0) return;
-    const bytes = Buffer.concat(this.#buffered);
-    this.#buffered = [];
-    this.#bufferedBytes = 0;
-    await this.#file.write(bytes, 0, bytes.length, this.#at - bytes.length);
-    this.#unsynced += bytes.length;
+    const bytes = this.#buffered;
+    if (bytes === 0) return;
+    await this.#file.write(this.#buffer, 0, bytes, this.#at - bytes);
+    this.#buffered = 0;
+    this.#unsynced += bytes;
     if (this.#unsynced < syncBytes) return;
     await this.#file.sync();
     this.#unsynced = 0;
@@ -144,33 +171,47 @@ class IndexWriter {
 
 /** A directory block in the making. */
 class Block {
+  buffer: Buffer = Buffer.allocUnsafeSlow(directoryBlockBytes + 1024);
   bytes = blockHeaderBytes;
   count = 0;
-  #first = '';
-  #buffer = Buffer.allocUnsafe(directoryBlockBytes + 1024);
+  /** Where the name of the last topic begins, which the block ends with. */
+  nameAt = 0;
+  readonly #index: ActiveIndex;
+  readonly #firstOffset: number;
 
-  add(topic: ActiveTopic, posting: number, firstOffset: number): void {
+  constructor(index: ActiveIndex, firstOffset: number) {
+    this.#index = index;
+    this.#firstOffset = firstOffset;
+  }
+
+  clear(): void {
+    this.bytes = blockHeaderBytes;
+    this.count = 0;
+  }
+
+  /** `place`: of the only record, or of the first among the postings, which `crc` is of. */
+  add(number: number, place: number, crc: number): void {
+    const index = this.#index;
     const at = this.bytes;
     const nameAt = at + entryHeaderBytes;
-    const end = nameAt + topic.nameBytes;
-    if (end > this.#buffer.length) this.#buffer = Buffer.concat([this.#buffer], end);
-    const buffer = this.#buffer;
-    const { count } = topic;
-    buffer.writeUInt32LE(topic.number, at);
-    buffer.writeUInt32LE(count, at + 4);
-    buffer.writeUInt32LE(count === 1 ? topic.lastPosition : posting, at + 8);
-    buffer.writeUInt32LE(count === 1 ? 0 : crc32(bytesOf(topic.positions)), at + 12);
-    buffer.writeUInt32LE(topic.lastOffset - firstOffset, at + 16);
-    buffer.writeDoubleLE(topic.lastTime, at + 20);
+    const end = nameAt + index.names.bytesOf(number);
+    if (end > this.buffer.length) this.buffer = Buffer.concat([this.buffer], end);
+    const { buffer } = this;
+    buffer.writeUInt32LE(number, at);
+    buffer.writeUInt32LE(index.countOf(number), at + 4);
+    buffer.writeUInt32LE(place, at + 8);
+    buffer.writeUInt32LE(crc, at + 12);
+    buffer.writeUInt32LE(index.lastOffsetOf(number) - this.#firstOffset, at + 16);
+    buffer.writeDoubleLE(index.lastTimeOf(number), at + 20);
     buffer.writeUInt16LE(end - nameAt, at + 28);
-    topic.copyName(buffer, nameAt);
-    if (this.count === 0) this.#first = topic.topic;
+    index.names.copy(number, buffer, nameAt);
+    this.nameAt = nameAt;
     this.count++;
     this.bytes = end;
   }
 
   encode(): Buffer {
-    const block = this.#buffer.subarray(0, this.bytes);
+    const block = this.buffer.subarray(0, this.bytes);
     block.writeUInt32LE(this.bytes, 4);
     block.writeUInt32LE(this.count, 8);
     block.writeUInt32LE(crc32(block.subarray(4)), 0);
@@ -179,18 +220,15 @@ class Block {
 
   /** Where the block is, how long, and its first topic. */
   fence(at: number): Buffer {
-    const name = Buffer.from(this.#first);
-    const fence = Buffer.alloc(14 + name.length);
+    const first = blockHeaderBytes + entryHeaderBytes;
+    const nameBytes = this.buffer.readUInt16LE(first - 2);
+    const fence = Buffer.alloc(14 + nameBytes);
     fence.writeDoubleLE(at, 0);
     fence.writeUInt32LE(this.bytes, 8);
-    fence.writeUInt16LE(name.length, 12);
-    fence.set(name, 14);
+    fence.writeUInt16LE(nameBytes, 12);
+    this.buffer.copy(fence, 14, first, first + nameBytes);
     return fence;
   }
-}
-
-function bytesOf({ buffer, byteOffset, byteLength }: Uint32Array): Buffer {
-  return Buffer.from(buffer as ArrayBuffer, byteOffset, byteLength);
 }
 
 /** Triples of offset, position and time, as f64. */

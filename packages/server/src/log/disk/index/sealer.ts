@@ -52,6 +52,11 @@ export class Sealer {
       });
   }
 
+  /** The segment is nearly full. */
+  prepareFor(segment: Segment): void {
+    if (segment.records >= manyRecords) this.#parts.housework.prepare();
+  }
+
   /** Builds the index of a sealed segment anew from its frames; rejects when those are damaged. */
   async rebuild(segment: Segment, why: string): Promise<void> {
     const { reading, report } = this.#parts;

@@ -1,4 +1,5 @@
 import * as path from 'node:path';
+import { restingClock } from '../../clock.ts';
 import { checkCheckpoint } from '../dedupe/checkpoint-format.ts';
 import { deletionsName, type PendingDeletion, readDeletions, writeDeletions } from '../deletion/deletions-file.ts';
 import { type Branch, readBranch } from '../files/branch.ts';
@@ -10,18 +11,21 @@ import { OpenFiles } from '../files/open-files.ts';
 import { replaceFile } from '../files/replace-file.ts';
 import { markFinished, markUnfinished, refuseUnfinished } from '../files/unfinished.ts';
 import { IndexCache } from '../index/index-cache.ts';
+import { type Pause, pauses } from '../index/index-writer.ts';
 import { openSealed } from '../index/sealed-index.ts';
 import { Gate } from '../read/gate.ts';
 import { takenSegments } from '../recovery/generation.ts';
 import { describeDamage, LogDamaged } from '../segment/damage.ts';
 import { readAll, readHeader } from '../segment/read-segment.ts';
-import { endOfScan, type SegmentScan, scanSegment } from '../segment/scan.ts';
+import { endOfScan, type SegmentScan, scanning } from '../segment/scan.ts';
 import { Segment } from '../segment/segment.ts';
 import type { SegmentHeader } from '../segment/segment-header.ts';
 import { indexName, parseCheckpointName, type SegmentName } from '../segment/segment-name.ts';
+import { inSlices } from '../segment/slices.ts';
 import { type BackupList, listName, readBackupList, writeBackupList } from './backup-list.ts';
 import { copyFile } from './copy-file.ts';
 import { verify } from './verify.ts';
+import { readWhole, writeWhole } from './whole-files.ts';
 
 export interface BackupOptions {
   readonly disk?: Disk | undefined;
@@ -76,6 +80,8 @@ class Backup {
   #copied = 0;
   #kept = 0;
   #linksWork = true;
+  /** The server that writes to the log wants the core, too. */
+  readonly #pause: Pause = pauses(restingClock);
 
   constructor(directory: string, to: string, options: BackupOptions) {
     this.#directory = directory;
@@ -257,7 +263,9 @@ class Backup {
       await source.close();
     }
     const bytes = last!.position + last!.length;
-    await replaceFile(this.#disk, path.join(this.#to, name), file => file.write(buffer, 0, bytes, 0));
+    await replaceFile(this.#disk, path.join(this.#to, name), file =>
+      writeWhole(file, bytes, (memory, at) => void buffer.copy(memory, 0, at)),
+    );
     this.#copied++;
     this.#files.push({ name, bytes });
     this.#head = Math.max(this.#head, newest.last);
@@ -272,8 +280,8 @@ class Backup {
   /** A frame that is being written while it is read looks damaged once, but not in the same place again. */
   async #readTail(name: string, header: SegmentHeader): Promise<{ buffer: Buffer; scan: SegmentScan }> {
     for (let before = -1; ; ) {
-      const buffer = await readAll(this.#disk, path.join(this.#directory, name));
-      const scan = scanSegment(buffer, header);
+      const buffer = await readWhole(this.#disk, path.join(this.#directory, name));
+      const scan = await inSlices(scanning(buffer, header), this.#pause);
       if (scan.bad === undefined || scan.last >= scan.durable) return { buffer, scan };
       if (scan.bad.position === before) throw this.#damaged(name, before, endOfScan(scan).what);
       before = scan.bad.position;
@@ -325,7 +333,7 @@ class Backup {
   /** Of the files that make up this backup, whatever else is there still. */
   async #verify(): Promise<void> {
     const mine = new Set(['log.json', 'epochs', deletionsName, ...this.#files.map(({ name }) => name)]);
-    const { damages } = await verify(this.#to, this.#disk, name => mine.has(name));
+    const { damages } = await verify(this.#to, this.#disk, name => mine.has(name), this.#pause);
     if (damages.length === 0) return;
     throw new BackupRefused(
       `what was copied from ${this.#directory} is damaged: ${damages.map(describeDamage).join('; ')}. ${this.#replaces ? `The backup that was in ${this.#to} before can still be restored. ` : ''}Run \`tailrace log verify\` on both directories`,

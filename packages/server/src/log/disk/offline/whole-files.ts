@@ -1,3 +1,4 @@
+import { alignedMemory, anyDiskBlockBytes } from '../files/aligned-memory.ts';
 import { type Disk, type DiskFile, readOnce } from '../files/disk.ts';
 
 /** Read at once: long reads would keep the commits of a server beside from the disk and from the core. */
@@ -20,6 +21,32 @@ export async function readWhole(disk: Pick<Disk, 'open'>, path: string, memory?:
     await file.close();
   }
 }
+
+/**
+ * Writes a new file of `bytes` bytes by as short writes, past the page cache where that is possible; `fill` puts what is from
+ * a position on into the memory.
+ */
+export async function writeWhole(
+  file: DiskFile,
+  bytes: number,
+  fill: (memory: Buffer, position: number) => Promise<void> | void,
+): Promise<void> {
+  const memory = free.pop() ?? alignedMemory(stepBytes);
+  try {
+    for (let at = 0; at < bytes; at += stepBytes) {
+      const step = Math.min(bytes - at, stepBytes);
+      await fill(memory.subarray(0, step), at);
+      const blocks = file.direct === undefined ? 0 : step - (step % anyDiskBlockBytes);
+      if (blocks > 0) await file.direct!.write(memory, 0, blocks, at);
+      if (blocks < step) await file.write(memory, blocks, step - blocks, at + blocks);
+    }
+  } finally {
+    free.push(memory);
+  }
+}
+
+/** Memory that no write is using. */
+const free: Buffer[] = [];
 
 /** The disk for one who looks through whole indexes: block by block each would be thousands of reads. */
 export function wholeIndexes(disk: Pick<Disk, 'open'>): Pick<Disk, 'open'> {

@@ -2,6 +2,7 @@ import { blockBytes } from '../files/aligned-memory.ts';
 import { FrameHeader, findFrame, frameHeaderBytes } from './frame.ts';
 import { recordHeaderBytes, recordIsWhole, recordLength, recordOffset } from './record-codec.ts';
 import { type SegmentHeader, segmentSeed } from './segment-header.ts';
+import { atOnce } from './slices.ts';
 
 /** A frame that passed every check. */
 export interface ScannedFrame {
@@ -42,20 +43,28 @@ export function endOfScan(scan: SegmentScan): BadPlace {
   return scan.bad ?? { frame: scan.frames.length, position: scan.end, what: 'frames are missing' };
 }
 
+/** What came before the place that a scan begins at. */
+export interface ScanStart {
+  readonly last: number;
+  readonly crc: number;
+  readonly time: number;
+  readonly frame: number;
+}
+
 /** Checks the frames of a segment, whose file content is `buffer`, from `from` on. */
-export function scanSegment(
+export function scanSegment(buffer: Buffer, header: SegmentHeader, from?: number, previous?: ScanStart): SegmentScan {
+  return atOnce(scanning(buffer, header, from, previous));
+}
+
+/** The same step by step. */
+export function* scanning(
   buffer: Buffer,
   header: SegmentHeader,
   from: number = header.framesAt,
-  previous: { readonly last: number; readonly crc: number; readonly time: number; readonly frame: number } = {
-    last: header.firstOffset - 1,
-    crc: header.previousCrc,
-    time: 0,
-    frame: 0,
-  },
-): SegmentScan {
+  previous: ScanStart = { last: header.firstOffset - 1, crc: header.previousCrc, time: 0, frame: 0 },
+): Generator<number, SegmentScan> {
   const seed = segmentSeed(header);
-  const dataEnd = endOfData(buffer, from);
+  const dataEnd = yield* findingEnd(buffer, from);
   const frames: ScannedFrame[] = [];
   const found = new FrameHeader();
   let at = from;
@@ -73,6 +82,7 @@ export function scanSegment(
     time = found.time;
     durable = Math.max(durable, found.durable);
     at += found.length;
+    yield found.count + 1;
   }
   const bad = what === undefined ? undefined : { frame: previous.frame + frames.length, position: at, what };
   if (bad !== undefined) {
@@ -140,12 +150,16 @@ function checkRecords(
 }
 
 const zeros = Buffer.alloc(64 * 1024);
+/** To look through them is as much work as so many records. */
+const stepsOfZeros = 16;
 
 /** Position behind the last byte that is not zero, at least `from`. */
-function endOfData(buffer: Buffer, from: number): number {
+function* findingEnd(buffer: Buffer, from: number): Generator<number, number> {
   let end = buffer.length;
-  while (end - from >= zeros.length && buffer.compare(zeros, 0, zeros.length, end - zeros.length, end) === 0)
+  while (end - from >= zeros.length && buffer.compare(zeros, 0, zeros.length, end - zeros.length, end) === 0) {
     end -= zeros.length;
+    yield stepsOfZeros;
+  }
   while (end > from && buffer[end - 1] === 0) end--;
   return end;
 }
