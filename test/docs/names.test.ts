@@ -55,8 +55,11 @@ test('environment variables that pages name exist', () => {
 test('names in snake case are error codes, metrics, kinds of log lines, or names of others', () => {
   const reports = readFileSync(`${repository}packages/server/src/log/report.ts`, 'utf8');
   const kinds = [...reports.matchAll(/\| '(\w+)'/g)].map(match => match[1]);
+  const client = readFileSync(`${repository}packages/client/src/errors.ts`, 'utf8');
+  const clientCodes = [...client.matchAll(/\| '(\w+)'/g)].map(match => match[1]);
   const others = new Set([
     ...kinds,
+    ...clientCodes,
     'predict_linear',
     'reverse_proxy',
     'sync_interval',
