@@ -91,7 +91,7 @@ export class Endpoints {
     const began = now();
     try {
       // the application, not a proxy before it, says what it is
-      const response = await fetch(`${url}/v1`, { cache: 'no-store', credentials: 'include', signal: abort.signal });
+      const response = await fetch(`${url}/v1`, { cache: 'no-store', signal: abort.signal });
       const { server } = (await response.json()) as { readonly server?: unknown };
       return response.ok && server !== undefined ? { url, ms: now() - began } : undefined;
     } catch {

@@ -24,7 +24,7 @@ function request(
   init: RequestInit & { readonly headers: Record<string, string> },
 ): Promise<Response> {
   if (token !== undefined) init.headers.authorization = `Bearer ${token}`;
-  return environment.fetch(endpoint + path, { cache: 'no-store', credentials: 'include', ...init });
+  return environment.fetch(endpoint + path, { cache: 'no-store', ...init });
 }
 
 /** What an answer other than 2xx says. */
