@@ -114,8 +114,7 @@ export class Client implements ConnectionHost, SubscriptionHost {
     const filters = typeof filter === 'string' ? [filter] : filter;
     const { from, name, cursor } = options;
     if (this.state === 'closed') throw new TailraceError('closed', 'the client was closed');
-    if (from === 'saved' && name === undefined)
-      throw new TailraceError('invalid_use', 'from: "saved" needs a name, under which the cursor is kept');
+    if (from === 'saved' && name === undefined) throw new TailraceError('invalid_use', 'from: "saved" needs a name');
     const label = this.#labelOf(filters);
     const subscription = new OpenSubscription<T>(filters, label, options, this);
     this.#subscriptions.set(label, subscription as OpenSubscription);
@@ -269,18 +268,11 @@ export class Client implements ConnectionHost, SubscriptionHost {
   /** Derived from the filters, so that the server sends the same bytes to all who ask for the same. */
   #labelOf(filters: readonly string[]): string {
     const whole = filters.join(' ');
-    const base = whole.length <= labelMost - 4 ? whole : `${whole.slice(0, labelMost - 12)}~${hashOf(whole)}`;
+    const base = whole.length <= labelMost - 4 ? whole : `${whole.slice(0, labelMost - 12)}~${whole.length}`;
     let label = base;
     for (let n = 2; this.#subscriptions.has(label); n++) label = `${base}~${n}`;
     return label;
   }
-}
-
-/** FNV-1a, 32 bits. */
-function hashOf(text: string): string {
-  let hash = 0x811c9dc5;
-  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
-  return (hash >>> 0).toString(36);
 }
 
 /** Whoever leads chooses among endpoints and transports, and knows the token. */

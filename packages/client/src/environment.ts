@@ -79,32 +79,8 @@ export const surroundings: Environment = {
   get WebSocket() {
     return (globalThis as Surroundings).WebSocket;
   },
-  onWake(run) {
-    const here = globalThis as Surroundings;
-    const { document } = here;
-    const seen = (): void => {
-      if (document!.visibilityState === 'visible') run();
-    };
-    here.addEventListener?.('online', run);
-    document?.addEventListener?.('visibilitychange', seen);
-    return () => {
-      here.removeEventListener?.('online', run);
-      document?.removeEventListener?.('visibilitychange', seen);
-    };
-  },
-  onLeave(run) {
-    const here = globalThis as Surroundings;
-    const { document } = here;
-    const hidden = (): void => {
-      if (document!.visibilityState === 'hidden') run();
-    };
-    here.addEventListener?.('pagehide', run);
-    document?.addEventListener?.('visibilitychange', hidden);
-    return () => {
-      here.removeEventListener?.('pagehide', run);
-      document?.removeEventListener?.('visibilitychange', hidden);
-    };
-  },
+  onWake: run => listen('online', 'visible', run),
+  onLeave: run => listen('pagehide', 'hidden', run),
   lock(name, isPatient) {
     const here = globalThis as Surroundings;
     const locks = here.document === undefined ? undefined : here.navigator?.locks;
@@ -132,3 +108,18 @@ export const surroundings: Environment = {
     };
   },
 };
+
+/** Runs at each event of this type, and each time the page becomes `visibility`; returns what ends it. */
+function listen(type: string, visibility: string, run: () => void): () => void {
+  const here = globalThis as Surroundings;
+  const { document } = here;
+  const changed = (): void => {
+    if (document!.visibilityState === visibility) run();
+  };
+  here.addEventListener?.(type, run);
+  document?.addEventListener?.('visibilitychange', changed);
+  return () => {
+    here.removeEventListener?.(type, run);
+    document?.removeEventListener?.('visibilitychange', changed);
+  };
+}

@@ -8,6 +8,8 @@ export interface Store {
 
 /** How long a value may have changed before it is kept, ms. */
 const keepWithin = 100;
+/** How long a page may go on after it was said to leave, ms. */
+const leaving = 2000;
 
 /** Keeps one value that changes often: soon after it changed, before the page goes, and only while `isOurs`. */
 export class Keeper {
@@ -17,6 +19,8 @@ export class Keeper {
   readonly #stopLeave: () => void;
   #value: (() => string) | undefined;
   #stopTimer: (() => void) | undefined;
+  /** The page is going, if it does not come back: nothing can wait. */
+  #leftAt = Number.NEGATIVE_INFINITY;
   #isOurs: boolean;
 
   constructor(key: string, store: Store, environment: Environment, isOurs: boolean) {
@@ -24,7 +28,10 @@ export class Keeper {
     this.#store = store;
     this.#environment = environment;
     this.#isOurs = isOurs;
-    this.#stopLeave = environment.onLeave(() => this.flush());
+    this.#stopLeave = environment.onLeave(() => {
+      this.#leftAt = environment.now();
+      this.flush();
+    });
   }
 
   /** Whoever kept it before does so no more. */
@@ -36,7 +43,8 @@ export class Keeper {
   /** `value` is asked when it is kept. */
   changed(value: () => string): void {
     this.#value = value;
-    this.#stopTimer ??= this.#environment.after(keepWithin, () => this.flush());
+    if (this.#environment.now() - this.#leftAt < leaving) this.flush();
+    else this.#stopTimer ??= this.#environment.after(keepWithin, () => this.flush());
   }
 
   flush(): void {

@@ -75,14 +75,21 @@ export class Outbox {
     }
     this.#kept = kept;
     this.#isOpen = true;
-    const left = (kept?.left ?? []).map(message => ({
-      message,
-      size: JSON.stringify(message).length,
-      resolve() {},
-      reject: (error: TailraceError) => this.#host.onLeftRefused(message, error),
-    }));
-    this.#queue.unshift(...left);
+    const inherit = (messages: WireMessages): Waiting[] =>
+      messages.map(message => ({
+        message,
+        size: JSON.stringify(message).length,
+        resolve() {},
+        reject: error => this.#host.onLeftRefused(message, error),
+      }));
+    this.#queue.unshift(...inherit(kept?.left ?? []));
     this.#changed();
+    if (kept !== undefined)
+      kept.onOrphaned = messages => {
+        this.#queue.push(...inherit(messages));
+        this.#changed();
+        this.#host.onFilled();
+      };
     if (this.#queue.length > 0) this.#host.onFilled();
   }
 
@@ -97,12 +104,7 @@ export class Outbox {
 
   add(message: Readonly<Record<string, unknown>>): Promise<Receipt> {
     if (this.#queue.length >= this.#most)
-      return Promise.reject(
-        new TailraceError(
-          'outbox_full',
-          `${this.#most} messages wait for the server: publish slower, or when connected`,
-        ),
-      );
+      return Promise.reject(new TailraceError('outbox_full', `${this.#most} messages wait for the server`));
     const counted =
       message.id === undefined ? { ...message, producer: this.#producer, sequence: this.#sequence++ } : message;
     let size: number;

@@ -187,7 +187,7 @@ export class OpenSubscription<T = unknown> implements Subscription<T> {
 
   async *[Symbol.asyncIterator](): AsyncIterator<Message<T>> {
     if (this.#isRead || this.#options.onMessage !== undefined)
-      throw new TailraceError('invalid_use', 'this subscription is read already: subscribe again for a second reader');
+      throw new TailraceError('invalid_use', 'this subscription is read already');
     this.#isRead = true;
     try {
       for (;;) {

@@ -47,12 +47,20 @@ describeInBrowser('the client in a browser', () => {
     site.close();
   });
 
+  /** It is connected, and keeps its cursor: the page before it is gone. */
+  async function ready(page: Page): Promise<void> {
+    await page.waitForFunction('globalThis.client?.state === "connected"');
+    await page.waitForFunction(
+      'navigator.locks.query().then(({ held }) => held.some(({ name }) => name.includes(":numbers") || /:[0-2]$/.test(name)))',
+    );
+  }
+
   /** A page that reads `numbers`. */
   async function open(parameters = ''): Promise<Page> {
     const page = await context.newPage();
     const { port } = site.address() as AddressInfo;
     await page.goto(`http://127.0.0.1:${port}/?server=${encodeURIComponent(tailrace.url)}${parameters}`);
-    await page.waitForFunction('globalThis.client?.state === "connected"');
+    await ready(page);
     return page;
   }
 
@@ -92,11 +100,13 @@ describeInBrowser('the client in a browser', () => {
         await publish(sent, (sent += 500));
         await has(page, sent - 400);
         await page.reload();
+        await ready(page);
         await publish(sent, (sent += 100));
         if (round % 2 === 0) {
           await page.goto('about:blank');
           await publish(sent, (sent += 100));
           await page.goBack();
+          await ready(page);
         }
       }
       await has(page, sent);
