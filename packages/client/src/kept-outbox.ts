@@ -14,17 +14,18 @@ const placesMost = 10;
 export class KeptOutbox {
   /** What was left, to be sent first. */
   readonly left: WireMessages;
-  /** What a tab that has gone since has left. */
-  onOrphaned: (messages: WireMessages) => void = () => {};
   readonly #keeper: Keeper;
-  /** Its own place, and those that it waits for. */
-  readonly #locks: readonly Lock[];
+  readonly #store: Store;
+  readonly #environment: Environment;
+  /** Of its own place, and of those that it waits for. */
+  readonly #locks: Lock[];
+  /** Places of other tabs. */
+  readonly #taken: readonly string[];
   #isClosed = false;
 
   /** Resolves with undefined when every place is taken: then nothing is kept. */
   static async open(store: Store, scope: string, environment: Environment): Promise<KeptOutbox | undefined> {
-    let own: string | undefined;
-    const locks: Lock[] = [];
+    let own: { readonly key: string; readonly lock: Lock } | undefined;
     const left: Readonly<Record<string, unknown>>[] = [];
     const orphaned: { readonly key: string; readonly lock: Lock }[] = [];
     const taken: string[] = [];
@@ -37,31 +38,49 @@ export class KeptOutbox {
       }
       const messages = read(await store.load(key));
       left.push(...messages);
-      if (own === undefined) {
-        own = key;
-        locks.push(lock);
-      } else if (messages.length > 0) orphaned.push({ key, lock });
+      if (own === undefined) own = { key, lock };
+      else if (messages.length > 0) orphaned.push({ key, lock });
       else lock.release();
     }
     if (own === undefined) return undefined;
-    if (orphaned.length > 0) await store.save(own, JSON.stringify(left));
+    if (orphaned.length > 0) await store.save(own.key, JSON.stringify(left));
     for (const { key, lock } of orphaned) {
       await store.save(key, '[]');
       lock.release();
     }
-    const kept = new KeptOutbox(left, new Keeper(own, store, environment, true), locks);
-    for (const key of taken) {
-      const lock = environment.lock(key, true);
-      locks.push(lock);
-      void lock.held.then(() => kept.#inherit(store, key, lock));
-    }
-    return kept;
+    return new KeptOutbox(left, own, store, environment, taken);
   }
 
-  private constructor(left: WireMessages, keeper: Keeper, locks: readonly Lock[]) {
+  private constructor(
+    left: WireMessages,
+    own: { readonly key: string; readonly lock: Lock },
+    store: Store,
+    environment: Environment,
+    taken: readonly string[],
+  ) {
     this.left = left;
-    this.#keeper = keeper;
-    this.#locks = locks;
+    this.#keeper = new Keeper(own.key, store, environment, true);
+    this.#store = store;
+    this.#environment = environment;
+    this.#locks = [own.lock];
+    this.#taken = taken;
+  }
+
+  /** Gives what a tab leaves that was there first, when it goes: a page that is reloaded may meet itself. */
+  inherit(take: (messages: WireMessages) => void): void {
+    for (const key of this.#taken) {
+      const lock = this.#environment.lock(key, true);
+      this.#locks.push(lock);
+      void lock.held.then(async () => {
+        const messages = read(await this.#store.load(key));
+        if (messages.length > 0 && !this.#isClosed) {
+          take(messages);
+          this.#keeper.flush();
+          await this.#store.save(key, '[]');
+        }
+        lock.release();
+      });
+    }
   }
 
   changed(messages: () => WireMessages): void {
@@ -72,16 +91,6 @@ export class KeptOutbox {
     this.#isClosed = true;
     this.#keeper.close();
     for (const lock of this.#locks) lock.release();
-  }
-
-  async #inherit(store: Store, key: string, lock: Lock): Promise<void> {
-    const messages = read(await store.load(key));
-    if (messages.length > 0 && !this.#isClosed) {
-      this.onOrphaned(messages);
-      this.#keeper.flush();
-      await store.save(key, '[]');
-    }
-    lock.release();
   }
 }
 

@@ -75,21 +75,20 @@ export class Outbox {
     }
     this.#kept = kept;
     this.#isOpen = true;
-    const inherit = (messages: WireMessages): Waiting[] =>
+    const waiting = (messages: WireMessages): Waiting[] =>
       messages.map(message => ({
         message,
         size: JSON.stringify(message).length,
         resolve() {},
         reject: error => this.#host.onLeftRefused(message, error),
       }));
-    this.#queue.unshift(...inherit(kept?.left ?? []));
+    this.#queue.unshift(...waiting(kept?.left ?? []));
     this.#changed();
-    if (kept !== undefined)
-      kept.onOrphaned = messages => {
-        this.#queue.push(...inherit(messages));
-        this.#changed();
-        this.#host.onFilled();
-      };
+    kept?.inherit(messages => {
+      this.#queue.push(...waiting(messages));
+      this.#changed();
+      this.#host.onFilled();
+    });
     if (this.#queue.length > 0) this.#host.onFilled();
   }
 
