@@ -51,7 +51,10 @@ export function howItBroke(error: Error): string {
 }
 
 /** What the server says it could not do. */
-export type Refusal = Pick<Problem, 'code' | 'status' | 'detail' | 'retry' | 'retryAfter' | 'at' | 'current'>;
+export type Refusal = Pick<
+  Problem,
+  'code' | 'status' | 'detail' | 'retry' | 'retryAfter' | 'outcome' | 'at' | 'current'
+>;
 
 /** Reads the problem of an answer that is no success, also from a proxy that does not speak problem JSON. */
 export async function readRefusal(response: IncomingMessage): Promise<Refusal> {
@@ -71,6 +74,7 @@ export async function readRefusal(response: IncomingMessage): Promise<Refusal> {
     status,
     detail: `${status} ${response.statusMessage ?? ''}`.trim(),
     retry: later ? 'later' : 'never',
+    ...(later ? { outcome: 'unknown' } : {}),
     ...retryAfter,
   };
 }

@@ -74,8 +74,12 @@ async function publishOne(input: Input, url: URL, fields: MessageFields, data: s
     throw new UsageError('--json-lines is about standard input; data was given as an argument');
   const contentType =
     fields.contentType ?? (isJson(data) || (data === '' && fields.key !== undefined) ? undefined : 'text/plain');
-  const body = messageText({ ...fields, contentType }, input.text('id') ?? idSequence()(), data);
-  const answer = await publishWithRetries(new URL('v1/publish', url), body);
+  const id = input.text('id') ?? idSequence()();
+  const answer = await publishWithRetries(
+    new URL('v1/publish', url),
+    id,
+    messageText({ ...fields, contentType }, id, data),
+  );
   if (typeof answer !== 'string') return notExpected(input, answer);
   if (input.on('json')) process.stdout.write(`${answer.trim()}\n`);
   return 0;
@@ -99,21 +103,26 @@ const maxAttempts = 8;
  * The id makes trying again safe; what the server refuses for good, or a server that is not there, ends it. Returns the
  * answer, or the refusal of a message that expected something else.
  */
-async function publishWithRetries(url: URL, body: string): Promise<string | Refusal> {
+async function publishWithRetries(url: URL, id: string, body: string): Promise<string | Refusal> {
   const backoff = new Backoff();
+  let mayBeTaken = false;
+  const giveUp = (why: string): CommandError =>
+    new CommandError(mayBeTaken ? `${why}; the message may have been taken: publish it again with --id ${id}` : why);
   for (let attempt = 1; ; attempt++) {
     try {
       const response = await send(url, { method: 'POST', headers: { 'content-type': 'application/json' }, body });
       if (response.statusCode === 200 || response.statusCode === 202) return await readText(response, 65_536);
       const refusal = await readRefusal(response);
       if (refusal.code === 'expect_failed') return refusal;
-      if (refusal.retry !== 'later' || attempt === maxAttempts) throw new CommandError(describeRefusal(refusal));
+      mayBeTaken ||= refusal.outcome === 'unknown';
+      if (refusal.retry !== 'later' || attempt === maxAttempts) throw giveUp(describeRefusal(refusal));
       await backoff.wait(refusal.retryAfter);
     } catch (error) {
       if (!(error instanceof Unreachable)) throw error;
       // refused at once: nothing was sent
       if (error.refused && attempt === 1) throw error;
-      if (attempt === maxAttempts) throw new CommandError(`${error.what}; the message may or may not be published`);
+      mayBeTaken ||= !error.refused;
+      if (attempt === maxAttempts) throw giveUp(error.what);
       await backoff.wait(undefined);
     }
   }

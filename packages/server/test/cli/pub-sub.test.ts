@@ -1,4 +1,7 @@
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { constants } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -50,6 +53,29 @@ describe('pub with data as an argument', () => {
   test('binary types go as bytes', async () => {
     await cli(['pub', 'arg/bytes', 'ä\nb', '--content-type', 'application/octet-stream']);
     expect(await held('arg/bytes', 1, '--raw')).toBe('ä\nb\n');
+  });
+
+  test.each([
+    [
+      'unknown',
+      /^tailrace: away \(engine_unavailable\); the message may have been taken: publish it again with --id mine\n$/,
+    ],
+    ['none', /^tailrace: away \(engine_unavailable\)\n$/],
+  ])('given up after an attempt whose outcome was %s, it says what that means', async (outcome, said) => {
+    // as a server answers whose engine hangs first, and is known to be away then
+    let asked = 0;
+    const away = createServer((_req, res) => {
+      const code = ++asked === 1 ? 'deadline_exceeded' : 'engine_unavailable';
+      res.writeHead(503, { 'content-type': 'application/problem+json' });
+      const told = { code, detail: 'away', retry: 'later', retryAfter: 1, outcome: asked === 1 ? outcome : 'none' };
+      res.end(JSON.stringify({ ...told, title: code, status: 503 }));
+    });
+    await once(away.listen(0, '127.0.0.1'), 'listening');
+    const url = `http://127.0.0.1:${(away.address() as AddressInfo).port}`;
+    const result = await runCli(['pub', 'a', '1', '--id', 'mine', '--url', url]);
+    away.close();
+    expect(result).toMatchObject({ code: 1, stderr: expect.stringMatching(said) });
+    expect(asked).toBe(8);
   });
 
   test('empty data with a key deletes the key', async () => {

@@ -99,6 +99,10 @@ export class Spool {
         await this.#awake();
         continue;
       }
+      if (told === '') {
+        told = 'messages wait on the disk of this node until the engine takes them';
+        onReport({ level: 'warn', kind: 'spool_waits', message: told });
+      }
       try {
         const { records, next } = await store.read(this.#shippedTo, store.head.offset, everything, batchBytes);
         await this.#ship(records);
