@@ -165,7 +165,7 @@ withKafka('a log in a Kafka of three brokers', () => {
     await load.more(30);
     await load.stop();
     await expectWhole(nodes, load);
-  }, 60_000);
+  }, 100_000);
 
   test('a leader that hangs is left for another', async () => {
     fresh();
@@ -180,7 +180,7 @@ withKafka('a log in a Kafka of three brokers', () => {
     await load.more(30);
     await load.stop();
     await expectWhole(nodes, load);
-  }, 60_000);
+  }, 100_000);
 
   test('two of three brokers away: publishers wait and are told why, and all goes on', async () => {
     fresh();
@@ -192,11 +192,14 @@ withKafka('a log in a Kafka of three brokers', () => {
     // the controllers have to be a majority: those that hang count no less than those that are gone
     const others = brokers.filter(broker => broker !== last);
     for (const broker of others) broker.signal('SIGSTOP');
-    await until('the probes fail', () =>
-      nodes[0]!.probes[0]!.run().then(
-        () => false,
-        () => true,
-      ),
+    await until(
+      'the probes fail',
+      () =>
+        nodes[0]!.probes[0]!.run().then(
+          () => false,
+          () => true,
+        ),
+      40_000,
     );
     const before = load.count;
     for (const broker of others) broker.signal('SIGCONT');
@@ -204,7 +207,7 @@ withKafka('a log in a Kafka of three brokers', () => {
     await load.stop();
     expect(load.count).toBeGreaterThanOrEqual(before + 30);
     await expectWhole(nodes, load);
-  }, 60_000);
+  }, 100_000);
 
   test('a partition without a leader does not keep the others from going on', async () => {
     fresh();
@@ -221,17 +224,21 @@ withKafka('a log in a Kafka of three brokers', () => {
       const places = await Promise.allSettled([0, 1, 2].map(partition => cluster.locate(name, partition)));
       return places.filter(({ status }) => status === 'fulfilled').length;
     };
-    await until('one has no leader', async () => {
-      await new Promise(resolve => setTimeout(resolve, 50));
-      return (await placed()) === 2;
-    });
+    await until(
+      'one has no leader',
+      async () => {
+        await new Promise(resolve => setTimeout(resolve, 50));
+        return (await placed()) === 2;
+      },
+      40_000,
+    );
     const appended = Array.from({ length: 30 }, (_, i) => log.append([message(`t/${i}`)], 'written'));
     let acked = 0;
     for (const append of appended) void append.then(() => acked++);
     await until('those of two partitions are acked', () => acked > 10);
     await startAgain();
     for (const [result] of await Promise.all(appended)) offsetOf(result);
-  }, 60_000);
+  }, 100_000);
 
   test('what an unclean election lost is told, and the log goes on', async () => {
     fresh();
@@ -259,5 +266,5 @@ withKafka('a log in a Kafka of three brokers', () => {
     expect(offsetOf(result)).toBe(6);
     const texts = (await readAllOf(log, ['t'])).map(({ data }) => Buffer.from(data).toString());
     expect(texts).toEqual([...Array.from({ length: 5 }, (_, i) => `kept ${i}`), 'new']);
-  }, 60_000);
+  }, 100_000);
 });
